@@ -1,0 +1,185 @@
+"""The commands of ``clgnn``. Each only reads its arguments, calls the library and prints what comes back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cl_as_gnn.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from cl_as_gnn.config import RunConfig
+
+app = typer.Typer(
+    name="clgnn",
+    help="Contrastive learning as message passing: train, score and look at encoders.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CONFIG] [KEY=VALUE]...",
+        help="A YAML file, then settings that override it, for example method.name=gat trainer.epochs=50.",
+        show_default=False,
+    ),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as printed by clgnn train.", show_default=False)]
+
+
+def _split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
+    """The config file, if the first word is one, and the overrides."""
+    words = list(settings or [])
+    path = Path(words.pop(0)) if words and "=" not in words[0] else None
+    return path, words
+
+
+def _load(settings: list[str] | None) -> RunConfig:
+    import cl_as_gnn.methods  # noqa: F401  (registers every method's settings)
+    from cl_as_gnn.config import load_config
+
+    return load_config(*_split_settings(settings))
+
+
+@app.command()
+def train(settings: Settings = None) -> None:
+    """Train an encoder and score it.
+
+    Without arguments: method [b]gcn[/b] on the digits data that ships with scikit-learn, about a minute and a half on
+    two cores. [b]resume=RUN[/b] continues a stopped run to the numbers it would have had.
+    """
+    from cl_as_gnn.config import merge, parse_overrides, read_yaml
+
+    path, words = _split_settings(settings)
+    resume = [word for word in words if word.startswith("resume=")]
+    if len(resume) > 1:
+        raise ConfigError(f"resume= is given {len(resume)} times: name one run folder")
+    from cl_as_gnn.training.fit import continue_run
+    from cl_as_gnn.training.fit import train as run_training
+
+    if resume:
+        given = parse_overrides(word for word in words if not word.startswith("resume="))
+        run, metrics = continue_run(
+            Path(resume[0].removeprefix("resume=")), merge(read_yaml(path) if path else {}, given), console
+        )
+        folder = run.path
+    else:
+        config = _load(settings)
+        from cl_as_gnn.training.runs import prepare_run
+
+        config = prepare_run(config)
+        assert config.run_dir is not None
+        folder = config.run_dir
+        console.print(f"{config.method.name} on {config.data.name}, run folder [b]{folder}[/b]")
+        metrics = run_training(config, console=console)
+    if metrics:
+        _print_scores(metrics)
+        console.print(
+            f"{metrics['epochs']} epochs, {metrics['seconds']:.0f} s in all · {folder}/metrics.json", style="dim"
+        )
+
+
+@app.command()
+def evaluate(run: Run) -> None:
+    """Score the encoder of a finished run again: kNN, linear probe, few labels."""
+    from cl_as_gnn.training.evaluate import evaluate_run
+
+    _print_scores(evaluate_run(run, console))
+
+
+@app.command()
+def embed(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="A .npz file to write.")],
+) -> None:
+    """Write the features of every image of a run's data set.
+
+    The file holds train, train_labels, test, test_labels (and validation) as arrays.
+    """
+    from cl_as_gnn.training.evaluate import export_features
+
+    shapes = export_features(run, out, console)
+    console.print(f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
+
+
+@app.command()
+def methods() -> None:
+    """List every method and its graph reading: what attracts, what repels."""
+    from cl_as_gnn.methods import METHODS
+
+    table = Table(box=None, pad_edge=False, show_lines=False, row_styles=["", ""])
+    for heading, ratio in (("method", None), ("attracts along", 3), ("repels along", 2), ("source", 2)):
+        table.add_column(heading, ratio=ratio, overflow="fold", style="bold" if heading == "method" else "")
+    for name, method in sorted(METHODS.items()):
+        table.add_row(name, method.attracts, method.repels, method.source)
+        table.add_row()
+    console.print(table)
+    console.print("Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.", style="dim")
+
+
+@app.command()
+def inspect(
+    settings: Settings = None,
+    run: Annotated[Path | None, typer.Option(help="Use the trained encoder (and the config) of this run.")] = None,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("graph.png"),
+    samples: Annotated[int, typer.Option(min=2, max=128, help="Images in the minibatch.")] = 24,
+    k: Annotated[int, typer.Option(min=1, help="Nearest neighbours a view.")] = 3,
+) -> None:
+    """Draw the graph of one minibatch: images as nodes, augmentation edges and kNN edges told apart."""
+    from cl_as_gnn.report import inspect_batch
+
+    config = None if run is not None and not settings else _load(settings)
+    if run is not None and settings:
+        raise ConfigError("inspect takes either --run RUN or a config with settings, not both")
+    for line in inspect_batch(config, run, out, samples, k):
+        console.print(line)
+
+
+def _print_scores(metrics: dict[str, Any]) -> None:
+    from cl_as_gnn.training.protocol import HEADLINE, table_rows
+
+    titles = dict(zip(HEADLINE, ("kNN", "linear", "1 label/class", "10 labels/class"), strict=True))
+    table = Table(box=None, pad_edge=False, title=f"{metrics['dataset']}, top-1 accuracy in %", title_justify="left")
+    table.add_column("")
+    for key in HEADLINE:
+        table.add_column(titles[key], justify="right")
+    for i, (name, row) in enumerate(table_rows(metrics)):
+        values = [row.get(key) for key in HEADLINE]
+        table.add_row(name, *["–" if v is None else f"{v:.1f}" for v in values], style="bold" if i == 0 else "")
+    console.print(table)
+
+
+def main() -> None:
+    """Entry point: one line and an exit code for what goes wrong, a traceback only with ``CLGNN_TRACEBACK=1``."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(str(error), 2)
+    except RunError as error:
+        _fail(str(error), 1)
+    except Exception as error:
+        if os.environ.get("CLGNN_TRACEBACK"):
+            raise
+        text = str(error).strip().splitlines()
+        _fail(f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get("CLGNN_TRACEBACK"):
+        raise
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""One typed, frozen tree of settings, read from YAML and ``key=value`` overrides."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+
+from cl_as_gnn.errors import ConfigError
+
+Fraction = Field(ge=0, le=1)
+
+
+class Settings(BaseModel):
+    """Base of every node of the tree: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class AugmentConfig(Settings):
+    """How one view is drawn from one image; every image of a batch gets its own draw."""
+
+    crop_scale: tuple[float, float] = Field((0.2, 1.0), description="share of the image area that a crop keeps")
+    crop_ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="aspect ratio of the crop, drawn log-uniformly")
+    rotate: float = Field(0.0, ge=0, le=180, description="largest rotation, in degrees either way")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    jitter: tuple[float, float, float, float] = Field(
+        (0.4, 0.4, 0.4, 0.1), description="strength of brightness, contrast, saturation and hue (hue at most 0.5)"
+    )
+    jitter_prob: float = Field(0.8, ge=0, le=1, description="probability that the colours are jittered")
+    grayscale: float = Field(0.2, ge=0, le=1, description="probability that the colours are dropped")
+    blur: float = Field(0.0, ge=0, le=1, description="probability of a Gaussian blur (sigma 0.1 to 2)")
+
+    @field_validator("crop_scale", "crop_ratio")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError(f"wants two positive numbers, the smaller first, got {list(value)}")
+        return value
+
+
+class DataConfig(Settings):
+    """Which images, and how views of them are drawn."""
+
+    name: Literal["digits", "folder", "cifar10", "cifar100", "stl10"] = "digits"
+    root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
+    image_size: int | None = Field(None, ge=4, le=512, description="folder: side in pixels, None = that of the images")
+    validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
+    augment: AugmentConfig | None = Field(None, description="None = the data set's own recipe")
+
+
+class EncoderConfig(Settings):
+    """The network under study and the head that is thrown away after training."""
+
+    name: Literal["small", "resnet18", "resnet50"] = "small"
+    width: int = Field(32, ge=8, le=512, multiple_of=2, description="channels w of `small`; features are 8w wide")
+    projector_hidden: int = Field(256, ge=8)
+    projector_dim: int = Field(64, ge=2, description="dimension d of the features that messages act on")
+    projector_layers: int = Field(2, ge=1, le=4)
+    predictor_hidden: int = Field(64, ge=2, description="bottleneck of the predictor, where a method has one")
+
+
+class MethodConfig(Settings):
+    """Settings that every method has. A method's own class adds to them and sets ``name``; see :mod:`cl_as_gnn.methods`."""
+
+    registry: ClassVar[dict[str, type[MethodConfig]]] = {}
+
+    name: str
+    num_views: int = Field(2, ge=2, le=16, description="views V drawn from each image")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        name = cls.model_fields["name"].default
+        if isinstance(name, str):
+            cls.registry[name] = cls
+
+
+class OptimConfig(Settings):
+    """The optimiser; the learning rate warms up linearly, then falls to zero along a half cosine, step by step."""
+
+    name: Literal["adamw", "sgd", "lars"] = "adamw"
+    lr: float = Field(4e-3, gt=0, description="peak learning rate, as it is (not scaled by the batch size)")
+    weight_decay: float = Field(1e-4, ge=0, description="not applied to biases and normalisation layers")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and lars")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of all steps in which the rate rises")
+
+
+class TrainerConfig(Settings):
+    """How long, how large, where."""
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(256, ge=2, description="images a step, over all devices; each gives method.num_views views")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where the hardware is fast at it")
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(1, ge=1)
+    num_nodes: int = Field(1, ge=1)
+    compile: bool = Field(False, description="torch.compile the encoder: pays off in long runs")
+
+
+class EvalConfig(Settings):
+    """The protocol of the numbers at the end."""
+
+    split: Literal["test", "validation"] = Field(
+        "test", description="validation = train without it and score on it, for choosing settings"
+    )
+    knn_k: int = Field(20, ge=1)
+    knn_temperature: float = Field(0.07, gt=0)
+    draws: int = Field(10, ge=1, description="draws of the few labels")
+    baselines: bool = Field(True, description="score raw pixels and the untrained encoder as well")
+    online_every: int = Field(1, ge=1, description="epochs between two online kNN estimates")
+    online_size: int = Field(2000, ge=2, description="training images of the online kNN estimate (leave one out)")
+
+
+class RunConfig(Settings):
+    """Everything that decides a run."""
+
+    data: DataConfig = DataConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    method: SerializeAsAny[MethodConfig]
+    optim: OptimConfig = OptimConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    eval: EvalConfig = EvalConfig()
+    seed: int = Field(0, ge=0, lt=2**31)
+    run_dir: Path | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>")
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _method_of_its_name(cls, value: Any) -> Any:
+        if isinstance(value, MethodConfig):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError("wants a mapping with a name")
+        name = value.get("name", "gcn")
+        if name not in MethodConfig.registry:
+            raise ConfigError(unknown("method", str(name), MethodConfig.registry, key="method.name"))
+        return MethodConfig.registry[name].model_validate(dict(value))
+
+    @property
+    def digest(self) -> str:
+        """Ten hex digits of everything but where the run is kept: equal digests, equal experiments."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"run_dir"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) -> str:
+    """One line about a name that does not exist, with the nearest one that does."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    cure = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+    return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"
+
+
+def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a YAML file (none: the defaults), apply ``key=value`` overrides with dots, check everything.
+
+    Raises:
+        ConfigError: one line that names the key, the value and the cure.
+    """
+    return build_config(merge(read_yaml(path) if path else {}, parse_overrides(overrides)))
+
+
+def build_config(tree: Mapping[str, Any]) -> RunConfig:
+    """Check a nested mapping and freeze it."""
+    try:
+        return RunConfig.model_validate({"method": {"name": "gcn"}, **tree})
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, tree)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a nested mapping, or ConfigError."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no config file {path}: give a YAML file, or key=value settings alone") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error.__class__.__name__}") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}{line} is not YAML: {getattr(error, 'problem', error)}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds {type(tree).__name__}, a config is a mapping of sections (data:, method:, …)")
+    return tree
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """``["optim.lr=0.1", "seed=3"]`` as ``{"optim": {"lr": 0.1}, "seed": 3}``; values are read as YAML."""
+    tree: dict[str, Any] = {}
+    for item in overrides:
+        key, sign, text = item.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"{item!r} is not a setting: write key=value, for example trainer.epochs=50")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"the value of {key}={text} cannot be read: quote it, or write a list as [a, b]") from None
+        if isinstance(value, str):
+            value = _number(value)
+        branch: dict[str, Any] = {}
+        leaf = branch
+        *parents, last = key.split(".")
+        for name in parents:
+            leaf[name] = leaf = {}
+        leaf[last] = value
+        tree = merge(tree, branch)
+    return tree
+
+
+def _number(text: str) -> Any:
+    """YAML 1.1 reads 1e-3 as a string; people write it all the same."""
+    try:
+        return float(text) if any(c in "eE" for c in text) and text[:1] in "+-.0123456789" else text
+    except ValueError:
+        return text
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """``top`` over ``base``, section by section; a method of another name does not inherit the old one's settings."""
+    out = dict(base)
+    for key, value in top.items():
+        old = out.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            if key == "method" and value.get("name", old.get("name")) != old.get("name"):
+                old = {}
+            out[key] = merge(old, value)
+        else:
+            out[key] = value
+    return out
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping to dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out |= flatten(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The resolved tree, as it is kept in a run folder."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _fields(location: tuple[Any, ...], tree: Mapping[str, Any]) -> list[str]:
+    """Names that exist where an unknown key stands."""
+    model: type[BaseModel] = RunConfig
+    for part in location[:-1]:
+        if part == "method":
+            name = tree.get("method", {}).get("name", "gcn")
+            model = MethodConfig.registry.get(name, MethodConfig)
+            continue
+        kind = model.model_fields[part].annotation if part in model.model_fields else None
+        candidates = [kind, *getattr(kind, "__args__", ())]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return list(model.model_fields)
+
+
+def _one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
+    first = error.errors()[0]
+    location = first["loc"]
+    key = ".".join(str(part) for part in location)
+    if first["type"] == "extra_forbidden":
+        names = _fields(location, tree)
+        close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+        where = ".".join(str(part) for part in location[:-1])
+        cure = f"did you mean {'.'.join(filter(None, [where, close[0]]))}?" if close else f"{where or 'the top'} has {', '.join(names)}"
+        return f"unknown setting {key}={first['input']}: {cure}"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if message.startswith("unknown "):
+        return message
+    if first["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        return unknown("value", str(first["input"]), choices, key=key)
+    return f"{key}={first['input']}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,46 @@
+"""Checks shared by the measures: each raises one line that names the value and the cure."""
+
+import torch
+from torch import Tensor
+
+from cl_as_gnn.errors import ConfigError
+
+
+def features(x: Tensor, name: str) -> Tensor:
+    """Return `x` (n × d) detached, in float32 or float64 as it came (half precisions become float32).
+
+    Raises ValueError if `x` is not a matrix with at least one row and one column, or holds NaN or infinity.
+    """
+    if x.dim() != 2 or x.numel() == 0:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: pass a non-empty matrix, one row a sample")
+    x = x.detach()
+    x = x if x.dtype == torch.float64 else x.float()
+    bad = int((~torch.isfinite(x).all(dim=1)).sum())
+    if bad:
+        raise ValueError(f"{name} holds NaN or infinity in {bad} of {len(x)} rows: check that training did not diverge")
+    return x
+
+
+def labelled(x: Tensor, labels: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Return checked features (n × d) and their integer labels (n) on the same device.
+
+    Raises ValueError as `features` does, and if `labels` is not one integer a row.
+    """
+    x = features(x, name)
+    if labels.shape != (len(x),):
+        raise ValueError(f"labels of {name} have shape {tuple(labels.shape)}: pass one label for each of {len(x)} rows")
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"labels of {name} are {labels.dtype}: pass class indices as integers")
+    return x, labels.detach().to(device=x.device, dtype=torch.long)
+
+
+def same_width(a: Tensor, b: Tensor, names: str) -> None:
+    """Raise ValueError if two feature matrices differ in their number of columns."""
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"{names} have {a.shape[1]} and {b.shape[1]} columns: encode both with the same model")
+
+
+def positive(value: float, name: str) -> None:
+    """Raise ConfigError if a setting is not above zero."""
+    if not value > 0:
+        raise ConfigError(f"{name} is {value}: it must be above 0")

@@ -1,0 +1,179 @@
+"""Geometry of embeddings and of the graphs over them: alignment, uniformity, rank, smoothness, purity."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_as_gnn.evaluation import _checks
+
+
+@torch.no_grad()
+def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
+    """Return the alignment of positive pairs: 0 is perfect, 2^alpha the worst.
+
+    Wang and Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity on the
+    Hypersphere", ICML 2020, equation 4, on rows scaled to unit norm:
+
+        mean_i ‖x_i - y_i‖^alpha
+
+    Args:
+        x: features, n × d.
+        y: features of the positives, n × d; row i belongs to row i of `x`.
+        alpha: the exponent.
+
+    Raises:
+        ConfigError: `alpha` is not above 0.
+        ValueError: the features are not finite matrices of one shape.
+    """
+    _checks.positive(alpha, "alpha")
+    x, y = _checks.features(x, "x"), _checks.features(y, "y")
+    if x.shape != y.shape:
+        raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}: pass one positive a row")
+    distance = (F.normalize(x, dim=1) - F.normalize(y.to(x), dim=1)).norm(dim=1)
+    return float(distance.double().pow(alpha).mean())
+
+
+@torch.no_grad()
+def uniformity(x: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
+    """Return the uniformity of the rows on the unit sphere: 0 is collapse, lower is more uniform, -4t the floor.
+
+    Wang and Isola, ICML 2020, equation 5, on rows scaled to unit norm, over the pairs of distinct rows:
+
+        log mean_{i<j} exp(-t ‖x_i - x_j‖²)
+
+    Args:
+        x: features, n × d, n at least 2.
+        t: inverse width of the kernel.
+        chunk: rows at a time; no more than chunk × n distances are held in memory.
+
+    Raises:
+        ConfigError: `t` or `chunk` is not above 0.
+        ValueError: `x` is not a finite matrix of two rows or more.
+    """
+    _checks.positive(t, "t")
+    _checks.positive(chunk, "chunk")
+    x = F.normalize(_checks.features(x, "x"), dim=1)
+    n = len(x)
+    if n < 2:
+        raise ValueError("x has 1 row: uniformity is over pairs, pass at least 2")
+    norms = x.square().sum(dim=1)
+    blocks = []
+    for start in range(0, n, chunk):
+        rows, rest = slice(start, start + chunk), slice(start, n)
+        squared = norms[rows, None] + norms[None, rest] - 2 * x[rows] @ x[rest].T
+        kernel = -t * squared.clamp_(min=0)
+        not_above_diagonal = torch.ones_like(kernel, dtype=torch.bool).tril_()
+        blocks.append(kernel.masked_fill_(not_above_diagonal, -torch.inf).flatten().logsumexp(dim=0).double())
+    return float(torch.stack(blocks).logsumexp(dim=0)) - math.log(n * (n - 1) / 2)
+
+
+@torch.no_grad()
+def effective_rank(x: Tensor, centre: bool = False) -> float:
+    """Return the effective rank of `x`, from 1 (collapse to a line) to min(n, d).
+
+    Roy and Vetterli, "The Effective Rank", EUSIPCO 2007, as used by Guo et al., "ContraNorm", ICLR 2023: with
+    singular values σ_k of `x` as it is,
+
+        exp(-Σ_k p_k log p_k),   p_k = σ_k / Σ_l σ_l
+
+    Args:
+        x: features, n × d.
+        centre: subtract the mean row first, so that a common offset does not count as a direction.
+
+    Raises:
+        ValueError: `x` is not a finite matrix, or is all zeros (once centred), for which the rank is undefined.
+    """
+    x = _checks.features(x, "x").double()
+    if centre:
+        x = x - x.mean(dim=0)
+    sigma = torch.linalg.svdvals(x)
+    if sigma[0] == 0:
+        raise ValueError("x has no singular value above 0: all its rows are " + ("equal" if centre else "zero"))
+    return float(torch.special.entr(sigma / sigma.sum()).sum().exp())
+
+
+@torch.no_grad()
+def dirichlet_energy(x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, chunk: int = 65536) -> float:
+    """Return the Dirichlet energy of `x` on a graph, from 0 (smooth) to 2.
+
+        Tr(XᵀLX) / ‖X‖_F²  =  ½ Σ_ij A_ij ‖x_i / √d_i - x_j / √d_j‖² / ‖X‖_F²,   L = I - D^(-1/2) A D^(-1/2)
+
+    as over-smoothing is measured (Cai and Wang, "A Note on Over-Smoothing for Graph Neural Networks", 2020), made free
+    of the scale of X. A directed graph counts as (A + Aᵀ) / 2, repeated edges add up, self-loops count in the degree,
+    and a node without edges has energy 0.
+
+    Args:
+        x: node features, n × d.
+        edge_index: edges as in PyTorch Geometric, 2 × e.
+        edge_weight: their weights, e, not below 0; 1 each if None.
+        chunk: edges at a time; chunk × d differences are held in memory.
+
+    Raises:
+        ConfigError: `chunk` is not above 0.
+        ValueError: `x` is not a finite matrix or is all zeros, the edges name nodes that `x` lacks, or the weights are
+            negative, not finite, or not one an edge.
+    """
+    _checks.positive(chunk, "chunk")
+    x = _checks.features(x, "x")
+    edge_index, weight = _edges(edge_index, edge_weight, len(x), x.device)
+    total = float(x.double().square().sum())
+    if total == 0:
+        raise ValueError("x is all zeros: its Dirichlet energy is undefined")
+    # Half of each edge's weight at either end: the degrees of (A + Aᵀ) / 2.
+    degree = weight.new_zeros(len(x)).index_add_(0, edge_index.flatten(), weight.repeat(2) / 2)
+    scale = degree.rsqrt().masked_fill_(degree == 0, 0).to(x.dtype)
+    scaled = x * scale[:, None]
+    energy = 0.0
+    for (source, target), w in zip(torch.split(edge_index, chunk, dim=1), torch.split(weight, chunk), strict=True):
+        energy += float((w * (scaled[source] - scaled[target]).square().sum(dim=1)).sum())
+    return energy / 2 / total
+
+
+@torch.no_grad()
+def edge_purity(edge_index: Tensor, labels: Tensor, edge_weight: Tensor | None = None) -> float:
+    """Return the share of edge weight, from 0 to 1, that joins two nodes of one class.
+
+        Σ_(i,j) w_ij · 1[label_i = label_j] / Σ_(i,j) w_ij
+
+    the edge homophily of Zhu et al., "Beyond Homophily in Graph Neural Networks", NeurIPS 2020, with weights. Every
+    edge given counts, self-loops too: take them out first (`torch_geometric.utils.remove_self_loops`) if they should
+    not.
+
+    Args:
+        edge_index: edges as in PyTorch Geometric, 2 × e.
+        labels: classes of the nodes, n.
+        edge_weight: weights of the edges, e, not below 0; 1 each if None.
+
+    Raises:
+        ValueError: there are no edges or all weigh 0, the edges name nodes that `labels` lacks, or the weights are
+            negative, not finite, or not one an edge.
+    """
+    if labels.dim() != 1:
+        raise ValueError(f"labels have shape {tuple(labels.shape)}: pass one a node")
+    edge_index, weight = _edges(edge_index, edge_weight, len(labels), labels.device)
+    total = float(weight.sum())
+    if total == 0:
+        raise ValueError(f"the {edge_index.shape[1]} edges weigh 0 in all: purity is undefined for an empty graph")
+    source, target = edge_index
+    return float(weight[labels[source] == labels[target]].sum()) / total
+
+
+def _edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the checked edges (2 × e) and their weights (e, float64) on `device`."""
+    if edge_index.dim() != 2 or len(edge_index) != 2 or edge_index.dtype != torch.long:
+        raise ValueError(f"edge_index is {edge_index.dtype} of shape {tuple(edge_index.shape)}: pass int64, 2 by edges")
+    edge_index = edge_index.to(device)
+    count = edge_index.shape[1]
+    if count and not (int(edge_index.min()) >= 0 and int(edge_index.max()) < nodes):
+        low, high = int(edge_index.min()), int(edge_index.max())
+        raise ValueError(f"edge_index names nodes {low} to {high}, but there are {nodes}: nodes count from 0")
+    if edge_weight is None:
+        return edge_index, torch.ones(count, dtype=torch.float64, device=device)
+    if edge_weight.shape != (count,):
+        raise ValueError(f"edge_weight has shape {tuple(edge_weight.shape)}: pass one weight for each of {count} edges")
+    weight = edge_weight.detach().to(device=device, dtype=torch.float64)
+    if not bool((torch.isfinite(weight) & (weight >= 0)).all()):
+        raise ValueError("edge_weight holds a weight that is negative, NaN or infinite: pass finite weights from 0 up")
+    return edge_index, weight

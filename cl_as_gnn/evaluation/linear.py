@@ -1,0 +1,179 @@
+"""Logistic regression on frozen features: the linear probe and the few-label probe."""
+
+import warnings
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.evaluation import _checks
+
+
+def linear_probe(
+    train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor, C: float = 1.0, max_iter: int = 200
+) -> float:
+    """Return the test accuracy of a logistic regression trained on all the labels, per cent.
+
+    The linear evaluation of SimCLR (Chen et al., ICML 2020) and its kin with a convex solver in place of SGD. Each
+    feature is standardised with the mean and standard deviation of the training rows (a constant feature is only
+    centred); then L-BFGS minimises over W and b, the bias free of penalty,
+
+        C · Σ_i -log softmax(W x_i + b)[y_i] + ‖W‖² / 2
+
+    the objective of scikit-learn's `LogisticRegression`, in the multinomial form for two classes too.
+
+    Args:
+        train_x: features, n × d; the regression runs on their device.
+        train_y: integer classes, n.
+        test_x: features, m × d.
+        test_y: integer classes, m; a class that training lacks counts as an error.
+        C: inverse strength of the L2 penalty, against the sum of the losses.
+        max_iter: cap on L-BFGS iterations; a warning tells when it is met.
+
+    Raises:
+        ConfigError: `C` or `max_iter` is not above 0.
+        ValueError: features are not finite matrices of one width, labels are not one integer a row, or the training
+            labels hold fewer than two classes.
+    """
+    _checks.positive(C, "C")
+    _checks.positive(max_iter, "max_iter")
+    x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
+    std, mean = torch.std_mean(x, dim=0, correction=0)
+    # Rounding leaves a constant feature a tiny deviation, which must not be scaled up to 1.
+    std = torch.where(std > 10 * torch.finfo(x.dtype).eps * mean.abs(), std, 1.0)
+    return _fit_and_score((x - mean) / std, y, (test - mean) / std, truth, C, max_iter)
+
+
+def few_label_probe(
+    train_x: Tensor,
+    train_y: Tensor,
+    test_x: Tensor,
+    test_y: Tensor,
+    per_class: int,
+    draws: int = 10,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the mean and standard deviation of the test accuracy from `per_class` labels a class, per cent.
+
+    The label-efficiency test of SimCLR (Chen et al., ICML 2020, section 6) on frozen features. A draw takes
+    `per_class` training rows of every class at random without replacement; a logistic regression (the objective of
+    :func:`linear_probe`, C = 10) learns from them and is scored on the whole test set. The draws depend on `seed` and
+    the labels alone, so that every method is given the same ones, and the first draws stay when more are asked for.
+
+    Every row is scaled to unit L2 norm and nothing else is done to it. So the probe ignores the scale of an embedding,
+    needs no statistic of the training set (a standard deviation out of ten rows is noise, and dividing by that of the
+    whole set would raise collapsed directions to the height of the informative ones), and one C serves all methods.
+
+    Args:
+        train_x: features, n × d; the regression runs on their device.
+        train_y: integer classes, n.
+        test_x: features, m × d.
+        test_y: integer classes, m; a class that training lacks counts as an error.
+        per_class: labels a class.
+        draws: number of draws.
+        seed: of the draws.
+
+    Returns:
+        The mean and the population standard deviation (divisor `draws`; 0 for one draw), per cent.
+
+    Raises:
+        ConfigError: `per_class` or `draws` is not above 0, or a class has fewer than `per_class` rows.
+        ValueError: features are not finite matrices of one width, labels are not one integer a row, or the training
+            labels hold fewer than two classes.
+    """
+    _checks.positive(per_class, "per_class")
+    _checks.positive(draws, "draws")
+    x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
+    x, test = F.normalize(x.double(), dim=1), F.normalize(test.double(), dim=1)
+    scores = [
+        _fit_and_score(x[rows], y[rows], test, truth, C=10.0, max_iter=1000)
+        for rows in _draw(y, per_class, draws, seed)
+    ]
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def _checked(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the four checked, on the device and in the precision of `train_x`."""
+    train_x, train_y = _checks.labelled(train_x, train_y, "train_x")
+    test_x, test_y = _checks.labelled(test_x, test_y, "test_x")
+    _checks.same_width(train_x, test_x, "train_x and test_x")
+    if bool((train_y == train_y[0]).all()):
+        raise ValueError(f"train_y holds the one class {int(train_y[0])}: a classifier needs at least two")
+    return train_x, train_y, test_x.to(train_x), test_y.to(train_x.device)
+
+
+def _fit_and_score(x: Tensor, y: Tensor, test: Tensor, truth: Tensor, C: float, max_iter: int) -> float:
+    classes, inverse = torch.unique(y, return_inverse=True)
+    weight, bias = fit_logistic(x, inverse, len(classes), C, max_iter)
+    predicted = classes[F.linear(test, weight, bias).argmax(dim=1)]
+    return 100 * float((predicted == truth).double().mean())
+
+
+def fit_logistic(
+    x: Tensor, y: Tensor, classes: int, C: float, max_iter: int, tolerance: float = 1e-5
+) -> tuple[Tensor, Tensor]:
+    """Return the weight (classes × d) and bias (classes) that minimise the objective of :func:`linear_probe`.
+
+    Correlated features slow L-BFGS down badly, so it works on centred features X (the free bias takes the mean up) and
+    on V with W = V Mᵀ, where M Mᵀ is the inverse of the objective's curvature in W at the start,
+    XᵀX / (classes · n) + I / (C n). The minimum is the same.
+
+    Args:
+        x: features, n × d.
+        y: classes from 0 to `classes` - 1, n.
+        classes: their number.
+        C: inverse strength of the penalty.
+        max_iter: cap on iterations.
+        tolerance: largest entry of the gradient of objective / (C n) in V and b at which to stop.
+    """
+    n, d = x.shape
+    penalty = 1 / (C * n)
+    identity = torch.eye(d, dtype=torch.float64, device=x.device)
+    mean = x.mean(dim=0)
+    x = x - mean
+    curvature = (x.T @ x).double() / (classes * n)
+    # The shift keeps the factor accurate in float32; any positive definite matrix here gives the same minimum.
+    curvature += (penalty + 1e-5 * curvature.diagonal().mean()) * identity
+    factor = torch.linalg.cholesky(curvature)
+    m = torch.linalg.solve_triangular(factor.T, identity, upper=True).to(x.dtype)
+    z = x @ m
+
+    v = x.new_zeros(classes, d, requires_grad=True)
+    bias = x.new_zeros(classes, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [v, bias],
+        max_iter=max_iter,
+        # The iterations are the only cap: torch's own, 1.25 evaluations an iteration, would stop a line search short.
+        max_eval=30 * max_iter,
+        tolerance_grad=tolerance,
+        tolerance_change=tolerance / 1000,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        solver.zero_grad()
+        loss: Tensor = F.cross_entropy(F.linear(z, v, bias), y) + penalty / 2 * (v @ m.T).square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        solver.step(objective)
+    if solver.state[v]["n_iter"] >= max_iter:
+        warnings.warn(f"the probe stopped at max_iter={max_iter} before it converged: raise max_iter", stacklevel=4)
+    weight = (v @ m.T).detach()
+    return weight, bias.detach() - weight @ mean
+
+
+def _draw(labels: Tensor, per_class: int, draws: int, seed: int) -> list[Tensor]:
+    """Return, for each draw, the chosen rows: `per_class` of every class, classes in ascending order."""
+    values = labels.cpu().numpy()
+    members = {int(c): np.flatnonzero(values == c) for c in np.unique(values)}
+    for c, rows in members.items():
+        if len(rows) < per_class:
+            raise ConfigError(f"class {c} has {len(rows)} training images: lower per_class={per_class} to at most that")
+    rng = np.random.default_rng(seed)
+    chosen = [np.concatenate([rng.choice(r, per_class, replace=False) for r in members.values()]) for _ in range(draws)]
+    return [torch.from_numpy(rows).to(labels.device) for rows in chosen]

@@ -1,0 +1,73 @@
+"""A minibatch of views as a PyG graph."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.graph.affinity import knn_edges
+
+AUGMENTATION = ("view", "augmentation", "view")
+AFFINITY = ("view", "affinity", "view")
+
+
+@lru_cache(maxsize=32)
+def augmentation_edges(num_samples: int, num_views: int, device: torch.device) -> Tensor:
+    """Every ordered pair of different views of a sample, ``(2, B·V·(V−1))``: both directions, no self-loops.
+
+    Nodes are view-major (node v·B + s is view v of sample s). The result is shared: do not change it in place.
+    """
+    node = torch.arange(num_samples * num_views, device=device).view(num_views, num_samples)
+    shifts = [node.roll(-shift, 0) for shift in range(1, num_views)]
+    source = torch.stack(shifts).flatten() if shifts else node.new_empty(0)
+    return torch.stack([source, node.flatten().repeat(num_views - 1)])
+
+
+def view_graph(
+    x: Tensor,
+    num_views: int,
+    sample: Tensor | None = None,
+    affinity_k: int | None = None,
+    backend: str = "auto",
+) -> HeteroData:
+    r"""The graph of a minibatch: one node a view, edges between views of a sample and, if asked for, kNN edges.
+
+    Args:
+        x: features of the views ``(n, d)``, view-major: node :math:`v B + s` is view v of sample s. They keep their
+            gradient.
+        num_views: :math:`V \ge 1`, a divisor of n.
+        sample: data-set index of each of the B samples; 0 … B−1 if not given.
+        affinity_k: add ``('view', 'affinity', 'view')`` edges from each view's k nearest views by cosine similarity.
+        backend: of :func:`knn_edges`.
+
+    Returns:
+        ``HeteroData`` with ``.num_views``, ``data['view'].x`` (n, d), ``.sample`` (n,), ``.view`` (n,);
+        ``data['view', 'augmentation', 'view'].edge_index``; and with ``affinity_k``
+        ``data['view', 'affinity', 'view'].edge_index`` and ``.edge_weight`` (cosine similarity).
+
+    Raises:
+        ValueError: if n is not a multiple of ``num_views``, or k is not smaller than n.
+    """
+    if x.dim() != 2:
+        raise ValueError(f"view_graph wants features of shape (n, d), got {tuple(x.shape)}")
+    if num_views < 1 or x.size(0) % num_views:
+        raise ValueError(f"view_graph: {x.size(0)} rows cannot be {num_views} views of each sample")
+    size = x.size(0) // num_views
+    if sample is None:
+        sample = torch.arange(size, device=x.device)
+    elif sample.numel() != size:
+        raise ValueError(f"view_graph: sample names {sample.numel()} samples, the features belong to {size}")
+    data = HeteroData()
+    data.num_views = num_views
+    data["view"].x = x
+    data["view"].sample = sample.repeat(num_views)
+    data["view"].view = torch.arange(num_views, device=x.device).repeat_interleave(size)
+    data[AUGMENTATION].edge_index = augmentation_edges(size, num_views, x.device)
+    if affinity_k is not None:
+        edge_index, similarity = knn_edges(x, affinity_k, backend)
+        data[AFFINITY].edge_index = edge_index
+        data[AFFINITY].edge_weight = similarity
+    return data

@@ -1,0 +1,127 @@
+"""A method: how views become a graph, and the two operators that move its nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.config import EncoderConfig, MethodConfig, unknown
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.graph import view_graph
+from cl_as_gnn.graph.view_graph import AUGMENTATION
+from cl_as_gnn.models.heads import mlp_head
+from cl_as_gnn.nn.adjacency import Adjacency, LinearOperator
+from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, Term, objective
+
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound="SoftmaxConfig")
+METHODS: dict[str, type[Method[Any]]] = {}
+
+
+@dataclass
+class Views:
+    """One batch: V views of B images, view-major."""
+
+    images: Tensor
+    sample: Tensor
+    progress: float
+
+
+class SoftmaxConfig(MethodConfig):
+    """Settings of every method that repels through a softmax."""
+
+    temperature: float = Field(0.5, gt=0, le=10, description="τ of the softmax over all other views")
+
+
+class Method(nn.Module, Generic[ConfigT]):
+    """Base of every method: encoder wiring, rewiring, an attracting and a repelling operator.
+
+    The walk of a batch is :meth:`forward`: ``graph`` (encoder, projector, minibatch graph) → ``rewire`` (bank and
+    neighbour edges) → ``terms`` (the two operators) → loss value, with the message handed back on ``backward`` →
+    ``remember`` (banks). A new method overrides what differs and nothing else.
+
+    Subclasses set ``Config`` (its ``name`` is the method's name) and the three lines that ``clgnn methods`` prints.
+
+    Args:
+        config: the method's settings.
+        encoder: images to features, with ``out_dim``.
+        heads: sizes of projector and predictor.
+        num_samples: images in the training set, for banks with a row a sample.
+    """
+
+    Config: ClassVar[type[MethodConfig]]
+    attracts: ClassVar[str]
+    repels: ClassVar[str]
+    source: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Config" in cls.__dict__:
+            METHODS[cls.Config.model_fields["name"].default] = cls
+
+    def __init__(self, config: ConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.heads = heads
+        self.num_samples = num_samples
+        width: int = getattr(encoder, "out_dim")  # noqa: B009  (nn.Module types its attributes as tensors)
+        self.projector = self.build_projector(width)
+
+    def build_projector(self, in_dim: int) -> nn.Module:
+        """Features of the encoder to the features that messages act on."""
+        heads = self.heads
+        return mlp_head(in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers)
+
+    def graph(self, views: Views) -> HeteroData:
+        """Unit features of the views as nodes, with augmentation edges."""
+        z = self.projector(self.encoder(views.images))
+        return view_graph(F.normalize(z.float(), dim=1), self.config.num_views, views.sample)
+
+    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+        """Add or drop nodes and edges; nothing by default."""
+        return data
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        """The operators that act on ``data['view'].x``."""
+        raise NotImplementedError
+
+    def remember(self, data: HeteroData) -> None:
+        """Write to banks, after the messages have been computed; nothing by default."""
+
+    def forward(self, views: Views) -> tuple[Tensor, HeteroData]:
+        """Loss of a batch, whose ``backward`` hands the message to the encoder, and the graph it was computed on."""
+        data = self.rewire(self.graph(views), views)
+        loss = objective(data["view"].x, *self.terms(data, views))
+        self.remember(data)
+        return loss, data
+
+
+class SoftmaxMethod(Method[SoftmaxConfigT]):
+    """Methods that attract along a graph of positives and repel along the complete affinity graph."""
+
+    repels = "softmax over all other views, ½(P + Pᵀ)"
+
+    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
+        """A⁺ among the views, rows summing to one: here the augmentation edges, with their weights if they have any."""
+        edges, n = data[AUGMENTATION], data["view"].x.size(0)
+        weight = edges.get("edge_weight")
+        if weight is None:
+            weight = data["view"].x.new_full((edges.edge_index.size(1),), 1 / (self.config.num_views - 1))
+        return Adjacency(edges.edge_index, weight, n)
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        graph, temperature = self.attract(data, views), self.config.temperature
+        return [Attraction(graph, temperature), SoftmaxRepulsion(temperature, graph.row_sum)]
+
+
+def build_method(config: MethodConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int) -> Method[Any]:
+    """The method that a config names."""
+    if config.name not in METHODS:
+        raise ConfigError(unknown("method", config.name, METHODS, key="method.name"))
+    return METHODS[config.name](config, encoder, heads, num_samples)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.graph import SampleAffinity
+from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
+from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, LinearOperator, Mixture, ViewsOf
+
+
+class GCNConfig(SoftmaxConfig):
+    """Settings of GCN diffusion."""
+
+    name: Literal["gcn"] = "gcn"
+    weight: float = Field(0.8, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
+    k: int = Field(5, ge=1, description="nearest neighbours a sample in the affinity graph")
+    num_hops: int = Field(4, ge=1, le=16, description="hops of the diffusion")
+    affinity_temperature: float = Field(0.2, gt=0, description="of the row softmax over the k neighbours")
+    start: float = Field(0.25, ge=0, le=1, description="share of the training before the affinity edges join")
+
+
+class GCN(SoftmaxMethod[GCNConfig]):
+    r"""Multi-hop GCN diffusion over augmentation and kNN affinity edges attracts, the complete graph repels.
+
+    .. math::
+        A = (1 - \lambda) A_{\text{aug}} + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T, \qquad
+        T = N (W^L - \mathrm{diag} W^L),
+
+    :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
+    of each sample's views), :math:`N` renormalising rows. The message is :math:`\tfrac12 (A + A^\top) x -
+    \tfrac12 (P + P^\top) x`: the gradient of the cross-entropy between the rows of :math:`A` and the softmax.
+    """
+
+    Config = GCNConfig
+    attracts = "L-hop diffusion over augmentation and kNN affinity edges (multi-hop GCN)"
+    source = "this package; the diffusion of SGC and GDC applied to InfoNCE"
+
+    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+        if views.progress < self.config.start:
+            return data
+        return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
+
+    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
+        augmentation = super().attract(data, views)
+        if "sample" not in data.node_types:
+            return augmentation
+        edges = data["sample", "affinity", "sample"]
+        walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
+        diffused = ViewsOf(Diffusion(walk, self.config.num_hops), self.config.num_views)
+        return Mixture(augmentation, diffused, self.config.weight)

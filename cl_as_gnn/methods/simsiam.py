@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import nn
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.graph import view_graph
+from cl_as_gnn.graph.view_graph import AUGMENTATION
+from cl_as_gnn.methods.base import ConfigT, Method, Views
+from cl_as_gnn.models.heads import mlp_head
+from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.objective import Attraction, Term
+
+
+class SimSiamConfig(MethodConfig):
+    """Settings of SimSiam."""
+
+    name: Literal["simsiam"] = "simsiam"
+
+
+class StopGradientMethod(Method[ConfigT]):
+    """Methods that attract each prediction along a one-way edge to a target that gets no gradient; none repels."""
+
+    repels = "nothing (predictor and stop-gradient keep from collapse)"
+
+    def __init__(self, config: ConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
+        super().__init__(config, encoder, heads, num_samples)
+        self.predictor = mlp_head(heads.projector_dim, heads.predictor_hidden, heads.projector_dim, 2)
+
+    def build_projector(self, in_dim: int) -> nn.Module:
+        heads = self.heads
+        return mlp_head(
+            in_dim,
+            heads.projector_hidden,
+            heads.projector_dim,
+            heads.projector_layers,
+            last_bn=True,
+            last_affine=False,
+        )
+
+    def graph(self, views: Views) -> HeteroData:
+        z = self.projector(self.encoder(views.images))
+        data = view_graph(F.normalize(self.predictor(z).float(), dim=1), self.config.num_views, views.sample)
+        data["target"].x = F.normalize(z.detach().float(), dim=1)
+        data["target", "augmentation", "view"].edge_index = data[AUGMENTATION].edge_index
+        return data
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        edge_index, n = data["target", "augmentation", "view"].edge_index, data["view"].x.size(0)
+        return [Attraction(Adjacency(edge_index, num_nodes=(n, n)), source=data["target"].x)]
+
+
+class SimSiam(StopGradientMethod[SimSiamConfig]):
+    r"""`SimSiam <https://arxiv.org/abs/2011.10566>`_: a one-way edge from each view to the prediction of the other.
+
+    .. math::
+        p_i' = p_i + \alpha \sum_{j \to i} \tfrac{1}{V - 1} \, \mathrm{sg}(z_j),
+
+    the gradient of :math:`-\cos(p_i, \mathrm{sg}(z_j))`. With V > 2 the target is the mean over the other views.
+    """
+
+    Config = SimSiamConfig
+    attracts = "the other views' projections, one-way (stop-gradient)"
+    source = "Chen & He, CVPR 2021"

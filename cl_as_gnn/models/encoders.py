@@ -1,0 +1,119 @@
+"""Encoders: images ``(n, C, H, W)`` to features ``(n, out_dim)``."""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18, resnet50
+
+from cl_as_gnn.errors import ConfigError
+
+_RESNETS = {"resnet18": resnet18, "resnet50": resnet50}
+_NAMES = ("small", *_RESNETS)
+
+
+class ConvNorm(nn.Sequential):
+    """``relu(BN(conv(x)))``: ``(n, in, h, w) -> (n, out, h / stride, w / stride)``."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, kernel: int = 3) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Residual(nn.Module):
+    """``relu(x + BN(conv(x)))``: one 3×3 convolution, with a path around it on which x passes unchanged."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return (y + x).relu_()
+
+
+class SmallEncoder(nn.Module):
+    """Four convolutions for images of 8 to 32 px, laid out for the arithmetic of a CPU.
+
+    Channels ``C -> w/2 -> 2w -> 2w (residual) -> 4w`` for width w; then the mean and the maximum over positions, side
+    by side: ``(n, C, H, W) -> (n, 8w)``. The first convolution already halves the side (4×4, stride 2), so nearly all
+    the work falls on wide 3×3 convolutions over small maps, which is where a CPU comes nearest to its peak.
+
+    The side is halved ``round(log2(image_size / 4))`` times, at most three and the latest convolutions first: images
+    of 8, 16 and 32 px all end in maps of 4×4. The weights are channels-last, and so are all maps computed from them.
+    """
+
+    def __init__(self, in_channels: int, image_size: int, width: int = 64) -> None:
+        super().__init__()
+        halvings = round(math.log2(image_size / 4))
+        stem, first, last = (2 if halvings >= needed else 1 for needed in (3, 2, 1))
+        self.out_dim = 8 * width
+        self.body = nn.Sequential(
+            ConvNorm(in_channels, width // 2, stem, kernel=2 + stem),
+            ConvNorm(width // 2, 2 * width, first),
+            Residual(2 * width),
+            ConvNorm(2 * width, 4 * width, last),
+        )
+        for parameter in self.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return torch.cat([y.mean((2, 3)), y.amax((2, 3))], dim=1)
+
+
+class ResNetEncoder(nn.Module):
+    """torchvision's ResNet without its classifier: ``(n, C, H, W) -> (n, out_dim)``, 512 or 2048 wide.
+
+    Images of at most 64 px get the CIFAR stem of SimCLR: a 3×3 first convolution of stride 1, and no max-pooling.
+    """
+
+    def __init__(self, name: str, in_channels: int, image_size: int) -> None:
+        super().__init__()
+        net = _RESNETS[name]()
+        self.out_dim: int = net.fc.in_features
+        net.fc = nn.Identity()
+        if image_size <= 64:
+            net.conv1 = nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
+            net.maxpool = nn.Identity()
+        elif in_channels != 3:
+            net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.body = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.body(x)
+        return features
+
+
+def build_encoder(name: str, in_channels: int, image_size: int, width: int = 64) -> SmallEncoder | ResNetEncoder:
+    """The encoder of that name, with random weights: ``(n, in_channels, H, W) -> (n, encoder.out_dim)``.
+
+    Args:
+        name: ``small``, ``resnet18`` or ``resnet50``.
+        in_channels: 1 for grey images, 3 for colour.
+        image_size: side of the images it is meant for; it sets the number of downsamplings, other sides run too.
+        width: channels of ``small``; the ResNets have their own.
+
+    Raises:
+        ValueError: on a name it does not know, or a size below 1 channel, 4 px or width 2.
+    """
+    if name not in _NAMES:
+        near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0)[0]
+        raise ConfigError(f"no encoder is called {name!r}: did you mean {near!r}? There are {', '.join(_NAMES)}")
+    if in_channels < 1 or image_size < 4 or width < 2:
+        raise ConfigError(
+            "an encoder wants in_channels of at least 1, image_size of at least 4 and width of at least 2, "
+            f"got {in_channels}, {image_size} and {width}"
+        )
+    if name == "small":
+        return SmallEncoder(in_channels, image_size, width)
+    return ResNetEncoder(name, in_channels, image_size)

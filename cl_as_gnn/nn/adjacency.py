@@ -1,0 +1,255 @@
+"""Linear operators on node features: what the attracting side of every method is made of."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import index_sort, scatter
+from torch_geometric.utils.sparse import index2ptr
+
+
+class LinearOperator(Protocol):
+    """A fixed weighted graph as a map on features: ``pull`` is A·x, ``push`` is its transpose, Aᵀ·x."""
+
+    def pull(self, x: Tensor) -> Tensor:
+        """Each target collects from its sources."""
+
+    def push(self, x: Tensor) -> Tensor:
+        """Each source collects from its targets."""
+
+    @property
+    def row_sum(self) -> Tensor:
+        """Total weight arriving at each target."""
+
+
+@torch.library.custom_op("cl_as_gnn::csr_matmul", mutates_args=())
+def _csr_matmul(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+    size = (ptr.numel() - 1, x.size(0))
+    matrix = torch.sparse_csr_tensor(ptr, index, value, size=size, check_invariants=False)
+    with torch.autocast(x.device.type, enabled=False):
+        return matrix @ x
+
+
+@_csr_matmul.register_fake
+def _(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+    return x.new_empty(ptr.numel() - 1, x.size(1))
+
+
+class _Propagate(torch.autograd.Function):
+    """A·x whose backward is one product with the cached transpose, and one dot product an edge for the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, graph: Adjacency) -> Tensor:
+        ctx.graph = graph
+        ctx.save_for_backward(x, weight)
+        out: Tensor = _csr_matmul(*graph.csr(weight), x)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        graph: Adjacency = ctx.graph
+        grad = grad.contiguous()
+        to_x = _csr_matmul(*graph.csc(weight), grad) if ctx.needs_input_grad[0] else None
+        to_weight = None
+        if ctx.needs_input_grad[1]:
+            source, target = graph.edge_index
+            to_weight = (x[source] * grad[target]).sum(1).to(weight.dtype)
+        return to_x, to_weight, None
+
+
+class Adjacency:
+    r"""A weighted directed graph as the sparse matrix :math:`A_{ij}` = weight of edge :math:`j \to i`.
+
+    Kept sorted by target (CSR) with its transpose beside it, both made once, so that neither the forward nor the
+    backward product makes a message per edge.
+
+    .. math::
+        \mathrm{pull}(x) = A x, \quad (Ax)_i = \sum_{j \to i} a_{ij} x_j, \qquad \mathrm{push}(x) = A^\top x .
+
+    Args:
+        edge_index: ``(2, E)``, row 0 the sources, row 1 the targets (messages flow from row 0 to row 1).
+        edge_weight: ``(E,)``; ones if not given. Gradients reach it through :meth:`pull`.
+        num_nodes: nodes, or ``(sources, targets)`` of a bipartite graph.
+
+    Shapes: ``pull`` maps ``(sources, d)`` to ``(targets, d)``; ``push`` the other way.
+    """
+
+    def __init__(self, edge_index: Tensor, edge_weight: Tensor | None = None, num_nodes: int | tuple[int, int] = 0):
+        if edge_index.dim() != 2 or edge_index.size(0) != 2:
+            raise ValueError(f"Adjacency wants an edge_index of shape (2, E), got {tuple(edge_index.shape)}")
+        sources, targets = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
+        self.edge_index = edge_index.as_subclass(Tensor)
+        self.edge_weight = edge_weight
+        self.size = (sources, targets)
+        self._csr: tuple[Tensor, Tensor, Tensor] | None = None
+        self._csc: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def _sorted(self, by: int) -> tuple[Tensor, Tensor, Tensor]:
+        key, order = index_sort(self.edge_index[by], self.size[by], stable=True)
+        return index2ptr(key, self.size[by]), self.edge_index[1 - by][order], order
+
+    def csr(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row pointer by target, sources, weights in that order."""
+        if self._csr is None:
+            self._csr = self._sorted(1)
+        ptr, index, order = self._csr
+        return ptr, index, weight[order]
+
+    def csc(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row pointer by source, targets, weights in that order."""
+        if self._csc is None:
+            self._csc = self._sorted(0)
+        ptr, index, order = self._csc
+        return ptr, index, weight[order]
+
+    def _weight(self, x: Tensor) -> Tensor:
+        if self.edge_weight is None:
+            return x.new_ones(self.edge_index.size(1))
+        return self.edge_weight.to(x.dtype)
+
+    def pull(self, x: Tensor) -> Tensor:
+        weight = self._weight(x)
+        if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+            out: Tensor = _Propagate.apply(x, weight, self)
+        else:
+            out = _csr_matmul(*self.csr(weight), x.contiguous())
+        return out
+
+    def push(self, x: Tensor) -> Tensor:
+        out: Tensor = _csr_matmul(*self.csc(self._weight(x)), x.contiguous())
+        return out
+
+    @property
+    def row_sum(self) -> Tensor:
+        target = self.edge_index[1]
+        if self.edge_weight is None:
+            return torch.bincount(target, minlength=self.size[1]).to(torch.get_default_dtype())
+        total: Tensor = scatter(self.edge_weight, target, dim_size=self.size[1], reduce="sum")
+        return total
+
+    def to_sparse(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The matrix itself as a coalesced COO tensor, ``(targets, sources)``."""
+        weight = self._weight(self.edge_index.new_empty(0, dtype=dtype))
+        return torch.sparse_coo_tensor(self.edge_index.flip(0), weight, (self.size[1], self.size[0])).coalesce()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.size[0]} -> {self.size[1]}, edges={self.edge_index.size(1)})"
+
+
+class Diffusion:
+    r"""Several hops over one graph, without the walks that come back to where they began.
+
+    .. math::
+        T = N \left( W^L - \mathrm{diag}(W^L) \right), \qquad
+        T_{ij} = \frac{(W^L)_{ij}}{1 - (W^L)_{ii}} \;\; (i \neq j),
+
+    for a row-stochastic :math:`W`, with :math:`N` renormalising the rows. Computed hop by hop, :math:`O(L E d)`;
+    the diagonal comes from two sparse powers, :math:`(W^L)_{ii} = \sum_j (W^a)_{ij} (W^b)_{ji}` with
+    :math:`a + b = L`. A row whose walks all return keeps no weight.
+
+    Args:
+        graph: :math:`W`, square and row-stochastic.
+        num_hops: :math:`L \ge 1`.
+    """
+
+    def __init__(self, graph: Adjacency, num_hops: int = 1):
+        if num_hops < 1:
+            raise ValueError(f"Diffusion wants num_hops >= 1, got {num_hops}")
+        self.graph = graph
+        self.num_hops = num_hops
+        weight = graph.edge_weight
+        dtype = torch.get_default_dtype() if weight is None else weight.dtype
+        if num_hops == 1:
+            source, target = graph.edge_index
+            loops = source == target
+            value = graph._weight(torch.empty(0, dtype=dtype, device=source.device)) * loops
+            self._return: Tensor = scatter(value, target, dim_size=graph.size[1], reduce="sum")
+        else:
+            self._return = _diagonal_of_power(graph.to_sparse(dtype), num_hops)
+        left = 1 - self._return
+        self._scale = torch.where(left > 1e-6, 1 / left, 0)
+
+    def pull(self, x: Tensor) -> Tensor:
+        out = x
+        for _ in range(self.num_hops):
+            out = self.graph.pull(out)
+        return self._scale.unsqueeze(1) * (out - self._return.unsqueeze(1) * x)
+
+    def push(self, x: Tensor) -> Tensor:
+        scaled = self._scale.unsqueeze(1) * x
+        out = scaled
+        for _ in range(self.num_hops):
+            out = self.graph.push(out)
+        return out - self._return.unsqueeze(1) * scaled
+
+    @property
+    def row_sum(self) -> Tensor:
+        return (self._scale > 0).to(self._scale.dtype)
+
+
+def _diagonal_of_power(matrix: Tensor, power: int) -> Tensor:
+    """diag(W^power) of a sparse matrix from W^a and W^b alone, a + b = power."""
+    powers = [matrix]
+    with torch.autocast(matrix.device.type, enabled=False):
+        while len(powers) < (power + 1) // 2:
+            powers.append(torch.sparse.mm(powers[-1], matrix))
+    product = (powers[-1].coalesce() * powers[power // 2 - 1].t().coalesce()).coalesce()
+    diagonal: Tensor = scatter(product.values(), product.indices()[0], dim_size=matrix.size(0), reduce="sum")
+    return diagonal
+
+
+class ViewsOf:
+    r"""A graph of samples lifted to their views: every view of a neighbour is an equal share of the neighbour.
+
+    For a graph :math:`T` of :math:`B` samples with :math:`V` views each, nodes view-major,
+    :math:`A = \frac{1}{V} \mathbf{1}\mathbf{1}^\top \otimes T`: average over the views, act, give back to each view.
+    """
+
+    def __init__(self, graph: LinearOperator, num_views: int):
+        self.graph = graph
+        self.num_views = num_views
+
+    def _mean(self, x: Tensor) -> Tensor:
+        return x.view(self.num_views, -1, x.size(1)).mean(0)
+
+    def pull(self, x: Tensor) -> Tensor:
+        return self.graph.pull(self._mean(x)).repeat(self.num_views, 1)
+
+    def push(self, x: Tensor) -> Tensor:
+        return self.graph.push(self._mean(x)).repeat(self.num_views, 1)
+
+    @property
+    def row_sum(self) -> Tensor:
+        return self.graph.row_sum.repeat(self.num_views)
+
+
+class Mixture:
+    r"""Weighted sum of graphs on the same nodes; where one has no edge into a node, the first takes its share.
+
+    .. math::
+        A = \mathrm{diag}(1 - \lambda r) A_0 + \lambda A_1, \qquad r_i = \sum_j (A_1)_{ij} .
+
+    Args:
+        first: :math:`A_0`.
+        second: :math:`A_1`, with row sums of 0 or 1.
+        weight: :math:`\lambda` between 0 and 1.
+    """
+
+    def __init__(self, first: LinearOperator, second: LinearOperator, weight: float):
+        if not 0 <= weight <= 1:
+            raise ValueError(f"Mixture wants a weight between 0 and 1, got {weight}")
+        self.first, self.second, self.weight = first, second, weight
+        self._rest = (1 - weight * second.row_sum).unsqueeze(1)
+
+    def pull(self, x: Tensor) -> Tensor:
+        return self._rest * self.first.pull(x) + self.weight * self.second.pull(x)
+
+    def push(self, x: Tensor) -> Tensor:
+        return self.first.push(self._rest * x) + self.weight * self.second.push(x)
+
+    @property
+    def row_sum(self) -> Tensor:
+        return self._rest.squeeze(1) * self.first.row_sum + self.weight * self.second.row_sum

@@ -1,0 +1,191 @@
+r"""The complete affinity graph, streamed: softmax over all pairs of nodes in memory linear in their number.
+
+For rows :math:`x_i` and the row softmax without self-loops
+
+.. math::
+    P_{ij} = \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}}, \qquad P_{ii} = 0,
+
+no :math:`n \times n` tensor is kept: tiles of the similarity matrix are made, used and overwritten. The matrix of
+logits is symmetric, so only its upper triangle is visited.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# Largest |logit| whose exponential can be summed over 2**20 nodes without a shift by the row maximum.
+_SAFE_LOGIT = {torch.float64: 600.0, torch.float32: 60.0}
+# Below this temperature the rounding of a bf16 inner product moves a softmax weight by more than 2 %.
+_BF16_MIN_TEMPERATURE = 0.1
+
+
+def _tile(n: int, device: torch.device, dtype: torch.dtype) -> int:
+    if device.type == "cuda":
+        return 8192
+    return min(n, 1024 if dtype == torch.bfloat16 else 512)
+
+
+@torch.library.custom_op("cl_as_gnn::softmax_all_pairs", mutates_args=())
+def _softmax_all_pairs(
+    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool
+) -> tuple[Tensor, Tensor]:
+    n = x.size(0)
+    lse = x.new_full((n,), -math.inf)
+    pull = torch.zeros_like(x)
+    if n < 2:
+        return lse, pull
+    scaled = x / math.sqrt(temperature)
+    if bf16:
+        scaled = scaled.to(torch.bfloat16)
+    size = _tile(n, x.device, scaled.dtype)
+    starts = range(0, n, size)
+    bounds = None if batch is None else [(int(b.min()), int(b.max())) for b in batch.split(size)]
+    blocks = scaled.split(size)
+    buffer = scaled.new_empty(size, size)
+    plain = unit and 1 / temperature <= _SAFE_LOGIT[x.dtype]
+    fill = 0.0 if plain else -math.inf
+
+    def tiles() -> list[tuple[int, int]]:
+        pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
+        if bounds is None:
+            return pairs
+        # Two blocks that share no graph hold no pair; `batch` need not be sorted for this to be right.
+        return [(a, b) for a, b in pairs if bounds[a][0] <= bounds[b][1] and bounds[b][0] <= bounds[a][1]]
+
+    def logits(a: int, b: int) -> Tensor:
+        out = buffer.view(-1)[: len(blocks[a]) * len(blocks[b])].view(len(blocks[a]), len(blocks[b]))
+        torch.mm(blocks[a], blocks[b].t(), out=out)
+        if plain:
+            out.exp_()
+        if a == b:
+            out.fill_diagonal_(fill)
+        if batch is not None:
+            rows, columns = (batch[starts[k] : starts[k] + len(blocks[k])] for k in (a, b))
+            out.masked_fill_(rows.unsqueeze(1) != columns.unsqueeze(0), fill)
+        return out
+
+    if plain:
+        total = x.new_zeros(n)
+        sums = total.split(size)
+        for a, b in tiles():
+            tile = logits(a, b)
+            sums[a].add_(tile.sum(1, dtype=x.dtype))
+            if a != b:
+                sums[b].add_(tile.sum(0, dtype=x.dtype))
+        torch.log(total, out=lse)
+        weight = torch.where(total > 0, row_weight / total, 0).to(scaled.dtype).split(size)
+    else:
+        parts = lse.split(size)
+        for a, b in tiles():
+            tile = logits(a, b).to(x.dtype)
+            parts[a].copy_(torch.logaddexp(parts[a], tile.logsumexp(1)))
+            if a != b:
+                parts[b].copy_(torch.logaddexp(parts[b], tile.logsumexp(0)))
+        finite = lse.masked_fill(lse == -math.inf, 0).split(size)
+        weight = row_weight.split(size)
+
+    keys = (x.to(torch.bfloat16) if bf16 else x).split(size)
+    pulls = pull.split(size)
+    second = scaled.new_empty(size, size)
+    for a, b in tiles():
+        tile = logits(a, b)
+        if plain:
+            scale = second.view(-1)[: tile.numel()].view_as(tile)
+            torch.add(weight[a].unsqueeze(1), weight[b].unsqueeze(0), out=scale)
+            tile.mul_(scale)
+        else:
+            rows = (tile - finite[a].unsqueeze(1)).exp_().mul_(weight[a].unsqueeze(1))
+            tile = (tile - finite[b].unsqueeze(0)).exp_().mul_(weight[b].unsqueeze(0)).add_(rows)
+        tile = tile.to(keys[a].dtype)
+        if bf16:
+            pulls[a].add_(tile @ keys[b])
+            if a != b:
+                pulls[b].add_(tile.t() @ keys[a])
+        else:
+            pulls[a].addmm_(tile, keys[b])
+            if a != b:
+                pulls[b].addmm_(tile.t(), keys[a])
+    return lse, pull
+
+
+@_softmax_all_pairs.register_fake
+def _(x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.size(0)), torch.empty_like(x)
+
+
+def softmax_all_pairs(
+    x: Tensor,
+    temperature: float = 1.0,
+    row_weight: Tensor | None = None,
+    batch: Tensor | None = None,
+    *,
+    unit: bool = False,
+) -> tuple[Tensor, Tensor]:
+    r"""Log-partition of every node over all others, and the message that its gradient sends.
+
+    .. math::
+        \ell_i = \log \sum_{k \neq i} e^{x_i \cdot x_k / \tau}, \qquad
+        m_i = \sum_j (\rho_i P_{ij} + \rho_j P_{ji}) \, x_j ,
+
+    in matrix form :math:`M = (RP + P^\top R) X` with :math:`R = \mathrm{diag}(\rho)`, so that
+    :math:`\partial (\sum_i \rho_i \ell_i) / \partial X = M / \tau`. Messages flow both ways along every edge of the
+    complete graph without self-loops. Nothing is recorded for autograd: the result *is* the gradient.
+
+    Args:
+        x: node features, ``(n, d)``, float32 or float64 (half precision is promoted to float32).
+        temperature: :math:`\tau > 0`.
+        row_weight: :math:`\rho`, ``(n,)``; all ones if not given.
+        batch: graph of each node, ``(n,)``; nodes of different graphs do not see each other.
+        unit: the rows have unit length, so that no shift by the row maximum is needed unless :math:`\tau` is tiny.
+
+    Returns:
+        ``(n,)`` and ``(n, d)``. A node that is alone in its graph has :math:`\ell_i = -\infty` and sends nothing.
+
+    Under autocast to bfloat16 the products run in bfloat16 with sums in float32, for :math:`\tau \ge 0.1`.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    x = x.detach()
+    if x.dtype not in _SAFE_LOGIT:
+        x = x.float()
+    bf16 = (
+        x.dtype == torch.float32
+        and temperature >= _BF16_MIN_TEMPERATURE
+        and unit
+        and torch.is_autocast_enabled(x.device.type)
+        and torch.get_autocast_dtype(x.device.type) == torch.bfloat16
+    )
+    weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        lse, pull = _softmax_all_pairs(x.contiguous(), weight, batch, float(temperature), unit, bf16)
+    return lse, pull
+
+
+def softmax_bipartite(
+    query: Tensor, key: Tensor, temperature: float = 1.0, row_weight: Tensor | None = None, *, chunk: int = 2048
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""The same between two sets of nodes, :math:`P_{ij} \propto e^{q_i \cdot k_j / \tau}` over all keys :math:`j`.
+
+    Returns:
+        :math:`\ell` ``(n_q,)``, the message to the queries :math:`RPK` ``(n_q, d)`` and the message to the keys
+        :math:`P^\top R Q` ``(n_k, d)``, so that :math:`\partial (\sum_i \rho_i \ell_i)` is ``message / temperature``.
+        Rows of :math:`P` are made ``chunk`` at a time.
+    """
+    with torch.no_grad(), torch.autocast(query.device.type, enabled=False):
+        dtype = query.dtype if query.dtype in _SAFE_LOGIT else torch.float32
+        query, key = query.detach().to(dtype), key.detach().to(dtype)
+        weight = query.new_ones(query.size(0)) if row_weight is None else row_weight.detach().to(dtype)
+        lse = query.new_empty(query.size(0))
+        to_query = torch.empty_like(query)
+        to_key = torch.zeros_like(key)
+        for s in range(0, query.size(0), chunk):
+            rows = slice(s, s + chunk)
+            logits = (query[rows] / temperature) @ key.t()
+            lse[rows] = logits.logsumexp(1)
+            share = logits.sub_(lse[rows].unsqueeze(1)).exp_().mul_(weight[rows].unsqueeze(1))
+            to_query[rows] = share @ key
+            to_key.addmm_(share.t(), query[rows])
+    return lse, to_query, to_key

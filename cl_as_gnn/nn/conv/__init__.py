@@ -1,0 +1,7 @@
+from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
+from cl_as_gnn.nn.conv.contrastive_conv import ContrastiveConv
+from cl_as_gnn.nn.conv.positive_attention import PositiveAttention
+from cl_as_gnn.nn.conv.stage_aggregation import StageAggregation
+from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
+
+__all__ = ["AlignmentConv", "ContrastiveConv", "PositiveAttention", "StageAggregation", "UniformityConv"]

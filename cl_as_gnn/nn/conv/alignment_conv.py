@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import Adj, OptTensor
+from torch_geometric.utils import is_sparse, scatter, to_edge_index
+
+from cl_as_gnn.nn.adjacency import Adjacency
+
+
+class AlignmentConv(MessagePassing):  # type: ignore[misc]
+    r"""The alignment update of contrastive learning, from `"A Message Passing Perspective on Learning Dynamics of
+    Contrastive Learning" <https://arxiv.org/abs/2303.04435>`_: a lazy graph convolution.
+
+    .. math::
+        X' = (1 - \alpha) X + \alpha \hat{A}^L X, \qquad
+        x_i' = (1 - \alpha) x_i + \alpha \sum_{j \to i} \frac{a_{ij}}{\sqrt{d_i d_j}} x_j \;\; (L = 1),
+
+    with :math:`\hat A = D^{-1/2} A D^{-1/2}` and no self-loops added. Messages flow from ``edge_index[0]`` to
+    ``edge_index[1]``. With :math:`L = 1` and symmetric edges this is a gradient step on
+    :math:`\tfrac12 \mathrm{Tr}(X^\top (I - \hat A) X)` of size :math:`\alpha`. A node without incoming edges stays
+    where it is.
+
+    Args:
+        step_size: :math:`\alpha`; 1 replaces a node by its neighbourhood.
+        num_hops: :math:`L \ge 1`.
+        normalize: with ``False`` the edge weights are taken as they are.
+
+    Shapes:
+        - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (one hop only), edges
+          :math:`(2, E)`, ``EdgeIndex`` or a sparse :math:`A^\top`, weights :math:`(E)`
+        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+    """
+
+    def __init__(self, step_size: float = 0.5, num_hops: int = 1, normalize: bool = True, **kwargs: object):
+        kwargs.setdefault("aggr", "add")
+        super().__init__(**kwargs)
+        if num_hops < 1:
+            raise ValueError(f"AlignmentConv wants num_hops >= 1, got {num_hops}")
+        self.step_size = step_size
+        self.num_hops = num_hops
+        self.normalize = normalize
+
+    def reset_parameters(self) -> None:
+        r"""Nothing is learned; here because PyG's containers call it."""
+
+    def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
+        source, target = x if isinstance(x, tuple) else (x, x)
+        if isinstance(x, tuple) and self.num_hops > 1:
+            raise ValueError("AlignmentConv takes several hops within one set of nodes only: num_hops=1 for a bipartite graph")
+        if is_sparse(edge_index):
+            if edge_weight is not None:
+                raise ValueError("AlignmentConv: the sparse adjacency already holds weights, pass edge_weight=None")
+            edge_index, edge_weight = to_edge_index(edge_index)
+            edge_index = edge_index.flip(0)  # a sparse adjacency is A^T: row = target
+        if edge_weight is None:
+            edge_weight = source.new_ones(edge_index.size(1))
+        row, column = edge_index[0], edge_index[1]
+        weight = edge_weight.to(source.dtype)
+        degree = scatter(weight, column, dim_size=target.size(0), reduce="sum")
+        if self.normalize:
+            out_degree = degree if not isinstance(x, tuple) else scatter(weight, row, dim_size=source.size(0), reduce="sum")
+            weight = weight * _inverse_root(out_degree)[row] * _inverse_root(degree)[column]
+        out = source
+        if self.explain or self._message_forward_hooks or self._propagate_forward_hooks:
+            for _ in range(self.num_hops):
+                out = self.propagate(edge_index, x=(out, target), edge_weight=weight, size=(out.size(0), target.size(0)))
+        else:
+            graph = Adjacency(edge_index, weight, (source.size(0), target.size(0)))
+            for _ in range(self.num_hops):
+                out = graph.pull(out)
+        moved = target + self.step_size * (out - target)
+        return torch.where((degree != 0).unsqueeze(1), moved, target)
+
+    def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
+        return edge_weight.unsqueeze(-1) * x_j
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(step_size={self.step_size}, num_hops={self.num_hops})"
+
+
+def _inverse_root(degree: Tensor) -> Tensor:
+    return torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.typing import Adj, OptTensor
+
+from cl_as_gnn.nn.all_pairs import softmax_all_pairs
+from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
+from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
+
+
+class ContrastiveConv(torch.nn.Module):
+    r"""Attraction and repulsion at once, from `"A Message Passing Perspective on Learning Dynamics of Contrastive
+    Learning" <https://arxiv.org/abs/2303.04435>`_: the signed message-passing update.
+
+    .. math::
+        X' = X + \alpha \left( \hat{A}^L X - P X \right), \qquad
+        x_i' = x_i + \alpha \Big( \sum_{j \to i} \hat a_{ij} x_j - \sum_{j \neq i} P_{ij} x_j \Big),
+
+    :math:`\hat A` as in :class:`AlignmentConv`, :math:`P` as in :class:`UniformityConv`. It is the sum of the two
+    layers' updates; its fixed points are where the graph of positives and the model's own affinity graph agree,
+    :math:`\hat A X = P X`. A node without positives is only repelled.
+
+    With ``symmetric=True`` the repulsion is :math:`\tfrac12 (P + P^\top) X`, and for unit rows and a positive graph
+    with one positive a node the update is exactly a gradient step on NT-Xent,
+    :math:`X' = X - \frac{\alpha n \tau}{2} \, \partial L / \partial X` (no gradient flows through that repulsion).
+
+    Args:
+        temperature: :math:`\tau > 0`.
+        step_size: :math:`\alpha`.
+        num_hops: hops :math:`L` of the attraction.
+        repel: what ``affinity_index`` is for: ``"complete"`` lets it join the attracting edges (diffusion) and repels
+            from every other node; ``"affinity"`` repels from it alone.
+        symmetric: the exact gradient of the loss instead of one direction of it; ``repel="complete"`` only.
+
+    Shapes:
+        - **input:** features :math:`(n, d)`, positive edges :math:`(2, E)`, affinity edges :math:`(2, E')` (messages
+          flow from row 0 to row 1), graph of each node :math:`(n)`
+        - **output:** :math:`(n, d)`
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        step_size: float = 0.5,
+        num_hops: int = 1,
+        repel: str = "complete",
+        symmetric: bool = False,
+    ):
+        super().__init__()
+        if repel not in ("complete", "affinity"):
+            raise ValueError(f"ContrastiveConv: repel is 'complete' or 'affinity', got {repel!r}")
+        if symmetric and repel == "affinity":
+            raise ValueError("ContrastiveConv: symmetric=True wants repel='complete'")
+        self.temperature = temperature
+        self.step_size = step_size
+        self.num_hops = num_hops
+        self.repel = repel
+        self.symmetric = symmetric
+        self.align = AlignmentConv(step_size, num_hops)
+        self.uniform = UniformityConv(temperature, step_size)
+
+    def reset_parameters(self) -> None:
+        r"""Nothing is learned; here because PyG's containers call it."""
+
+    def forward(
+        self, x: Tensor, edge_index: Adj, affinity_index: OptTensor = None, batch: OptTensor = None
+    ) -> Tensor:
+        positives, repelling = edge_index, None
+        if affinity_index is not None:
+            if self.repel == "affinity":
+                repelling = affinity_index
+            else:
+                positives = torch.cat([edge_index, affinity_index], dim=1)
+        elif self.repel == "affinity":
+            raise ValueError("ContrastiveConv(repel='affinity') wants an affinity_index to repel along")
+        attracted: Tensor = self.align(x, positives)
+        if self.symmetric:
+            return attracted + self.step_size * (x - self._symmetric_repulsion(x, batch))
+        repelled: Tensor = self.uniform(x, repelling, batch)
+        return attracted + repelled - x
+
+    def _symmetric_repulsion(self, x: Tensor, batch: OptTensor) -> Tensor:
+        _, pull = softmax_all_pairs(x, self.temperature, batch=batch)
+        return pull.to(x.dtype) / 2
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(temperature={self.temperature}, step_size={self.step_size}, "
+            f"num_hops={self.num_hops}, repel={self.repel!r})"
+        )

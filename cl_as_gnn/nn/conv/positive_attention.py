@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.utils import softmax
+
+
+class PositiveAttention(torch.nn.Module):
+    r"""Attention weights over positive edges, the graph attention of `"A Message Passing Perspective on Learning
+    Dynamics of Contrastive Learning" <https://arxiv.org/abs/2303.04435>`_ (and of `GAT
+    <https://arxiv.org/abs/1710.10903>`_, with cosine similarity as the attention function).
+
+    .. math::
+        a_{ij} = \frac{e^{\beta \cos(h_i, h_j)}}{\sum_{k \in \mathcal{P}(i)} e^{\beta \cos(h_i, h_k)}}
+        \;\; (\text{per anchor}), \qquad
+        a_{ij} = \frac{n \, e^{\beta \cos(h_i, h_j)}}{\sum_{(k, l)} e^{\beta \cos(h_k, h_l)}} \;\; (\text{per batch}),
+
+    with :math:`\mathcal{P}(i)` the sources of the edges into i. Edges run from ``edge_index[0]`` (the positive j) to
+    ``edge_index[1]`` (the anchor i). The weights are constants: no gradient flows through them.
+
+    Args:
+        sharpness: :math:`\beta`; 0 gives every positive the same weight.
+        normalize: ``"anchor"`` (attention proper; it needs at least two positives a node to mean anything) or
+            ``"batch"`` (the paper's released two-view form: importance weights of pairs, summing to the n anchors).
+
+    Shapes:
+        - **input:** features :math:`(n, d)`, edges :math:`(2, E)`
+        - **output:** weights :math:`(E)`
+    """
+
+    def __init__(self, sharpness: float = 1.0, normalize: str = "anchor"):
+        super().__init__()
+        if normalize not in ("anchor", "batch"):
+            raise ValueError(f"PositiveAttention: normalize is 'anchor' or 'batch', got {normalize!r}")
+        self.sharpness = sharpness
+        self.normalize = normalize
+
+    def reset_parameters(self) -> None:
+        r"""Nothing is learned; here because PyG's containers call it."""
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        source, target = edge_index
+        unit = F.normalize(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x, dim=-1)
+        logits = self.sharpness * (unit[source] * unit[target]).sum(-1)
+        if self.normalize == "anchor":
+            weight: Tensor = softmax(logits, target, num_nodes=x.size(0))
+            return weight
+        return torch.softmax(logits, dim=0) * x.size(0)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(sharpness={self.sharpness}, normalize={self.normalize!r})"

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.typing import OptTensor
+from torch_geometric.utils import softmax
+
+from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.self_attention import pairwise_attention
+
+
+class UniformityConv(torch.nn.Module):
+    r"""The uniformity update of contrastive learning, from `"A Message Passing Perspective on Learning Dynamics of
+    Contrastive Learning" <https://arxiv.org/abs/2303.04435>`_: self-attention with a minus sign.
+
+    .. math::
+        X' = (1 + \alpha) X - \alpha P X, \qquad
+        x_i' = (1 + \alpha) x_i - \alpha \sum_{j \neq i} P_{ij} x_j, \qquad
+        P_{ij} = \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}},
+
+    raw inner products, no self-loops. Without ``edge_index`` every node receives from all others (of its graph, where
+    ``batch`` is given), streamed so that no :math:`n \times n` tensor is kept; with it, node i attends over the edges
+    j → i (``edge_index[0]`` to ``edge_index[1]``). A node that receives nothing stays where it is.
+
+    Args:
+        temperature: :math:`\tau > 0`.
+        step_size: :math:`\alpha`.
+
+    Shapes:
+        - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))`, edges :math:`(2, E)`, graph of
+          each node :math:`(n)`
+        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+    """
+
+    def __init__(self, temperature: float = 1.0, step_size: float = 0.5):
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"UniformityConv wants a positive temperature, got {temperature}")
+        self.temperature = temperature
+        self.step_size = step_size
+
+    def reset_parameters(self) -> None:
+        r"""Nothing is learned; here because PyG's containers call it."""
+
+    def forward(
+        self, x: Tensor | tuple[Tensor, Tensor], edge_index: OptTensor = None, batch: OptTensor = None
+    ) -> Tensor:
+        source, target = x if isinstance(x, tuple) else (x, x)
+        if edge_index is None:
+            out = pairwise_attention(
+                target, source, source, self.temperature, loops=isinstance(x, tuple), batch=batch
+            )
+            if isinstance(x, tuple):
+                receives = torch.ones(target.size(0), dtype=torch.bool, device=target.device)
+            elif batch is None:
+                receives = torch.full((target.size(0),), target.size(0) > 1, device=target.device)
+            else:
+                receives = (torch.bincount(batch) > 1)[batch]
+        else:
+            row, column = edge_index[0], edge_index[1]
+            logits = (source[row] * target[column]).sum(-1) / self.temperature
+            share = softmax(logits, column, num_nodes=target.size(0))
+            graph = Adjacency(edge_index, share, (source.size(0), target.size(0)))
+            out = graph.pull(source)
+            receives = graph.row_sum > 0
+        moved = target + self.step_size * (target - out)
+        return torch.where(receives.unsqueeze(1), moved, target)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(temperature={self.temperature}, step_size={self.step_size})"

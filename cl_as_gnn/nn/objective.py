@@ -1,0 +1,122 @@
+r"""One rule for every method: terms that attract and terms that repel, each a loss value and its message.
+
+A term maps features to ``(value, message)`` with :math:`\text{message} = -\partial\,\text{value}/\partial x`. Their sum
+is the objective; :func:`objective` hands the summed message to whatever made the features, so that training by the
+loss and training by the message are the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cl_as_gnn.nn.adjacency import LinearOperator
+from cl_as_gnn.nn.all_pairs import softmax_all_pairs
+
+Term = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class _HandOver(torch.autograd.Function):
+    """The identity on the loss value whose gradient is minus the message that came with it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor, message: Tensor) -> Tensor:
+        ctx.save_for_backward(message)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (message,) = ctx.saved_tensors
+        return -grad * message, None, None
+
+
+def objective(x: Tensor, *terms: Term) -> Tensor:
+    """Sum of the terms' values at ``x`` ``(n, d)``; ``backward`` sends minus the sum of their messages to ``x``."""
+    with torch.no_grad():
+        parts = [term(x.detach()) for term in terms]
+        value = torch.stack([part[0] for part in parts]).sum()
+        message = torch.stack([part[1] for part in parts]).sum(0)
+    out: Tensor = _HandOver.apply(x, value, message)
+    return out
+
+
+class Attraction:
+    r"""Linear attraction along a graph of positives.
+
+    .. math::
+        L = -\frac{1}{W\tau} \sum_{ij} a_{ij}\, x_i \cdot y_j, \qquad
+        \text{message} = \frac{1}{W\tau} (A + A^\top) X \;\; (y = x), \quad \frac{1}{W\tau} A Y \;\; (y \text{ fixed}),
+
+    with :math:`W = \sum_{ij} a_{ij}`. Messages flow along the edges and, where the sources are trained themselves,
+    back along them.
+
+    Args:
+        graph: the operator :math:`A`.
+        temperature: :math:`\tau`.
+        source: features :math:`Y` of other nodes (a bank, a stop-gradient target); the nodes themselves if not given.
+        total: another :math:`W`, where several terms share one.
+    """
+
+    def __init__(
+        self,
+        graph: LinearOperator,
+        temperature: float = 1.0,
+        source: Tensor | None = None,
+        total: float | None = None,
+    ):
+        self.graph, self.temperature, self.source, self.total = graph, temperature, source, total
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pulled = self.graph.pull(x if self.source is None else self.source.detach().to(x.dtype))
+        scale = self.temperature * _total(self.graph.row_sum.to(x.dtype), self.total)
+        message = pulled if self.source is not None else pulled + self.graph.push(x)
+        return -(x * pulled).sum() / scale, message / scale
+
+
+class SoftmaxRepulsion:
+    r"""Repulsion along the complete affinity graph, the partition function of every softmax loss.
+
+    .. math::
+        L = \frac{1}{W} \sum_i \rho_i \log \sum_{k \neq i} e^{x_i \cdot x_k / \tau}, \qquad
+        \text{message} = -\frac{1}{W \tau} (RP + P^\top R) X,
+
+    with :math:`R = \mathrm{diag}(\rho)`, :math:`W = \sum_i \rho_i` and :math:`P` the row softmax without self-loops.
+    With :math:`\rho` the row sums of the attraction, the two together are the cross-entropy of InfoNCE.
+
+    Args:
+        temperature: :math:`\tau`.
+        row_weight: :math:`\rho` ``(n,)``; ones if not given.
+        unit: the rows have unit length.
+        batch: graph of each node: nodes of different graphs do not repel each other.
+        total: another :math:`W`, where several terms share one.
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        row_weight: Tensor | None = None,
+        *,
+        unit: bool = True,
+        batch: Tensor | None = None,
+        total: float | None = None,
+    ):
+        self.temperature, self.row_weight, self.unit = temperature, row_weight, unit
+        self.batch, self.total = batch, total
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
+        lse, pull = softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit)
+        total = _total(weight, self.total)
+        # A node that is alone has no partition function; 0 * inf would be NaN.
+        value = (weight * lse).masked_fill(weight == 0, 0).sum() / total
+        return value, -pull / (self.temperature * total)
+
+
+def _total(row_weight: Tensor, total: float | None) -> Tensor:
+    """W as a tensor, so that nothing waits for the device; never zero."""
+    if total is not None:
+        return row_weight.new_tensor(total)
+    return row_weight.sum().clamp(min=torch.finfo(row_weight.dtype).tiny)

@@ -1,0 +1,167 @@
+"""What happens around the epochs: the online estimate, the log, the checkpoint, the progress bar."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+from torch import Tensor
+
+from cl_as_gnn.config import EvalConfig
+from cl_as_gnn.data import Split
+from cl_as_gnn.errors import RunError
+from cl_as_gnn.evaluation import leave_one_out_knn
+from cl_as_gnn.training.embed import embed
+from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.runs import RunFolder
+
+
+class LossGuard(Callback):
+    """Stops a run whose loss is not finite, before its weights replace the last good checkpoint."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ContrastiveModule)
+        if not math.isfinite(pl_module.epoch_loss):
+            raise RunError(
+                f"the loss is {pl_module.epoch_loss} in epoch {trainer.current_epoch + 1}: lower optim.lr (now "
+                f"{pl_module.config.optim.lr:g}) or raise the temperature, and start again"
+            )
+
+
+class OnlineKNN(Callback):
+    """kNN accuracy of the frozen encoder on some training images, each against the others, every few epochs."""
+
+    def __init__(self, split: Split, config: EvalConfig):
+        self.config = config
+        # Evenly spread over the data set, which may be sorted by class.
+        index = torch.linspace(0, len(split) - 1, min(config.online_size, len(split))).long()
+        self.images, self.labels = split.images[index], split.labels[index]
+        self.value: float | None = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ContrastiveModule)
+        epoch = trainer.current_epoch + 1
+        if epoch % self.config.online_every and epoch != trainer.max_epochs:
+            return
+        if trainer.is_global_zero:
+            features = embed(pl_module.method.encoder, self.images, pl_module.stats, pl_module.device)
+            k = min(self.config.knn_k, len(features) - 1)
+            self.value = leave_one_out_knn(features, self.labels, k, self.config.knn_temperature)
+
+
+class EpochLog(Callback):
+    """One row an epoch in metrics.csv and in TensorBoard."""
+
+    def __init__(self, run: RunFolder, online: OnlineKNN):
+        self.run, self.online = run, online
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ContrastiveModule)
+        if not trainer.is_global_zero:
+            return
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch + 1,
+            "loss": pl_module.epoch_loss,
+            "online_knn": self.online.value,
+            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "seconds": time.perf_counter() - self._start,
+        }
+        self.run.append_history(row)
+        if trainer.logger is not None:
+            trainer.logger.log_metrics({k: v for k, v in row.items() if v is not None and k != "epoch"}, row["epoch"])
+
+
+class Checkpoint(Callback):
+    """``checkpoints/last.ckpt`` after every epoch, replaced in one move so that a kill never leaves half of one."""
+
+    def __init__(self, run: RunFolder):
+        self.run = run
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        draft = self.run.checkpoint.with_suffix(".part")
+        try:
+            trainer.save_checkpoint(draft)
+            if trainer.is_global_zero:
+                os.replace(draft, self.run.checkpoint)
+        except (OSError, RuntimeError) as error:
+            draft.unlink(missing_ok=True)
+            raise RunError(
+                f"cannot write {self.run.checkpoint}: {error}; the checkpoint before it is kept, make room and "
+                f"continue with resume={self.run.path}"
+            ) from None
+
+
+class _Numbers(ProgressColumn):
+    """Loss, online kNN and speed."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields.get("numbers", ""))
+
+
+class ProgressBar(Callback):
+    """One bar for the whole run; where the output is no terminal, a line for every tenth of it."""
+
+    def __init__(self, online: OnlineKNN, console: Console):
+        self.online, self.console = online, console
+        self.bar: Progress | None = None
+        self._task: Any = None
+        self._images = 0
+        self._clock = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clock = time.perf_counter()
+        if not (trainer.is_global_zero and self.console.is_terminal):
+            return
+        self.bar = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            _Numbers(),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+        )
+        self.bar.start()
+        self._task = self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        self._images += len(batch) * trainer.world_size
+        if self.bar is not None:
+            done = trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches))
+            self.bar.update(self._task, completed=int(done))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ContrastiveModule)
+        if not trainer.is_global_zero:
+            return
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 1
+        speed = self._images / (time.perf_counter() - self._clock)
+        knn = "" if self.online.value is None else f"  kNN {self.online.value:.1f} %"
+        numbers = f"loss {pl_module.epoch_loss:.3f}{knn}  {speed:,.0f} img/s"
+        if self.bar is not None:
+            self.bar.update(self._task, completed=epoch, numbers=numbers)
+        elif epoch == last or epoch % max(1, last // 10) == 0:
+            self.console.print(f"epoch {epoch}/{last}  {numbers}", highlight=False)
+
+    def _stop(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop()

@@ -1,0 +1,185 @@
+"""From a config to a finished run folder, and on from a stopped one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
+from cl_as_gnn.data import ImageData, load_images
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.models import build_encoder
+from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar
+from cl_as_gnn.training.embed import embed
+from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.process import keep_freed_memory, pick_precision
+from cl_as_gnn.training.protocol import describe, geometry, pixels, score
+from cl_as_gnn.training.runs import RunFolder, create_run, load_checkpoint, open_run
+
+PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "lightning", "numpy")
+
+
+def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
+    """The images of a run: ``test`` is the split that is scored, ``train`` what may be trained on for it."""
+    data = load_images(config.data, progress)
+    if config.eval.split == "test":
+        return data.pooled()
+    if not len(data.validation):
+        raise ConfigError("eval.split=validation wants validation images: set data.validation, for example to 0.1")
+    return ImageData(data.name, data.classes, data.train, data.validation.take(torch.arange(0)), data.validation)
+
+
+def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
+    """The config of a stopped run; settings given beside ``resume=`` must not contradict it."""
+    stored = read_yaml(run.config)
+    config = build_config(stored)
+    before = flatten(stored)
+    after = flatten(build_config(merge(stored, given)).model_dump(mode="json"))
+    for key in [*flatten(given), "method.name"]:
+        if key != "run_dir" and after.get(key) != before.get(key):
+            raise ConfigError(
+                f"{key}={after.get(key)} contradicts {run.path}, which was trained with {before.get(key)}: "
+                "drop it to continue that run, or start a new one without resume="
+            )
+    return config.model_copy(update={"run_dir": run.path})
+
+
+def train(config: RunConfig, resume: RunFolder | None = None, console: Console | None = None) -> dict[str, Any]:
+    """Train, evaluate, write the run folder; returns what is in ``metrics.json``.
+
+    Args:
+        config: the run.
+        resume: continue this folder from its checkpoint; the numbers are those of a run that never stopped.
+        console: where progress goes; a quiet one if not given.
+
+    Raises:
+        ConfigError: a setting or the data is wrong; nothing has been trained.
+        RunError: the run failed; the last checkpoint is kept.
+    """
+    console = console or Console(quiet=True)
+    start = time.perf_counter()
+    _quiet()
+    keep_freed_memory(config.trainer)
+    data = scored_data(config, progress=console.is_terminal)
+    if resume is not None:
+        state = load_checkpoint(resume)
+        before = float(state["cl_as_gnn"]["seconds"])
+    else:
+        state, before = {}, 0.0
+    seed_everything(config.seed, verbose=False)
+    module = ContrastiveModule(config, data)
+    module.elapsed = lambda: before + time.perf_counter() - start
+    run = resume or create_run(config)
+    online = OnlineKNN(data.train, config.eval)
+    trainer = Trainer(
+        default_root_dir=run.path,
+        max_epochs=config.trainer.epochs,
+        accelerator=config.trainer.accelerator,
+        devices=config.trainer.devices,
+        num_nodes=config.trainer.num_nodes,
+        precision=pick_precision(config.trainer),
+        logger=TensorBoardLogger(run.path, name="", version=""),
+        callbacks=[LossGuard(), online, ProgressBar(online, console), EpochLog(run, online), Checkpoint(run)],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        log_every_n_steps=10**9,
+        num_sanity_val_steps=0,
+    )
+    fit_start = time.perf_counter()
+    trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
+    fit_seconds = time.perf_counter() - fit_start
+    trained = module.images_seen
+    metrics: dict[str, Any] = {}
+    if trainer.is_global_zero:
+        metrics = _finish(config, data, module, run, console)
+        metrics |= {
+            "images_per_second": trained / fit_seconds if trained else None,
+            "seconds": module.elapsed(),
+        }
+        run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def _finish(
+    config: RunConfig, data: ImageData, module: ContrastiveModule, run: RunFolder, console: Console
+) -> dict[str, Any]:
+    """Score the frozen encoder and its baselines."""
+    encoder = module.method.encoder.eval()
+    device = module.device
+    run.save_encoder(
+        encoder,
+        {
+            "name": config.encoder.name,
+            "width": config.encoder.width,
+            "channels": data.channels,
+            "image_size": data.image_size,
+            "mean": list(module.stats[0]),
+            "std": list(module.stats[1]),
+        },
+    )
+    with console.status("evaluating"):
+        train_x, test_x = (embed(encoder, s.images, module.stats, device) for s in (data.train, data.test))
+        metrics: dict[str, Any] = {
+            "method": config.method.name,
+            "dataset": data.name,
+            "seed": config.seed,
+            "epochs": config.trainer.epochs,
+            "loss": module.epoch_loss,
+            **score(train_x, test_x, data, config.eval),
+        }
+        module.method.eval()
+        metrics |= geometry(lambda x: module.method.projector(encoder(x)), module.augment, test_x, data, device)
+        if config.eval.baselines:
+            metrics["baselines"] = baselines(config, data, module.stats, device)
+    metrics |= {
+        "protocol": describe(config.eval, data),
+        "config_digest": config.digest,
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "precision": pick_precision(config.trainer),
+    }
+    return metrics
+
+
+def baselines(
+    config: RunConfig, data: ImageData, stats: tuple[Any, Any], device: torch.device | str
+) -> dict[str, dict[str, float | None]]:
+    """The same numbers for the encoder before training and for raw pixels."""
+    torch.manual_seed(config.seed)
+    fresh = build_encoder(config.encoder.name, data.channels, data.image_size, config.encoder.width).to(device)
+    train_x, test_x = (embed(fresh, split.images, stats, device) for split in (data.train, data.test))
+    return {
+        "untrained encoder": score(train_x, test_x, data, config.eval),
+        "raw pixels": score(pixels(data.train), pixels(data.test), data, config.eval),
+    }
+
+
+def continue_run(path: Path, given: Mapping[str, Any], console: Console | None = None) -> tuple[RunFolder, dict[str, Any]]:
+    """``resume=``: pick a stopped run up where its last checkpoint stands."""
+    run = open_run(path)
+    config = resumed_config(run, given)
+    return run, train(config, run, console)
+
+
+def _quiet() -> None:
+    """Lightning's tips and hints are about its own loaders and loggers, which this trainer does not use."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    warnings.filterwarnings("ignore", message=".*Sparse CSR tensor support is in beta.*")
+    warnings.filterwarnings("ignore", message=r".*torch\.jit.*")

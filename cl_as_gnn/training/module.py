@@ -1,0 +1,139 @@
+"""The training step: uint8 images on the device, batched views, the method's message, the optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from cl_as_gnn.config import OptimConfig, RunConfig
+from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.methods import Method, Views, build_method
+from cl_as_gnn.models import build_encoder
+
+
+def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW, SGD or LARS; vectors (biases, normalisation) get no weight decay and no LARS scaling."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, foreach=True)
+    if config.name == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, foreach=True)
+    from timm.optim.lars import Lars
+
+    lars: torch.optim.Optimizer = Lars(groups, lr=config.lr, momentum=config.momentum)
+    return lars
+
+
+def warmup_cosine(step: int, total: int, warmup: float) -> float:
+    """Factor on the peak learning rate at a step: linear rise over ``warmup · total`` steps, then half a cosine to 0."""
+    rise = max(1, round(warmup * total)) if warmup > 0 else 0
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+class EpochSeed:
+    """Random numbers of an epoch from the run's seed and the epoch alone: a resumed run draws the same ones."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def __call__(self, epoch: int, rank: int = 0) -> int:
+        return (self.seed * 1_000_003 + epoch * 8191 + rank) % 2**63
+
+
+class ContrastiveModule(LightningModule):
+    """One run: the training images as a buffer, the views, the method. Batches are index tensors.
+
+    Args:
+        config: the run.
+        data: images; ``data.train`` is trained on.
+    """
+
+    def __init__(self, config: RunConfig, data: ImageData):
+        super().__init__()
+        self.config = config
+        self.stats = channel_stats(data.train)
+        recipe = config.data.augment or RECIPES[config.data.name]
+        self.augment = BatchedViews(recipe, data.image_size, data.channels, *self.stats)
+        encoder = build_encoder(config.encoder.name, data.channels, data.image_size, config.encoder.width)
+        self.method: Method[Any] = build_method(config.method, encoder, config.encoder, len(data.train))
+        if data.channels > 1:
+            self.method.encoder.to(memory_format=torch.channels_last)
+        if config.trainer.compile:
+            self.method.encoder.compile()
+        self.epoch_seed = EpochSeed(config.seed)
+        self.register_buffer("images", data.train.images, persistent=False)
+        self.images: Tensor
+        self._losses: list[Tensor] = []
+        self._stored_loss = math.nan
+        self.images_seen = 0
+        self.elapsed: Callable[[], float] = lambda: 0.0
+
+    def batches(self, epoch: int) -> list[Tensor]:
+        """Indices of each step of an epoch on this rank: a shuffle of the training set, the odd rest left out."""
+        shuffle = torch.Generator().manual_seed(self.epoch_seed(epoch))
+        order = torch.randperm(len(self.images), generator=shuffle)
+        size = min(self.config.trainer.batch_size, len(order))
+        steps = order[: len(order) // size * size].view(-1, size)
+        return list(steps.chunk(self.trainer.world_size, dim=1)[self.trainer.global_rank].contiguous())
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        batches = [batch.to(self.device) for batch in self.batches(self.trainer.current_epoch)]
+        return DataLoader(batches, batch_size=None, shuffle=False)  # type: ignore[arg-type]
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(self.epoch_seed(self.trainer.current_epoch, 1 + self.trainer.global_rank))
+        self._losses.clear()
+
+    def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            images = self.augment(self.images[sample], self.config.method.num_views)
+        progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
+        loss, _ = self.method(Views(images, sample, progress))
+        self._losses.append(loss.detach())
+        self.images_seen += len(sample) * self.trainer.world_size
+        out: Tensor = loss
+        return out
+
+    @property
+    def epoch_loss(self) -> float:
+        """Mean loss of the steps of the current epoch so far, or of the epoch that a checkpoint was made after."""
+        return float(torch.stack(self._losses).mean()) if self._losses else self._stored_loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["cl_as_gnn"] = {
+            "config": self.config.model_dump(mode="json"),
+            "seconds": self.elapsed(),
+            "loss": self.epoch_loss,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        trained = checkpoint.get("cl_as_gnn", {}).get("config", {}).get("method", {}).get("name")
+        if trained != self.config.method.name:
+            raise ConfigError(
+                f"the checkpoint holds a run of method {trained!r}, not of {self.config.method.name!r}: "
+                "resume it with its own config"
+            )
+        self._stored_loss = checkpoint["cl_as_gnn"]["loss"]
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = build_optimizer(self.config.optim, self.method)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, total, self.config.optim.warmup)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

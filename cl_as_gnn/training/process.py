@@ -1,0 +1,44 @@
+"""Settings of the process and the hardware that a run wants."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from typing import Literal
+
+import torch
+
+from cl_as_gnn.config import TrainerConfig
+
+# glibc's mallopt parameters (malloc.h).
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def uses_gpu(config: TrainerConfig) -> bool:
+    """Whether a run with these settings trains on a CUDA device."""
+    return config.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def keep_freed_memory(config: TrainerConfig) -> bool:
+    """Let glibc keep large buffers instead of giving them back to the system after every step; CPU runs only.
+
+    Each step of a small network on a CPU allocates the same large buffers again, and page faults then cost as much as
+    the arithmetic. Returns whether the allocator took the setting (Linux with glibc).
+    """
+    if uses_gpu(config) or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    settings = ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28))
+    return all([libc.mallopt(parameter, value) == 1 for parameter, value in settings])
+
+
+def pick_precision(config: TrainerConfig) -> Literal["bf16-mixed", "32-true"]:
+    """Lightning's name of the precision; ``auto`` is bf16 where the hardware multiplies it faster than fp32."""
+    if config.precision == "auto":
+        if uses_gpu(config):
+            fast = torch.cuda.get_device_capability() >= (8, 0)
+        else:
+            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        fast = config.precision == "bf16"
+    return "bf16-mixed" if fast else "32-true"

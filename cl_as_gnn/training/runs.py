@@ -1,0 +1,148 @@
+"""A run folder: what is in it, how it is written without loss, how it is read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from cl_as_gnn.config import RunConfig, build_config, read_yaml, to_yaml
+from cl_as_gnn.errors import ConfigError, RunError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``config.yaml``, ``metrics.csv`` (by epoch), ``metrics.json`` (final), ``checkpoints/last.ckpt``,
+    ``encoder.safetensors`` and TensorBoard events."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / "encoder.safetensors"
+
+    def write(self, path: Path, text: str) -> None:
+        """Whole or not at all."""
+        draft = path.with_name(path.name + ".part")
+        try:
+            draft.write_text(text, encoding="utf-8")
+            os.replace(draft, path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise RunError(f"cannot write {path}: {error.strerror}; what was written before is kept") from None
+
+    def save_encoder(self, encoder: nn.Module, extra: Mapping[str, Any]) -> None:
+        """Weights as safetensors, with what is needed to rebuild the encoder in the header."""
+        state = {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
+        draft = self.encoder.with_name(self.encoder.name + ".part")
+        try:
+            save_file(state, draft, metadata={"cl_as_gnn": json.dumps(dict(extra))})
+            os.replace(draft, self.encoder)
+        except Exception as error:  # safetensors raises its own error type for a full disk
+            draft.unlink(missing_ok=True)
+            raise RunError(f"cannot write {self.encoder}: {error}; the checkpoint is kept") from None
+
+    def load_config(self) -> RunConfig:
+        return build_config(read_yaml(self.config))
+
+    def load_metrics(self) -> dict[str, Any]:
+        if not self.metrics.is_file():
+            raise ConfigError(f"{self.path} has not finished: continue it with clgnn train resume={self.path}")
+        metrics: dict[str, Any] = json.loads(self.metrics.read_text(encoding="utf-8"))
+        return metrics
+
+    def append_history(self, row: Mapping[str, float | int]) -> None:
+        """Add one epoch; a file cut short by a kill, or epochs that a resumed run does again, are dropped first."""
+        rows = [old for old in self.read_history() if int(old["epoch"]) < int(row["epoch"])]
+        lines = [",".join(row)] + [",".join(old[k] or "" for k in row) for old in rows]
+        lines.append(",".join("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()))
+        self.write(self.history, "\n".join(lines) + "\n")
+
+    def read_history(self) -> list[dict[str, str]]:
+        if not self.history.is_file():
+            return []
+        with self.history.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.DictReader(file) if None not in row.values() and row.get("epoch", "").isdigit()]
+
+
+def prepare_run(config: RunConfig) -> RunConfig:
+    """The config with its run folder named; ConfigError if that folder holds a run already."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = config.run_dir or Path("runs") / f"{config.data.name}-{config.method.name}-seed{config.seed}-{stamp}"
+    if RunFolder(path).config.exists():
+        raise ConfigError(f"run_dir={path} holds a run already: continue it with resume={path}, or name another folder")
+    return config.model_copy(update={"run_dir": path})
+
+
+def create_run(config: RunConfig) -> RunFolder:
+    """Make the folder of a new run and put the resolved config into it."""
+    config = prepare_run(config)
+    assert config.run_dir is not None
+    run = RunFolder(config.run_dir)
+    try:
+        run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run_dir={run.path} cannot be made: {error.strerror}") from None
+    run.write(run.config, to_yaml(config))
+    return run
+
+
+def open_run(path: Path) -> RunFolder:
+    """An existing run folder, or ConfigError."""
+    run = RunFolder(path)
+    if not path.is_dir():
+        raise ConfigError(f"no run folder {path}: name the folder that clgnn train printed")
+    if not run.config.is_file():
+        raise ConfigError(f"{path} is not a run folder: it holds no config.yaml")
+    return run
+
+
+def load_encoder(run: RunFolder) -> nn.Module:
+    """The trained encoder of a finished run, in eval mode on the CPU."""
+    from safetensors import safe_open
+
+    from cl_as_gnn.models import build_encoder
+
+    if not run.encoder.is_file():
+        raise ConfigError(f"{run.path} has no trained encoder yet: finish it with clgnn train resume={run.path}")
+    with safe_open(str(run.encoder), framework="pt") as file:
+        meta = json.loads((file.metadata() or {})["cl_as_gnn"])
+    encoder = build_encoder(meta["name"], meta["channels"], meta["image_size"], meta["width"])
+    encoder.load_state_dict(load_file(run.encoder))
+    return encoder.eval()
+
+
+def load_checkpoint(run: RunFolder) -> dict[str, Any]:
+    """The latest checkpoint of a run, checked to be one."""
+    if not run.checkpoint.is_file():
+        raise ConfigError(f"{run.path} has no checkpoint yet: its first epoch did not end; start it anew")
+    try:
+        state: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RunError(f"{run.checkpoint} cannot be read ({type(error).__name__}): it is no checkpoint of this package") from None
+    return state

@@ -1,0 +1,174 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch_geometric.utils import get_laplacian, to_dense_adj
+
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.evaluation import alignment, dirichlet_energy, edge_purity, effective_rank, uniformity
+
+
+def normal(n: int, d: int, seed: int = 0) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def dense_laplacian(edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
+    a = torch.zeros(n, n, dtype=torch.float64)
+    for (i, j), w in zip(edge_index.T.tolist(), weight.tolist(), strict=True):
+        a[i, j] += w / 2
+        a[j, i] += w / 2
+    d = a.sum(dim=1)
+    root = torch.where(d > 0, d.rsqrt(), 0.0)
+    return torch.diag((d > 0).double()) - root[:, None] * a * root[None, :]
+
+
+def test_alignment_matches_the_formula() -> None:
+    x, y = normal(9, 4), normal(9, 4, seed=1)
+    for alpha in (1.0, 2.0, 3.0):
+        expected = sum(float((a / a.norm() - b / b.norm()).norm()) ** alpha for a, b in zip(x, y, strict=True)) / 9
+        assert alignment(x, y, alpha) == pytest.approx(expected)
+
+
+def test_alignment_extremes() -> None:
+    x = normal(9, 4)
+    assert alignment(x, 5 * x) == pytest.approx(0, abs=1e-12)
+    assert alignment(x, -x) == pytest.approx(4)
+    assert alignment(x, -x, alpha=1) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("t", [0.5, 2.0])
+def test_uniformity_closed_forms(t: float) -> None:
+    antipodal = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])
+    assert uniformity(antipodal, t) == pytest.approx(-4 * t)
+    assert uniformity(torch.ones(5, 3), t) == pytest.approx(0, abs=1e-5)
+    assert uniformity(torch.eye(6), t) == pytest.approx(-2 * t)
+
+
+def test_uniformity_matches_the_formula_and_survives_a_large_t() -> None:
+    x = F.normalize(normal(23, 5), dim=1)
+    for t in (2.0, 2000.0):
+        pairs = torch.stack([-t * (x[i] - x[j]).square().sum() for i in range(23) for j in range(i + 1, 23)])
+        expected = float(pairs.logsumexp(dim=0)) - math.log(len(pairs))
+        assert uniformity(x, t) == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(chunk=st.integers(1, 30), seed=st.integers(0, 1000))
+def test_uniformity_ignores_chunk_and_order(chunk: int, seed: int) -> None:
+    x = normal(23, 5)
+    order = torch.randperm(23, generator=torch.Generator().manual_seed(seed))
+    assert uniformity(x[order], chunk=chunk) == pytest.approx(uniformity(x), rel=1e-10)
+
+
+@settings(max_examples=25, deadline=None)
+@given(d=st.integers(1, 8), extra=st.integers(0, 10), scale=st.floats(1e-3, 1e3))
+def test_effective_rank_of_orthonormal_columns_is_their_number(d: int, extra: int, scale: float) -> None:
+    q = torch.linalg.qr(normal(d + extra, d, seed=d)).Q
+    assert effective_rank(scale * q) == pytest.approx(d)
+
+
+def test_effective_rank_known_spectra() -> None:
+    assert effective_rank(torch.outer(torch.arange(1.0, 6), torch.arange(1.0, 4))) == pytest.approx(1, abs=1e-4)
+    p = [0.75, 0.25]
+    assert effective_rank(torch.diag(torch.tensor([3.0, 1.0]))) == pytest.approx(
+        math.exp(-sum(q * math.log(q) for q in p))
+    )
+
+
+def test_effective_rank_centred_drops_a_common_offset() -> None:
+    x = normal(200, 3)
+    x = x - x.mean(dim=0)
+    assert effective_rank(x + 1000, centre=True) == pytest.approx(effective_rank(x))
+    assert effective_rank(x + 1000) < 1.1 < effective_rank(x)
+
+
+GRAPH = torch.tensor([[0, 1, 2, 3, 4, 0, 5, 2, 2], [1, 2, 3, 4, 0, 3, 5, 1, 1]])  # directed, repeats, a loop; 6 alone
+WEIGHTS = torch.tensor([1.0, 0.5, 2.0, 1.0, 3.0, 0.1, 1.0, 0.0, 4.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_dirichlet_energy_is_the_dense_trace(weighted: bool) -> None:
+    x = normal(7, 4)
+    laplacian = dense_laplacian(GRAPH, WEIGHTS if weighted else torch.ones(9), 7)
+    expected = float((x.T @ laplacian @ x).trace() / x.square().sum())
+    assert dirichlet_energy(x, GRAPH, WEIGHTS if weighted else None) == pytest.approx(expected)
+
+
+def test_dirichlet_energy_agrees_with_the_laplacian_of_pyg() -> None:
+    edges = torch.tensor([[0, 1, 2, 3, 4, 0], [1, 2, 3, 4, 0, 3]])
+    edges = torch.cat([edges, edges.flip(0)], dim=1)
+    x = normal(5, 3)
+    index, value = get_laplacian(edges, normalization="sym", dtype=torch.float64)
+    laplacian = to_dense_adj(index, edge_attr=value)[0]
+    assert dirichlet_energy(x, edges) == pytest.approx(float((x.T @ laplacian @ x).trace() / x.square().sum()))
+
+
+def test_dirichlet_energy_of_eigenvectors_is_the_eigenvalue() -> None:
+    values, vectors = torch.linalg.eigh(dense_laplacian(GRAPH, WEIGHTS, 7))
+    for value, vector in zip(values.tolist(), vectors.T, strict=True):
+        assert dirichlet_energy(3 * vector[:, None], GRAPH, WEIGHTS) == pytest.approx(value, abs=1e-12)
+
+
+def test_dirichlet_energy_of_a_bipartite_edge_is_two() -> None:
+    assert dirichlet_energy(torch.tensor([[1.0], [-1.0]]), torch.tensor([[0], [1]])) == pytest.approx(2)
+    assert dirichlet_energy(torch.ones(2, 1), torch.tensor([[0], [1]])) == 0
+    assert dirichlet_energy(torch.ones(2, 1), torch.empty(2, 0, dtype=torch.long)) == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(chunk=st.integers(1, 12), seed=st.integers(0, 1000))
+def test_graph_measures_ignore_chunk_edge_order_and_node_order(chunk: int, seed: int) -> None:
+    x, labels = normal(7, 4), torch.tensor([0, 0, 1, 1, 0, 2, 2])
+    g = torch.Generator().manual_seed(seed)
+    nodes, edges = torch.randperm(7, generator=g), torch.randperm(9, generator=g)
+    moved = nodes.argsort()[GRAPH[:, edges]]
+    energy = dirichlet_energy(x[nodes], moved, WEIGHTS[edges], chunk=chunk)
+    assert energy == pytest.approx(dirichlet_energy(x, GRAPH, WEIGHTS))
+    assert edge_purity(moved, labels[nodes], WEIGHTS[edges]) == pytest.approx(edge_purity(GRAPH, labels, WEIGHTS))
+
+
+def test_edge_purity_counts_weight() -> None:
+    edges, labels = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 3]]), torch.tensor([5, 5, 8, 5])
+    assert edge_purity(edges, labels) == pytest.approx(0.5)
+    assert edge_purity(edges, labels, torch.tensor([1.0, 2.0, 4.0, 1.0])) == pytest.approx(0.25)
+
+
+EDGE = torch.tensor([[0, 1], [1, 0]])
+NAN = torch.tensor([[1.0, torch.nan], [0.0, 1.0]])
+ONES = torch.ones(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "line"),
+    [
+        (lambda: alignment(NAN, ONES), ValueError, "^x holds NaN or infinity in 1 of 2 rows"),
+        (lambda: alignment(ONES, ONES[:1]), ValueError, "one positive a row"),
+        (lambda: alignment(ONES, ONES, alpha=0), ConfigError, "alpha is 0"),
+        (lambda: uniformity(NAN), ValueError, "^x holds NaN"),
+        (lambda: uniformity(ONES[:1]), ValueError, "at least 2"),
+        (lambda: uniformity(ONES, t=-1), ConfigError, "t is -1"),
+        (lambda: uniformity(ONES, chunk=0), ConfigError, "chunk is 0"),
+        (lambda: effective_rank(NAN), ValueError, "^x holds NaN"),
+        (lambda: effective_rank(0 * ONES), ValueError, "all its rows are zero"),
+        (lambda: effective_rank(ONES, centre=True), ValueError, "all its rows are equal"),
+        (lambda: effective_rank(torch.ones(3)), ValueError, "non-empty matrix"),
+        (lambda: dirichlet_energy(NAN, EDGE), ValueError, "^x holds NaN"),
+        (lambda: dirichlet_energy(0 * ONES, EDGE), ValueError, "all zeros"),
+        (lambda: dirichlet_energy(ONES, EDGE + 1), ValueError, "names nodes 1 to 2, but there are 2"),
+        (lambda: dirichlet_energy(ONES, EDGE - 1), ValueError, "names nodes -1 to 0"),
+        (lambda: dirichlet_energy(ONES, EDGE[0]), ValueError, "pass int64, 2 by edges"),
+        (lambda: dirichlet_energy(ONES, EDGE, torch.tensor([1.0, -1.0])), ValueError, "negative, NaN or infinite"),
+        (lambda: dirichlet_energy(ONES, EDGE, torch.ones(3)), ValueError, "one weight for each of 2 edges"),
+        (lambda: edge_purity(EDGE, torch.zeros(2, 1)), ValueError, "one a node"),
+        (lambda: edge_purity(EDGE[:, :0], torch.zeros(2)), ValueError, "empty graph"),
+    ],
+)
+def test_errors_are_one_line_and_name_the_cure(call: Callable[[], float], error: type[Exception], line: str) -> None:
+    with pytest.raises(error, match=line) as caught:
+        call()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,101 @@
+"""Sparse operators against the dense matrices they stand for."""
+
+import pytest
+import torch
+
+from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, Mixture, ViewsOf
+
+
+def random_graph(n_source, n_target, edges, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    edge_index = torch.stack(
+        [
+            torch.randint(n_source, (edges,), generator=generator),
+            torch.randint(n_target, (edges,), generator=generator),
+        ]
+    )
+    weight = torch.rand(edges, dtype=torch.double, generator=generator)
+    matrix = torch.zeros(n_target, n_source, dtype=torch.double)
+    matrix.index_put_((edge_index[1], edge_index[0]), weight, accumulate=True)
+    return edge_index, weight, matrix
+
+
+def row_stochastic(n, k, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.rand(n, n, dtype=torch.double, generator=generator).fill_diagonal_(-1)
+    target = torch.arange(n).repeat_interleave(k)
+    source = scores.topk(k).indices.flatten()
+    weight = torch.rand(n, k, dtype=torch.double, generator=generator)
+    weight = (weight / weight.sum(1, keepdim=True)).flatten()
+    matrix = torch.zeros(n, n, dtype=torch.double).index_put_((target, source), weight)
+    return Adjacency(torch.stack([source, target]), weight, n), matrix
+
+
+def test_bipartite_products_and_row_sums():
+    edge_index, weight, matrix = random_graph(7, 5, 20)
+    graph = Adjacency(edge_index, weight, (7, 5))
+    x, y = torch.randn(7, 3, dtype=torch.double), torch.randn(5, 3, dtype=torch.double)
+    torch.testing.assert_close(graph.pull(x), matrix @ x)
+    torch.testing.assert_close(graph.push(y), matrix.t() @ y)
+    torch.testing.assert_close(graph.row_sum, matrix.sum(1))
+    torch.testing.assert_close(graph.to_sparse(torch.double).to_dense(), matrix)
+
+
+def test_gradients_to_features_and_weights():
+    edge_index, weight, _ = random_graph(6, 6, 15)
+    x = torch.randn(6, 3, dtype=torch.double, requires_grad=True)
+    weight.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, w: Adjacency(edge_index, w, 6).pull(x), (x, weight))
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3, 4, 5, 8])
+def test_diffusion_is_the_power_without_returns(hops):
+    graph, matrix = row_stochastic(12, 3)
+    power = torch.linalg.matrix_power(matrix, hops)
+    power.fill_diagonal_(0)
+    power /= power.sum(1, keepdim=True)
+    x = torch.randn(12, 4, dtype=torch.double)
+    walk = Diffusion(graph, hops)
+    torch.testing.assert_close(walk.pull(x), power @ x)
+    torch.testing.assert_close(walk.push(x), power.t() @ x)
+    torch.testing.assert_close(walk.row_sum, torch.ones(12, dtype=torch.double))
+
+
+def test_a_row_whose_walks_all_return_keeps_no_weight():
+    pair = Adjacency(torch.tensor([[1, 0], [0, 1]]), torch.ones(2, dtype=torch.double), 2)
+    walk = Diffusion(pair, 2)
+    assert walk.row_sum.tolist() == [0, 0]
+    assert walk.pull(torch.eye(2, dtype=torch.double)).abs().sum() == 0
+
+
+def test_lifted_to_views():
+    graph, matrix = row_stochastic(5, 2)
+    full = torch.kron(torch.full((3, 3), 1 / 3, dtype=torch.double), matrix)
+    x = torch.randn(15, 4, dtype=torch.double)
+    lifted = ViewsOf(graph, 3)
+    torch.testing.assert_close(lifted.pull(x), full @ x)
+    torch.testing.assert_close(lifted.push(x), full.t() @ x)
+    torch.testing.assert_close(lifted.row_sum, full.sum(1))
+
+
+def test_mixture_gives_the_first_what_the_second_lacks():
+    first, a = row_stochastic(6, 2, seed=1)
+    edge_index = torch.tensor([[1, 2], [0, 3]])
+    b = torch.zeros(6, 6, dtype=torch.double)
+    b[0, 1] = b[3, 2] = 1
+    mixed = Mixture(first, Adjacency(edge_index, torch.ones(2, dtype=torch.double), 6), 0.8)
+    full = torch.diag(1 - 0.8 * b.sum(1)) @ a + 0.8 * b
+    x = torch.randn(6, 4, dtype=torch.double)
+    torch.testing.assert_close(mixed.pull(x), full @ x)
+    torch.testing.assert_close(mixed.push(x), full.t() @ x)
+    torch.testing.assert_close(mixed.row_sum, torch.ones(6, dtype=torch.double))
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"shape \(2, E\), got \(3, 4\)"):
+        Adjacency(torch.zeros(3, 4, dtype=torch.long))
+    graph, _ = row_stochastic(4, 2)
+    with pytest.raises(ValueError, match="num_hops >= 1, got 0"):
+        Diffusion(graph, 0)
+    with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
+        Mixture(graph, graph, 1.5)
