@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,7 +134,7 @@ def inspect(
     run: Annotated[Path | None, typer.Option(help="Use the trained encoder (and the config) of this run.")] = None,
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("graph.png"),
     samples: Annotated[int, typer.Option(min=2, max=128, help="Images in the minibatch.")] = 24,
-    k: Annotated[int, typer.Option(min=1, help="Nearest neighbours a view.")] = 3,
+    k: Annotated[int, typer.Option("--neighbours", "-k", min=1, help="Nearest neighbours a view.")] = 3,
 ) -> None:
     """Draw the graph of one minibatch: images as nodes, augmentation edges and kNN edges told apart."""
     from cl_as_gnn.report import inspect_batch
@@ -161,8 +162,10 @@ def _print_scores(metrics: dict[str, Any]) -> None:
 
 def main() -> None:
     """Entry point: one line and an exit code for what goes wrong, a traceback only with ``CLGNN_TRACEBACK=1``."""
+    # PyG scripts two small classes when it is imported; torch says at each start that scripting is deprecated.
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
     try:
-        app()
+        app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except ConfigError as error:
         _fail(str(error), 2)
     except RunError as error:
@@ -170,6 +173,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("CLGNN_TRACEBACK"):
             raise
+        usage = getattr(error, "format_message", None)  # typer's own errors, whichever click it is built on
+        if usage is not None:
+            _fail(f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)", 2)
         text = str(error).strip().splitlines()
         _fail(f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)", 1)
 

@@ -62,7 +62,7 @@ class EncoderConfig(Settings):
     name: Literal["small", "resnet18", "resnet50"] = "small"
     width: int = Field(32, ge=8, le=512, multiple_of=2, description="channels w of `small`; features are 8w wide")
     projector_hidden: int = Field(256, ge=8)
-    projector_dim: int = Field(64, ge=2, description="dimension d of the features that messages act on")
+    projector_dim: int = Field(128, ge=2, description="dimension d of the features that messages act on")
     projector_layers: int = Field(2, ge=1, le=4)
     predictor_hidden: int = Field(64, ge=2, description="bottleneck of the predictor, where a method has one")
 

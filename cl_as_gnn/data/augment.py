@@ -23,9 +23,9 @@ _NATURAL = AugmentConfig(
     blur=0.0,
 )
 _DIGITS = AugmentConfig(
-    crop_scale=(0.5, 1.0),
-    crop_ratio=(3 / 4, 4 / 3),
-    rotate=15.0,
+    crop_scale=(0.7, 1.0),
+    crop_ratio=(4 / 5, 5 / 4),
+    rotate=25.0,
     flip=0.0,
     jitter=(0.4, 0.4, 0.0, 0.0),
     jitter_prob=0.8,

@@ -86,9 +86,9 @@ def few_label_probe(
     _checks.positive(per_class, "per_class")
     _checks.positive(draws, "draws")
     x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
-    x, test = F.normalize(x.double(), dim=1), F.normalize(test.double(), dim=1)
+    test = F.normalize(test.double(), dim=1)
     scores = [
-        _fit_and_score(x[rows], y[rows], test, truth, C=10.0, max_iter=1000)
+        _fit_and_score(F.normalize(x[rows].double(), dim=1), y[rows], test, truth, C=10.0, max_iter=1000)
         for rows in _draw(y, per_class, draws, seed)
     ]
     return float(np.mean(scores)), float(np.std(scores))

@@ -1,16 +1,30 @@
 """The minibatch as a PyG graph: views as nodes, augmentation and kNN affinity edges, banks and rewiring."""
 
-from cl_as_gnn.graph.affinity import knn_edges
+from cl_as_gnn.graph.affinity import knn_edges, view_agreement
 from cl_as_gnn.graph.bank import FeatureQueue, SampleBank
-from cl_as_gnn.graph.rewiring import NeighbourPositives, SampleAffinity
+from cl_as_gnn.graph.rewiring import (
+    DropEdges,
+    FeatureKNN,
+    MaskFeatures,
+    NeighbourPositives,
+    SameLabelEdges,
+    SampleAffinity,
+    TwoViews,
+)
 from cl_as_gnn.graph.view_graph import augmentation_edges, view_graph
 
 __all__ = [
+    "DropEdges",
+    "FeatureKNN",
     "FeatureQueue",
+    "MaskFeatures",
     "NeighbourPositives",
+    "SameLabelEdges",
     "SampleAffinity",
     "SampleBank",
+    "TwoViews",
     "augmentation_edges",
     "knn_edges",
+    "view_agreement",
     "view_graph",
 ]

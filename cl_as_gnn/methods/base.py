@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,11 +26,12 @@ METHODS: dict[str, type[Method[Any]]] = {}
 
 @dataclass
 class Views:
-    """One batch: V views of B images, view-major."""
+    """One batch: V views of B images, view-major; ``labels`` ``(B,)`` are for methods that say so (−1 = unknown)."""
 
     images: Tensor
     sample: Tensor
     progress: float
+    labels: Tensor | None = None
 
 
 class SoftmaxConfig(MethodConfig):
@@ -78,10 +80,15 @@ class Method(nn.Module, Generic[ConfigT]):
         heads = self.heads
         return mlp_head(in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers)
 
+    def place(self, z: Tensor) -> Tensor:
+        """Where features live: on the unit sphere."""
+        return F.normalize(z, dim=1)
+
     def graph(self, views: Views) -> HeteroData:
-        """Unit features of the views as nodes, with augmentation edges."""
+        """Features of the views as nodes, with augmentation edges."""
         z = self.projector(self.encoder(views.images))
-        return view_graph(F.normalize(z.float(), dim=1), self.config.num_views, views.sample)
+        with torch.autocast(z.device.type, enabled=False):
+            return view_graph(self.place(z.float()), self.config.num_views, views.sample)
 
     def rewire(self, data: HeteroData, views: Views) -> HeteroData:
         """Add or drop nodes and edges; nothing by default."""

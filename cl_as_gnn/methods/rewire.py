@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 from torch import nn
@@ -14,32 +14,22 @@ from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, Term
 
 
-class RewireConfig(SoftmaxConfig):
-    """Settings of nearest-neighbour positives."""
+class NeighbourConfig(SoftmaxConfig):
+    """Settings of every method whose positives are rewired to neighbours."""
 
-    name: Literal["rewire"] = "rewire"
     bank_size: int = Field(1024, ge=1, description="latest features kept as the support of neighbours")
     k: int = Field(1, ge=1, description="neighbours of each positive")
     weight: float = Field(0.5, ge=0, le=1, description="share of the attraction that goes to neighbours")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before positives are rewired")
 
 
-class Rewire(SoftmaxMethod[RewireConfig]):
-    r"""Positive edges rewired to the positive's nearest neighbours in a bank, as in `NNCLR
-    <https://arxiv.org/abs/2104.14548>`_.
+NeighbourConfigT = TypeVar("NeighbourConfigT", bound=NeighbourConfig)
 
-    .. math::
-        x_i' = x_i + \alpha \Big( (1 - \lambda) \sum_j A_{ij} x_j + \lambda \sum_j A_{ij} \, \mathrm{NN}(x_j)
-        - \tfrac12 \big[(P + P^\top) x\big]_i \Big),
 
-    where messages from the bank flow one way, bank row to view, and the bank is a queue of the latest features.
-    """
+class NeighbourMethod(SoftmaxMethod[NeighbourConfigT]):
+    """Methods that rewire positive edges to neighbours in a queue of the latest features."""
 
-    Config = RewireConfig
-    attracts = "the nearest neighbours of the positive in a bank (one-way edges)"
-    source = "Dwibedi et al., ICCV 2021 (NNCLR)"
-
-    def __init__(self, config: RewireConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
+    def __init__(self, config: NeighbourConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
         super().__init__(config, encoder, heads, num_samples)
         self.bank = FeatureQueue(max(config.k, min(config.bank_size, 2 * num_samples)), heads.projector_dim)
 
@@ -66,3 +56,25 @@ class Rewire(SoftmaxMethod[RewireConfig]):
     def remember(self, data: HeteroData) -> None:
         size = data["view"].x.size(0) // self.config.num_views
         self.bank.push(data["view"].x[:size], data["view"].sample[:size])
+
+
+class RewireConfig(NeighbourConfig):
+    """Settings of nearest-neighbour positives."""
+
+    name: Literal["rewire"] = "rewire"
+
+
+class Rewire(NeighbourMethod[RewireConfig]):
+    r"""Positive edges rewired to the positive's nearest neighbours in a bank, as in `NNCLR
+    <https://arxiv.org/abs/2104.14548>`_.
+
+    .. math::
+        x_i' = x_i + \alpha \Big( (1 - \lambda) \sum_j A_{ij} x_j + \lambda \sum_j A_{ij} \, \mathrm{NN}(x_j)
+        - \tfrac12 \big[(P + P^\top) x\big]_i \Big),
+
+    where messages from the bank flow one way, bank row to view, and the bank is a queue of the latest features.
+    """
+
+    Config = RewireConfig
+    attracts = "the nearest neighbours of the positive in a bank (one-way edges)"
+    source = "Dwibedi et al., ICCV 2021 (NNCLR)"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch_geometric import EdgeIndex
 from torch_geometric.utils import index_sort, scatter
 from torch_geometric.utils.sparse import index2ptr
+
+
+# Said once a process to every user; the products used here are stable.
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 
 class LinearOperator(Protocol):
@@ -24,12 +31,17 @@ class LinearOperator(Protocol):
         """Total weight arriving at each target."""
 
 
-@torch.library.custom_op("cl_as_gnn::csr_matmul", mutates_args=())
-def _csr_matmul(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+def _multiply(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
     size = (ptr.numel() - 1, x.size(0))
     matrix = torch.sparse_csr_tensor(ptr, index, value, size=size, check_invariants=False)
     with torch.autocast(x.device.type, enabled=False):
-        return matrix @ x
+        out: Tensor = matrix @ x
+    return out
+
+
+@torch.library.custom_op("cl_as_gnn::csr_matmul", mutates_args=())
+def _csr_matmul(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+    return _multiply(ptr, index, value, x)
 
 
 @_csr_matmul.register_fake
@@ -37,27 +49,31 @@ def _(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
     return x.new_empty(ptr.numel() - 1, x.size(1))
 
 
-class _Propagate(torch.autograd.Function):
+@torch.library.custom_op("cl_as_gnn::propagate", mutates_args=())
+def _propagate(x: Tensor, weight: Tensor, edge_index: Tensor, csr: Sequence[Tensor], csc: Sequence[Tensor]) -> Tensor:
     """A·x whose backward is one product with the cached transpose, and one dot product an edge for the weights."""
+    ptr, index, order = csr
+    return _multiply(ptr, index, weight[order], x)
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, graph: Adjacency) -> Tensor:
-        ctx.graph = graph
-        ctx.save_for_backward(x, weight)
-        out: Tensor = _csr_matmul(*graph.csr(weight), x)
-        return out
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, weight = ctx.saved_tensors
-        graph: Adjacency = ctx.graph
-        grad = grad.contiguous()
-        to_x = _csr_matmul(*graph.csc(weight), grad) if ctx.needs_input_grad[0] else None
-        to_weight = None
-        if ctx.needs_input_grad[1]:
-            source, target = graph.edge_index
-            to_weight = (x[source] * grad[target]).sum(1).to(weight.dtype)
-        return to_x, to_weight, None
+@_propagate.register_fake
+def _(x: Tensor, weight: Tensor, edge_index: Tensor, csr: Sequence[Tensor], csc: Sequence[Tensor]) -> Tensor:
+    return x.new_empty(csr[0].numel() - 1, x.size(1))
+
+
+def _propagate_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, edge_index, _, csc = inputs
+    ctx.save_for_backward(x, weight, edge_index, *csc)
+
+
+def _propagate_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    x, weight, edge_index, ptr, index, order = ctx.saved_tensors
+    to_x = _csr_matmul(ptr, index, weight[order], grad.contiguous()) if ctx.needs_input_grad[0] else None
+    to_weight = (x[edge_index[0]] * grad[edge_index[1]]).sum(1) if ctx.needs_input_grad[1] else None
+    return to_x, to_weight, None, [None] * 3, [None] * 3
+
+
+_propagate.register_autograd(_propagate_backward, setup_context=_propagate_setup)
 
 
 class Adjacency:
@@ -81,7 +97,7 @@ class Adjacency:
         if edge_index.dim() != 2 or edge_index.size(0) != 2:
             raise ValueError(f"Adjacency wants an edge_index of shape (2, E), got {tuple(edge_index.shape)}")
         sources, targets = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
-        self.edge_index = edge_index.as_subclass(Tensor)
+        self.edge_index = edge_index.as_tensor() if isinstance(edge_index, EdgeIndex) else edge_index
         self.edge_weight = edge_weight
         self.size = (sources, targets)
         self._csr: tuple[Tensor, Tensor, Tensor] | None = None
@@ -91,19 +107,19 @@ class Adjacency:
         key, order = index_sort(self.edge_index[by], self.size[by], stable=True)
         return index2ptr(key, self.size[by]), self.edge_index[1 - by][order], order
 
-    def csr(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Row pointer by target, sources, weights in that order."""
+    @property
+    def csr(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row pointer by target, the sources, and the edge of each entry."""
         if self._csr is None:
             self._csr = self._sorted(1)
-        ptr, index, order = self._csr
-        return ptr, index, weight[order]
+        return self._csr
 
-    def csc(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Row pointer by source, targets, weights in that order."""
+    @property
+    def csc(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row pointer by source, the targets, and the edge of each entry."""
         if self._csc is None:
             self._csc = self._sorted(0)
-        ptr, index, order = self._csc
-        return ptr, index, weight[order]
+        return self._csc
 
     def _weight(self, x: Tensor) -> Tensor:
         if self.edge_weight is None:
@@ -113,13 +129,15 @@ class Adjacency:
     def pull(self, x: Tensor) -> Tensor:
         weight = self._weight(x)
         if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-            out: Tensor = _Propagate.apply(x, weight, self)
+            out: Tensor = _propagate(x.contiguous(), weight, self.edge_index, self.csr, self.csc)
         else:
-            out = _csr_matmul(*self.csr(weight), x.contiguous())
+            ptr, index, order = self.csr
+            out = _csr_matmul(ptr, index, weight[order], x.contiguous())
         return out
 
     def push(self, x: Tensor) -> Tensor:
-        out: Tensor = _csr_matmul(*self.csc(self._weight(x)), x.contiguous())
+        ptr, index, order = self.csc
+        out: Tensor = _csr_matmul(ptr, index, self._weight(x)[order], x.contiguous())
         return out
 
     @property
@@ -133,7 +151,9 @@ class Adjacency:
     def to_sparse(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The matrix itself as a coalesced COO tensor, ``(targets, sources)``."""
         weight = self._weight(self.edge_index.new_empty(0, dtype=dtype))
-        return torch.sparse_coo_tensor(self.edge_index.flip(0), weight, (self.size[1], self.size[0])).coalesce()
+        size = (self.size[1], self.size[0])
+        matrix = torch.sparse_coo_tensor(self.edge_index.flip(0), weight, size, check_invariants=False)
+        return matrix.coalesce()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.size[0]} -> {self.size[1]}, edges={self.edge_index.size(1)})"
@@ -235,11 +255,11 @@ class Mixture:
     Args:
         first: :math:`A_0`.
         second: :math:`A_1`, with row sums of 0 or 1.
-        weight: :math:`\lambda` between 0 and 1.
+        weight: :math:`\lambda` between 0 and 1; a scalar tensor is not checked, so that nothing waits for the device.
     """
 
-    def __init__(self, first: LinearOperator, second: LinearOperator, weight: float):
-        if not 0 <= weight <= 1:
+    def __init__(self, first: LinearOperator, second: LinearOperator, weight: float | Tensor):
+        if not isinstance(weight, Tensor) and not 0 <= weight <= 1:
             raise ValueError(f"Mixture wants a weight between 0 and 1, got {weight}")
         self.first, self.second, self.weight = first, second, weight
         self._rest = (1 - weight * second.row_sum).unsqueeze(1)

@@ -1,17 +1,47 @@
-"""Contrastive losses that take their positives as edges of a graph."""
+"""Contrastive losses that take their positives as edges of a graph.
+
+Each normalises the rows of ``x`` if its paper does, streams what would be :math:`n \\times n`, and keeps the edge
+weights constant. Rows 0 of ``edge_index`` are the anchors, rows 1 their positives.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.all_pairs import softmax_all_pairs, softmax_bipartite
+from cl_as_gnn.nn.linear_attention import linear_attention
 from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, objective
+
+# Elements of the largest tensor that is made for edges or for a strip of pairs: 2**22 floats are 16 MB.
+_STRIP = 2**22
+
+
+def _features(name: str, x: Tensor) -> Tensor:
+    if x.dim() != 2:
+        raise ValueError(f"{name} wants features of shape (n, d), got {tuple(x.shape)}")
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def _unit(name: str, x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return F.normalize(_features(name, x), dim=1)
+
+
+def _edges(name: str, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor) -> Tensor | None:
+    """The weights as constants of the type of ``like``; an error where there is nothing to attract."""
+    if edge_index.size(1) == 0:
+        raise ValueError(f"{name} got no positive edges: it wants at least one column in edge_index")
+    return None if edge_weight is None else edge_weight.detach().to(like.dtype)
 
 
 def nt_xent(
-    x: Tensor,
+    x: Tensor | tuple[Tensor, Tensor],
     edge_index: Tensor,
     temperature: float = 0.5,
     edge_weight: Tensor | None = None,
@@ -31,31 +61,197 @@ def nt_xent(
     :math:`-c \, (A - \tfrac12 (P + P^\top)) Z` with :math:`c = 2 / (n \tau)`: a graph convolution minus
     self-attention. The value and the gradient are computed together by streaming; ``backward`` only hands it over.
 
+    Between two sets of nodes (two encoders, two modalities, a bank) it is InfoNCE: the anchors i are rows of the first
+    and are told apart from all rows k of the second, the positive included,
+
+    .. math::
+        L = -\frac{1}{\sum a} \sum_{i \to j} a_{ij}
+            \log \frac{e^{u_i \cdot v_j / \tau}}{\sum_k e^{u_i \cdot v_k / \tau}},
+        \qquad
+        \frac{\partial L}{\partial U} = -\frac{(A - RP) V}{\tau \sum a}, \quad
+        \frac{\partial L}{\partial V} = -\frac{(A - RP)^\top U}{\tau \sum a} .
+
+    The mean of it and of its reverse, ``nt_xent((v, u), edge_index.flip(0))``, is CLIP's loss.
+
     Args:
-        x: features ``(n, d)`` of any length; half precision is computed in float32.
+        x: features ``(n, d)`` of any length, or a pair ``((n_u, d), (n_v, d))``, both trained unless detached; half
+            precision is computed in float32.
         edge_index: positive pairs ``(2, E)``: row 0 the anchors i, row 1 their positives j. Any order; several a node.
         temperature: :math:`\tau > 0`.
         edge_weight: non-negative weights ``(E,)``; constants (no gradient flows to them).
-        batch: graph of each node ``(n,)``: only nodes of the same graph are negatives.
+        batch: graph of each node ``(n,)``: only nodes of the same graph are negatives. Not with a pair.
 
     Returns:
         a scalar; equals ``lightly.loss.NTXentLoss`` on the same pairs. Differentiable once.
 
     Raises:
-        ValueError: on an empty ``edge_index``, a temperature that is not positive, or a wrong shape.
+        ValueError: on an empty ``edge_index``, a temperature that is not positive, a wrong shape, or ``batch`` with a
+            pair.
     """
-    if x.dim() != 2:
-        raise ValueError(f"nt_xent wants features of shape (n, d), got {tuple(x.shape)}")
-    if edge_index.size(1) == 0:
-        raise ValueError("nt_xent got no positive edges: it wants at least one column in edge_index")
     if not temperature > 0:
         raise ValueError(f"nt_xent wants a positive temperature, got {temperature}")
-    with torch.autocast(x.device.type, enabled=False):
-        z = F.normalize(x if x.dtype in (torch.float32, torch.float64) else x.float(), dim=1)
-    weight = None if edge_weight is None else edge_weight.detach().to(z.dtype)
-    graph = Adjacency(edge_index.flip(0), weight, z.size(0))
+    if isinstance(x, tuple):
+        if batch is not None:
+            raise ValueError("nt_xent takes `batch` within one set of nodes only: pass batch=None for a pair")
+        return _info_nce(_unit("nt_xent", x[0]), _unit("nt_xent", x[1]), edge_index, temperature, edge_weight)
+    z = _unit("nt_xent", x)
+    graph = Adjacency(edge_index.flip(0), _edges("nt_xent", edge_index, edge_weight, z), z.size(0))
     return objective(
         z,
         Attraction(graph, temperature),
         SoftmaxRepulsion(temperature, graph.row_sum.to(z.dtype), batch=batch),
     )
+
+
+def _info_nce(
+    anchor: Tensor, positive: Tensor, edge_index: Tensor, temperature: float, edge_weight: Tensor | None
+) -> Tensor:
+    sizes = (anchor.size(0), positive.size(0))
+    positive = positive.to(anchor.dtype)
+    graph = Adjacency(edge_index.flip(0), _edges("nt_xent", edge_index, edge_weight, anchor), sizes[::-1])
+    share = graph.row_sum.to(anchor.dtype)
+    total = share.sum().clamp(min=torch.finfo(anchor.dtype).tiny)
+
+    def term(both: Tensor) -> tuple[Tensor, Tensor]:
+        query, key = both.split(sizes)
+        strip = max(1, _STRIP // max(key.size(0), 1))
+        lse, to_query, to_key = softmax_bipartite(query, key, temperature, share, chunk=strip)
+        pulled = graph.pull(key)
+        value = (share * lse).sum() - (query * pulled).sum() / temperature
+        message = torch.cat([pulled - to_query, graph.push(query) - to_key]) / temperature
+        return value / total, message / total
+
+    return objective(torch.cat([anchor, positive]), term)
+
+
+def alignment_loss(x: Tensor, edge_index: Tensor, alpha: float = 2, edge_weight: Tensor | None = None) -> Tensor:
+    r"""Alignment of positive pairs, from `"Understanding Contrastive Representation Learning through Alignment and
+    Uniformity on the Hypersphere" <https://arxiv.org/abs/2005.10242>`_.
+
+    .. math::
+        L = \frac{1}{\sum a} \sum_{i \to j} a_{ij} \lVert z_i - z_j \rVert^\alpha, \qquad
+        -\frac{\partial L}{\partial z_i} = \frac{\alpha}{\sum a} \sum_{i \to j,\, j \to i}
+            a_{ij} \lVert z_i - z_j \rVert^{\alpha - 2} (z_j - z_i),
+
+    :math:`z_i = x_i / \lVert x_i \rVert`: a message along every edge, and back. For :math:`\alpha = 2` it is the
+    Dirichlet energy of the graph, whose gradient step :class:`~cl_as_gnn.nn.AlignmentConv` makes. Pairs that have met
+    send nothing.
+
+    Args:
+        x: features ``(n, d)`` of any length; half precision is computed in float32.
+        edge_index: positive pairs ``(2, E)``, in any order; several a node.
+        alpha: :math:`\alpha > 0`.
+        edge_weight: non-negative weights ``(E,)``; constants.
+
+    Returns:
+        a scalar. Differentiable once; edges are visited a strip at a time.
+    """
+    if not alpha > 0:
+        raise ValueError(f"alignment_loss wants a positive alpha, got {alpha}")
+    z = _unit("alignment_loss", x)
+    weight = _edges("alignment_loss", edge_index, edge_weight, z)
+    if weight is None:
+        weight = z.new_ones(edge_index.size(1))
+    weight = weight / weight.sum().clamp(min=torch.finfo(z.dtype).tiny)
+    strip = max(1, _STRIP // max(z.size(1), 1))
+
+    def term(z: Tensor) -> tuple[Tensor, Tensor]:
+        value, message = z.new_zeros(()), torch.zeros_like(z)
+        for edges, share in zip(edge_index.split(strip, dim=1), weight.split(strip), strict=True):
+            apart = z[edges[1]] - z[edges[0]]
+            length = apart.square().sum(1)
+            value = value + (share * length.pow(alpha / 2)).sum()
+            slope = torch.where(length > 0, length, 1).pow(alpha / 2 - 1)
+            apart = apart.mul_((alpha * share * slope).unsqueeze(1))
+            message.index_add_(0, edges[0], apart).index_add_(0, edges[1], apart, alpha=-1)
+        return value, message
+
+    return objective(z, term)
+
+
+def uniformity_loss(x: Tensor, t: float = 2, batch: Tensor | None = None) -> Tensor:
+    r"""Uniformity on the sphere, from `"Understanding Contrastive Representation Learning through Alignment and
+    Uniformity on the Hypersphere" <https://arxiv.org/abs/2005.10242>`_.
+
+    .. math::
+        L = \log \frac{1}{|\mathcal{N}|} \sum_{(i, j) \in \mathcal{N}} e^{-t \lVert z_i - z_j \rVert^2}, \qquad
+        -\frac{\partial L}{\partial Z} = -4 t \, K Z, \quad
+        K_{ij} = \frac{e^{2 t z_i \cdot z_j}}{\sum_{(k, l) \in \mathcal{N}} e^{2 t z_k \cdot z_l}},
+
+    :math:`z_i = x_i / \lVert x_i \rVert` and :math:`\mathcal{N}` the pairs of different nodes (of the same graph,
+    where ``batch`` is given): repelling messages along the complete graph, normalised over all of it and not row by
+    row. Streamed.
+
+    Args:
+        x: features ``(n, d)`` of any length, two nodes or more; half precision is computed in float32.
+        t: :math:`t > 0`.
+        batch: graph of each node ``(n,)``; some graph has two nodes or more.
+
+    Returns:
+        a scalar, at least :math:`-4t`. Differentiable once.
+    """
+    if not t > 0:
+        raise ValueError(f"uniformity_loss wants a positive t, got {t}")
+    z = _unit("uniformity_loss", x)
+    size = torch.tensor([z.size(0)]) if batch is None else torch.bincount(batch)
+    pairs = int((size * (size - 1)).sum())
+    if pairs == 0:
+        raise ValueError(f"uniformity_loss wants two nodes or more in some graph, got {z.size(0)} nodes, each alone")
+
+    def term(z: Tensor) -> tuple[Tensor, Tensor]:
+        temperature = 1 / (2 * t)
+        lse, _ = softmax_all_pairs(z, temperature, batch=batch, unit=True)
+        # Weighting row i by its part of the whole partition function turns the row softmax P into K.
+        _, pull = softmax_all_pairs(z, temperature, lse.softmax(0), batch, unit=True)
+        return lse.logsumexp(0) - math.log(pairs) - 2 * t, -pull / temperature
+
+    return objective(z, term)
+
+
+def spectral_contrastive_loss(
+    x: Tensor,
+    edge_index: Tensor,
+    mu: float = 1.0,
+    edge_weight: Tensor | None = None,
+    batch: Tensor | None = None,
+) -> Tensor:
+    r"""Spectral contrastive loss, from `"Provable Guarantees for Self-Supervised Deep Learning with Spectral
+    Contrastive Loss" <https://arxiv.org/abs/2106.04156>`_, in :math:`O(n d^2)`.
+
+    .. math::
+        L = \frac1\mu \Big[ -\frac{2}{\sum a} \sum_{i \to j} a_{ij} \, z_i \cdot z_j
+            + \frac{1}{|\mathcal{N}|} \sum_{(i, j) \in \mathcal{N}} (z_i \cdot z_j)^2 \Big], \qquad
+        -\frac{\partial L}{\partial Z} = \frac2\mu \Big[ \frac{A + A^\top}{\sum a} Z
+            - \frac{2}{|\mathcal{N}|} (ZZ^\top - \mathrm{diag}) Z \Big],
+
+    :math:`\mathcal{N}` the pairs of different nodes (of the same graph, where ``batch`` is given; the authors' code
+    takes pairs of different samples in different views). The sum of squares is
+    :math:`\lVert Z^\top Z \rVert_F^2 - \sum_i \lVert z_i \rVert^4`: the repulsion is linear attention. Rows
+    longer than :math:`\sqrt\mu` are cut to that length, shorter ones are kept, as in the authors' code.
+
+    Args:
+        x: features ``(n, d)``; half precision is computed in float32.
+        edge_index: positive pairs ``(2, E)``, in any order; several a node.
+        mu: :math:`\mu > 0`, 1 on CIFAR-10 and 10 on ImageNet.
+        edge_weight: non-negative weights ``(E,)``; constants.
+        batch: graph of each node ``(n,)``.
+
+    Returns:
+        a scalar, differentiable any number of times.
+    """
+    if not mu > 0:
+        raise ValueError(f"spectral_contrastive_loss wants a positive mu, got {mu}")
+    z = _features("spectral_contrastive_loss", x)
+    weight = _edges("spectral_contrastive_loss", edge_index, edge_weight, z)
+    with torch.autocast(z.device.type, enabled=False):
+        length = z.norm(dim=1, keepdim=True)
+        z = torch.where(length > math.sqrt(mu), z * (math.sqrt(mu) / length.clamp(min=math.sqrt(mu))), z)
+        graph = Adjacency(edge_index.flip(0), weight, z.size(0))
+        attraction = (z * graph.pull(z)).sum() / graph.row_sum.sum().to(z.dtype)
+        own = z.square().sum(1).square().sum()
+        if batch is None:
+            squares, pairs = (z.t() @ z).square().sum(), z.new_tensor(z.size(0) * (z.size(0) - 1))
+        else:
+            size = scatter(torch.ones_like(batch), batch, reduce="sum")
+            squares, pairs = (z * linear_attention(z, z, z, batch)).sum(), (size * (size - 1)).sum()
+        return (-2 * attraction + (squares - own) / pairs.to(z.dtype).clamp(min=1)) / mu

@@ -16,30 +16,35 @@ from torch import Tensor
 from cl_as_gnn.nn.adjacency import LinearOperator
 from cl_as_gnn.nn.all_pairs import softmax_all_pairs
 
-Term = Callable[[Tensor], tuple[Tensor, Tensor]]
+Term = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class _HandOver(torch.autograd.Function):
-    """The identity on the loss value whose gradient is minus the message that came with it."""
+    """The identity on a loss value whose gradient to each input is minus the message that came for it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor, message: Tensor) -> Tensor:
-        ctx.save_for_backward(message)
+    def forward(ctx: Any, value: Tensor, *inputs_and_messages: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs_and_messages[len(inputs_and_messages) // 2 :])
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (message,) = ctx.saved_tensors
-        return -grad * message, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        messages = ctx.saved_tensors
+        return (None, *[-grad * message for message in messages], *[None] * len(messages))
 
 
 def objective(x: Tensor, *terms: Term) -> Tensor:
-    """Sum of the terms' values at ``x`` ``(n, d)``; ``backward`` sends minus the sum of their messages to ``x``."""
+    """Sum of the terms' values at ``x`` ``(n, d)``; ``backward`` sends minus the sum of their messages to ``x``.
+
+    A term with parameters of its own names them in a tuple ``learned`` and returns one more message for each.
+    """
     with torch.no_grad():
         parts = [term(x.detach()) for term in terms]
         value = torch.stack([part[0] for part in parts]).sum()
         message = torch.stack([part[1] for part in parts]).sum(0)
-    out: Tensor = _HandOver.apply(x, value, message)
+    learned = [parameter for term in terms for parameter in getattr(term, "learned", ())]
+    extra = [message for part in parts for message in part[2:]]
+    out: Tensor = _HandOver.apply(value, x, *learned, message, *extra)
     return out
 
 

@@ -16,9 +16,7 @@ def _strips(rows: int, columns: int, device: torch.device) -> list[slice]:
     return [slice(s, min(s + size, rows)) for s in range(0, rows, size)]
 
 
-def _softmax(
-    query: Tensor, key: Tensor, rows: slice, temperature: float, loops: bool, batch: Tensor | None
-) -> Tensor:
+def _softmax(query: Tensor, key: Tensor, rows: slice, temperature: float, loops: bool, batch: Tensor | None) -> Tensor:
     logits = (query[rows] / temperature) @ key.t()
     if not loops:
         logits.diagonal(rows.start).fill_(-math.inf)

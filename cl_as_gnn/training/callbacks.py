@@ -23,16 +23,21 @@ from cl_as_gnn.training.module import ContrastiveModule
 from cl_as_gnn.training.runs import RunFolder
 
 
+def diverged(module: ContrastiveModule, epoch: int) -> RunError:
+    """What to tell the user of a run whose numbers are not finite."""
+    return RunError(
+        f"the loss is not finite in epoch {epoch}: lower optim.lr (now {module.config.optim.lr:g}) or raise the "
+        "temperature, and start again"
+    )
+
+
 class LossGuard(Callback):
     """Stops a run whose loss is not finite, before its weights replace the last good checkpoint."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ContrastiveModule)
-        if not math.isfinite(pl_module.epoch_loss):
-            raise RunError(
-                f"the loss is {pl_module.epoch_loss} in epoch {trainer.current_epoch + 1}: lower optim.lr (now "
-                f"{pl_module.config.optim.lr:g}) or raise the temperature, and start again"
-            )
+        if not (math.isfinite(pl_module.epoch_loss) and all(p.isfinite().all() for p in pl_module.parameters())):
+            raise diverged(pl_module, trainer.current_epoch + 1)
 
 
 class OnlineKNN(Callback):

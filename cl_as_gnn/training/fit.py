@@ -21,7 +21,7 @@ from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
 from cl_as_gnn.data import ImageData, load_images
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.models import build_encoder
-from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar
+from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
 from cl_as_gnn.training.embed import embed
 from cl_as_gnn.training.module import ContrastiveModule
 from cl_as_gnn.training.process import keep_freed_memory, pick_precision
@@ -95,13 +95,18 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
         log_every_n_steps=10**9,
         num_sanity_val_steps=0,
     )
     fit_start = time.perf_counter()
-    trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
+    except ValueError:
+        # Neighbours are looked up within a step, before the loss of the epoch is seen.
+        if all(p.isfinite().all() for p in module.parameters()):
+            raise
+        raise diverged(module, trainer.current_epoch + 1) from None
     fit_seconds = time.perf_counter() - fit_start
     trained = module.images_seen
     metrics: dict[str, Any] = {}
@@ -181,5 +186,3 @@ def _quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
-    warnings.filterwarnings("ignore", message=".*Sparse CSR tensor support is in beta.*")
-    warnings.filterwarnings("ignore", message=r".*torch\.jit.*")

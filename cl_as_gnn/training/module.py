@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from cl_as_gnn.config import OptimConfig, RunConfig
 from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
@@ -28,9 +27,9 @@ def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimi
         {"params": plain, "weight_decay": 0.0},
     ]
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, foreach=True)
+        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
     if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, foreach=True)
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
     from timm.optim.lars import Lars
 
     lars: torch.optim.Optimizer = Lars(groups, lr=config.lr, momentum=config.momentum)
@@ -55,6 +54,28 @@ class EpochSeed:
         return (self.seed * 1_000_003 + epoch * 8191 + rank) % 2**63
 
 
+class EpochBatches:
+    """Index tensors of an epoch on this rank: a shuffle of the training set, the odd rest left out.
+
+    The order is that of the epoch in which the first batch is asked for (Lightning makes the iterator before it restores
+    the epoch), so that a resumed run goes on with the same batches.
+    """
+
+    def __init__(self, module: ContrastiveModule):
+        self.module = module
+        self.total = len(module.images)
+        self.size = min(module.config.trainer.batch_size, self.total)
+
+    def __len__(self) -> int:
+        return self.total // self.size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        trainer = self.module.trainer
+        shuffle = torch.Generator().manual_seed(self.module.epoch_seed(trainer.current_epoch))
+        order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size].to(self.module.device)
+        yield from order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
+
+
 class ContrastiveModule(LightningModule):
     """One run: the training images as a buffer, the views, the method. Batches are index tensors.
 
@@ -77,23 +98,16 @@ class ContrastiveModule(LightningModule):
             self.method.encoder.compile()
         self.epoch_seed = EpochSeed(config.seed)
         self.register_buffer("images", data.train.images, persistent=False)
+        self.register_buffer("labels", data.train.labels, persistent=False)
         self.images: Tensor
+        self.labels: Tensor
         self._losses: list[Tensor] = []
         self._stored_loss = math.nan
         self.images_seen = 0
         self.elapsed: Callable[[], float] = lambda: 0.0
 
-    def batches(self, epoch: int) -> list[Tensor]:
-        """Indices of each step of an epoch on this rank: a shuffle of the training set, the odd rest left out."""
-        shuffle = torch.Generator().manual_seed(self.epoch_seed(epoch))
-        order = torch.randperm(len(self.images), generator=shuffle)
-        size = min(self.config.trainer.batch_size, len(order))
-        steps = order[: len(order) // size * size].view(-1, size)
-        return list(steps.chunk(self.trainer.world_size, dim=1)[self.trainer.global_rank].contiguous())
-
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        batches = [batch.to(self.device) for batch in self.batches(self.trainer.current_epoch)]
-        return DataLoader(batches, batch_size=None, shuffle=False)  # type: ignore[arg-type]
+    def train_dataloader(self) -> EpochBatches:
+        return EpochBatches(self)
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(self.epoch_seed(self.trainer.current_epoch, 1 + self.trainer.global_rank))
@@ -103,7 +117,7 @@ class ContrastiveModule(LightningModule):
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             images = self.augment(self.images[sample], self.config.method.num_views)
         progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        loss, _ = self.method(Views(images, sample, progress))
+        loss, _ = self.method(Views(images, sample, progress, self.labels[sample]))
         self._losses.append(loss.detach())
         self.images_seen += len(sample) * self.trainer.world_size
         out: Tensor = loss

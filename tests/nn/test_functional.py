@@ -1,4 +1,4 @@
-"""NT-Xent against a literal transcription of its formula."""
+"""Losses on graphs of positives against literal transcriptions of their formulas."""
 
 import math
 
@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from cl_as_gnn.graph import augmentation_edges
-from cl_as_gnn.nn.functional import nt_xent
+from cl_as_gnn.nn import functional
+from cl_as_gnn.nn.functional import alignment_loss, nt_xent, spectral_contrastive_loss, uniformity_loss
 
 
 def literal(x, edge_index, temperature, weight=None, batch=None):
@@ -98,3 +99,134 @@ def test_half_precision_input_gives_a_finite_float32_loss():
 def test_errors_name_the_value(x, edges, temperature, message):
     with pytest.raises(ValueError, match=message):
         nt_xent(x, edges, temperature)
+
+
+EDGES = torch.tensor([[0, 0, 1, 3, 5, 5, 5], [1, 2, 0, 4, 6, 7, 0]])
+BATCH = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3])
+
+
+def compare(loss, expected, *features):
+    """Value and gradients, to 1e-10."""
+    wanted = torch.autograd.grad(expected, features)
+    torch.testing.assert_close(loss.detach(), expected.detach(), atol=1e-10, rtol=0)
+    for found, grad in zip(torch.autograd.grad(3 * loss, features), wanted, strict=True):
+        torch.testing.assert_close(found, 3 * grad, atol=1e-10, rtol=0)
+
+
+def features(n, d, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, dtype=torch.double, generator=generator).requires_grad_()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("strip", [2**22, 20])
+def test_between_two_sets_it_is_info_nce(monkeypatch, weighted, strip):
+    monkeypatch.setattr(functional, "_STRIP", strip)
+    anchor, positive = features(6, 4, 0), features(9, 4, 1)
+    edges = torch.tensor([[0, 0, 1, 5, 5], [8, 2, 2, 0, 3]])
+    weight = torch.rand(5, dtype=torch.double) if weighted else torch.ones(5, dtype=torch.double)
+    logits = F.normalize(anchor, dim=1) @ F.normalize(positive, dim=1).t() / 0.2
+    expected = (weight * (logits.logsumexp(1)[edges[0]] - logits[edges[0], edges[1]])).sum() / weight.sum()
+    loss = nt_xent((anchor, positive), edges, 0.2, weight if weighted else None)
+    compare(loss, expected, anchor, positive)
+    with pytest.raises(ValueError, match="batch=None for a pair"):
+        nt_xent((anchor, positive), edges, batch=BATCH)
+
+
+def test_both_directions_are_clip():
+    image, text = features(7, 4, 0), features(7, 4, 1)
+    logits = F.normalize(image, dim=1) @ F.normalize(text, dim=1).t() / 0.3
+    expected = (F.cross_entropy(logits, torch.arange(7)) + F.cross_entropy(logits.t(), torch.arange(7))) / 2
+    pairs = torch.arange(7).repeat(2, 1)
+    compare((nt_xent((image, text), pairs, 0.3) + nt_xent((text, image), pairs.flip(0), 0.3)) / 2, expected, image, text)
+
+
+@pytest.mark.parametrize("alpha", [1, 2, 3.5])
+@pytest.mark.parametrize("strip", [2**22, 8])
+def test_alignment_loss_is_the_formula(monkeypatch, alpha, strip):
+    monkeypatch.setattr(functional, "_STRIP", strip)
+    x, weight = features(9, 4, 2), torch.rand(7, dtype=torch.double)
+    z = F.normalize(x, dim=1)
+    distance = torch.stack([(z[i] - z[j]).norm() for i, j in EDGES.t().tolist()])
+    compare(alignment_loss(x, EDGES, alpha), distance.pow(alpha).mean(), x)
+    compare(alignment_loss(x, EDGES, alpha, weight), (weight * distance.pow(alpha)).sum() / weight.sum(), x)
+
+
+def test_pairs_that_have_met_have_no_alignment_gradient():
+    x = torch.ones(2, 3, requires_grad=True)
+    alignment_loss(x, torch.tensor([[0], [1]]), alpha=1).backward()
+    assert x.grad.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("t", [0.5, 2, 50])
+def test_uniformity_loss_is_the_formula(t):
+    x = features(9, 4, 3)
+    z = F.normalize(x, dim=1)
+    compare(uniformity_loss(x, t), torch.pdist(z).square().mul(-t).exp().mean().log(), x)
+    inside = [(i, j) for i in range(9) for j in range(9) if i != j and BATCH[i] == BATCH[j]]
+    near = torch.stack([(-t * (z[i] - z[j]).square().sum()).exp() for i, j in inside])
+    compare(uniformity_loss(x, t, BATCH), near.mean().log(), x)
+
+
+@pytest.mark.parametrize("mu", [1.0, 4.0])
+def test_spectral_contrastive_loss_is_the_formula(mu):
+    x, weight = features(9, 4, 4), torch.rand(7, dtype=torch.double)
+    length = x.norm(dim=1, keepdim=True)
+    z = torch.where(length < mu**0.5, x, mu**0.5 * x / length)
+    assert 0 < (length < mu**0.5).sum() < 9 or mu == 1.0
+    positive = sum(w * (z[i] @ z[j]) for (i, j), w in zip(EDGES.t().tolist(), weight, strict=True)) / weight.sum()
+    for batch in (None, BATCH):
+        inside = [(i, j) for i in range(9) for j in range(9) if i != j and (batch is None or batch[i] == batch[j])]
+        negative = torch.stack([(z[i] @ z[j]).square() for i, j in inside]).mean()
+        loss = spectral_contrastive_loss(x, EDGES, mu, weight, batch)
+        compare(loss, (negative - 2 * positive) / mu, x)
+
+
+@pytest.mark.parametrize("name", ["alignment_loss", "nt_xent", "nt_xent_pair", "spectral_contrastive_loss", "uniformity_loss"])
+def test_the_largest_tensor_is_no_matrix_of_all_pairs(monkeypatch, name):
+    """A strip is bounded whatever n: at n = 20,000 no more than 16 MB, next to features of 10 MB."""
+    monkeypatch.setattr(functional, "_STRIP", 2**15)
+    n, d = 1600, 16
+    x, other = torch.randn(n, d, requires_grad=True), torch.randn(n, d, requires_grad=True)
+    edges = augmentation_edges(n // 2, 2, x.device)
+    losses = {
+        "alignment_loss": lambda: alignment_loss(x, edges),
+        "nt_xent": lambda: nt_xent(x, edges),
+        "nt_xent_pair": lambda: nt_xent((x, other), edges),
+        "spectral_contrastive_loss": lambda: spectral_contrastive_loss(x, edges),
+        "uniformity_loss": lambda: uniformity_loss(x),
+    }
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
+        losses[name]().backward()
+    shapes = [shape for event in profile.events() for shape in event.input_shapes if shape]
+    largest = max(torch.Size(shape).numel() for shape in shapes if all(isinstance(size, int) for size in shape))
+    assert largest <= max(512**2, 2 * n * d)  # a tile of the triangle, or both sets of features
+    assert largest < n * n // 8
+
+
+@pytest.mark.parametrize("loss", [alignment_loss, spectral_contrastive_loss, lambda x, edges: uniformity_loss(x)])
+def test_half_precision_is_computed_in_float32(loss):
+    x = torch.randn(32, 8, dtype=torch.bfloat16, requires_grad=True)
+    edges = augmentation_edges(16, 2, torch.device("cpu"))
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(x, edges)
+    value.backward()
+    assert value.dtype == torch.float32
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, e: alignment_loss(x, e[:, :0]), "alignment_loss got no positive edges"),
+        (lambda x, e: alignment_loss(x, e, alpha=0), "positive alpha, got 0"),
+        (lambda x, e: uniformity_loss(x, -1), "positive t, got -1"),
+        (lambda x, e: uniformity_loss(x[:1]), "two nodes or more"),
+        (lambda x, e: uniformity_loss(x[0]), r"uniformity_loss wants features of shape \(n, d\), got \(2,\)"),
+        (lambda x, e: spectral_contrastive_loss(x, e, mu=0), "positive mu, got 0"),
+        (lambda x, e: nt_xent((x, x), e[:, :0]), "nt_xent got no positive edges"),
+    ],
+)
+def test_errors_of_the_siblings_name_the_value(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.ones(4, 2), torch.tensor([[0], [1]]))

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor
-from torch_geometric.utils import is_sparse, scatter, to_edge_index
+from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.conv.edges import as_edges
 
 
 class AlignmentConv(MessagePassing):  # type: ignore[misc]
@@ -34,7 +35,10 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
     """
 
     def __init__(self, step_size: float = 0.5, num_hops: int = 1, normalize: bool = True, **kwargs: object):
-        kwargs.setdefault("aggr", "add")
+        if kwargs.setdefault("aggr", "add") not in ("add", "sum"):
+            raise ValueError(f"AlignmentConv sums its messages, got aggr={kwargs['aggr']!r}")
+        if kwargs.setdefault("flow", "source_to_target") != "source_to_target":
+            raise ValueError(f"AlignmentConv flows from source to target, got flow={kwargs['flow']!r}: flip edge_index")
         super().__init__(**kwargs)
         if num_hops < 1:
             raise ValueError(f"AlignmentConv wants num_hops >= 1, got {num_hops}")
@@ -46,32 +50,51 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         r"""Nothing is learned; here because PyG's containers call it."""
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
+        target = x[1] if isinstance(x, tuple) else x
+        edge_index, weight, degree = self._normalise(x, edge_index, edge_weight)
+        out = self._pull(x, edge_index, weight)
+        moved = target + self.step_size * (out - target)
+        return torch.where((degree != 0).unsqueeze(1), moved, target)
+
+    def gather(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
+        r"""The message alone, :math:`\hat{A}^L X`: zeros for a node without incoming edges."""
+        edge_index, weight, _ = self._normalise(x, edge_index, edge_weight)
+        return self._pull(x, edge_index, weight)
+
+    def _normalise(
+        self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Edges, their normalised weights, and the weight arriving at each target."""
         source, target = x if isinstance(x, tuple) else (x, x)
         if isinstance(x, tuple) and self.num_hops > 1:
-            raise ValueError("AlignmentConv takes several hops within one set of nodes only: num_hops=1 for a bipartite graph")
-        if is_sparse(edge_index):
-            if edge_weight is not None:
-                raise ValueError("AlignmentConv: the sparse adjacency already holds weights, pass edge_weight=None")
-            edge_index, edge_weight = to_edge_index(edge_index)
-            edge_index = edge_index.flip(0)  # a sparse adjacency is A^T: row = target
+            raise ValueError(
+                "AlignmentConv takes several hops within one set of nodes only: num_hops=1 for a bipartite graph"
+            )
+        edge_index, edge_weight = as_edges("AlignmentConv", edge_index, edge_weight)
         if edge_weight is None:
             edge_weight = source.new_ones(edge_index.size(1))
         row, column = edge_index[0], edge_index[1]
         weight = edge_weight.to(source.dtype)
         degree = scatter(weight, column, dim_size=target.size(0), reduce="sum")
         if self.normalize:
-            out_degree = degree if not isinstance(x, tuple) else scatter(weight, row, dim_size=source.size(0), reduce="sum")
+            out_degree = degree
+            if isinstance(x, tuple):
+                out_degree = scatter(weight, row, dim_size=source.size(0), reduce="sum")
             weight = weight * _inverse_root(out_degree)[row] * _inverse_root(degree)[column]
+        return edge_index, weight, degree
+
+    def _pull(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor, weight: Tensor) -> Tensor:
+        source, target = x if isinstance(x, tuple) else (x, x)
+        size = (source.size(0), target.size(0))
         out = source
         if self.explain or self._message_forward_hooks or self._propagate_forward_hooks:
             for _ in range(self.num_hops):
-                out = self.propagate(edge_index, x=(out, target), edge_weight=weight, size=(out.size(0), target.size(0)))
+                out = self.propagate(edge_index, x=(out, target), edge_weight=weight, size=size)
         else:
-            graph = Adjacency(edge_index, weight, (source.size(0), target.size(0)))
+            graph = Adjacency(edge_index, weight, size)
             for _ in range(self.num_hops):
                 out = graph.pull(out)
-        moved = target + self.step_size * (out - target)
-        return torch.where((degree != 0).unsqueeze(1), moved, target)
+        return out
 
     def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
         return edge_weight.unsqueeze(-1) * x_j

@@ -6,6 +6,7 @@ from torch_geometric.typing import Adj, OptTensor
 
 from cl_as_gnn.nn.all_pairs import softmax_all_pairs
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
+from cl_as_gnn.nn.conv.edges import as_edges
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
 
 
@@ -34,9 +35,11 @@ class ContrastiveConv(torch.nn.Module):
         symmetric: the exact gradient of the loss instead of one direction of it; ``repel="complete"`` only.
 
     Shapes:
-        - **input:** features :math:`(n, d)`, positive edges :math:`(2, E)`, affinity edges :math:`(2, E')` (messages
-          flow from row 0 to row 1), graph of each node :math:`(n)`
-        - **output:** :math:`(n, d)`
+        - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (one hop, not symmetric),
+          positive edges :math:`(2, E)`, affinity edges :math:`(2, E')` (messages flow from row 0 to row 1; each may
+          be an ``EdgeIndex`` or a sparse :math:`A^\top`, whose weights are used only where it attracts alone), graph
+          of each node :math:`(n)`
+        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
     """
 
     def __init__(
@@ -64,21 +67,27 @@ class ContrastiveConv(torch.nn.Module):
         r"""Nothing is learned; here because PyG's containers call it."""
 
     def forward(
-        self, x: Tensor, edge_index: Adj, affinity_index: OptTensor = None, batch: OptTensor = None
+        self,
+        x: Tensor | tuple[Tensor, Tensor],
+        edge_index: Adj,
+        affinity_index: Adj | None = None,
+        batch: OptTensor = None,
     ) -> Tensor:
         positives, repelling = edge_index, None
         if affinity_index is not None:
             if self.repel == "affinity":
                 repelling = affinity_index
             else:
-                positives = torch.cat([edge_index, affinity_index], dim=1)
+                positives = torch.cat([as_edges("ContrastiveConv", e)[0] for e in (edge_index, affinity_index)], dim=1)
         elif self.repel == "affinity":
             raise ValueError("ContrastiveConv(repel='affinity') wants an affinity_index to repel along")
         attracted: Tensor = self.align(x, positives)
         if self.symmetric:
+            if isinstance(x, tuple):
+                raise ValueError("ContrastiveConv(symmetric=True) is within one set of nodes: use symmetric=False")
             return attracted + self.step_size * (x - self._symmetric_repulsion(x, batch))
         repelled: Tensor = self.uniform(x, repelling, batch)
-        return attracted + repelled - x
+        return attracted + repelled - (x[1] if isinstance(x, tuple) else x)
 
     def _symmetric_repulsion(self, x: Tensor, batch: OptTensor) -> Tensor:
         _, pull = softmax_all_pairs(x, self.temperature, batch=batch)

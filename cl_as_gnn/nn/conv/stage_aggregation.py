@@ -17,34 +17,61 @@ class StageAggregation(torch.nn.Module):
 
     where :math:`z^{(r)}` are the features r stages ago (one node of the past each, with a directed edge into the
     present) and :math:`m_{ir}` says whether sample i has been seen then. Every stage is normalised before it is
-    mixed, so that :math:`\gamma` alone sets the shares.
+    mixed, so that the shares alone set the mixture. They are
+
+    .. math::
+        \gamma_r \;\; (\texttt{"fixed"}), \qquad e^{\theta_r} \;\; (\texttt{"learned"}), \qquad
+        \gamma_r \, e^{\beta \cos(z_i^{(0)}, z_i^{(r)})} \;\; (\texttt{"attention"}),
+
+    the last one letting every node attend over its own past. PyG's ``JumpingKnowledge`` has none of the three: its
+    attention runs an LSTM over layers that are all there.
 
     Args:
-        weights: :math:`\gamma`, present first; any positive scale. PyG's ``JumpingKnowledge`` has no such form.
+        weights: :math:`\gamma`, present first; any positive scale. They start ``"learned"`` shares,
+            :math:`\theta = \log \gamma`, and are then all positive.
+        mode: ``"fixed"``, ``"learned"`` or ``"attention"``.
+        sharpness: :math:`\beta`, in mode ``"attention"`` only.
 
     Shapes:
         - **input:** stages :math:`(s, n, d)`, seen :math:`(s, n)` (everything seen if not given)
         - **output:** :math:`(n, d)`, rows no longer than 1: their length says how far the stages agree
     """
 
-    def __init__(self, weights: Sequence[float] = (0.5, 0.5)):
+    def __init__(self, weights: Sequence[float] = (0.5, 0.5), mode: str = "fixed", sharpness: float = 1.0):
         super().__init__()
+        if mode not in ("fixed", "learned", "attention"):
+            raise ValueError(f"StageAggregation: mode is 'fixed', 'learned' or 'attention', got {mode!r}")
         if not weights or any(w < 0 for w in weights) or sum(weights) == 0:
             raise ValueError(f"StageAggregation wants non-negative weights that are not all zero, got {list(weights)}")
+        if mode == "learned" and min(weights) == 0:
+            raise ValueError(
+                f"StageAggregation(mode='learned') wants positive weights to start from, got {list(weights)}"
+            )
+        self.mode = mode
+        self.sharpness = sharpness
         self.register_buffer("weights", torch.tensor(list(weights), dtype=torch.float32))
         self.weights: Tensor
+        self.logits = torch.nn.Parameter(self.weights.log()) if mode == "learned" else None
 
     def reset_parameters(self) -> None:
-        r"""Nothing is learned; here because PyG's containers call it."""
+        r"""Learned shares start again from the weights; nothing else is learned."""
+        if self.logits is not None:
+            with torch.no_grad():
+                self.logits.copy_(self.weights.log())
 
     def forward(self, stages: Tensor, seen: Tensor | None = None) -> Tensor:
         if stages.size(0) != self.weights.numel():
             raise ValueError(f"StageAggregation has {self.weights.numel()} weights, got {stages.size(0)} stages")
-        share = self.weights.to(stages.dtype).view(-1, 1).expand(stages.shape[:2])
+        unit = F.normalize(stages, dim=-1)
+        weights = self.weights if self.logits is None else self.logits.softmax(0)
+        share = weights.to(stages.dtype).view(-1, 1).expand(stages.shape[:2])
+        if self.mode == "attention":
+            share = share * (self.sharpness * ((unit[:1] * unit).sum(-1) - 1)).exp()
         if seen is not None:
             share = share * seen
         share = share / share.sum(0).clamp(min=torch.finfo(stages.dtype).tiny)
-        return (share.unsqueeze(-1) * F.normalize(stages, dim=-1)).sum(0)
+        return (share.unsqueeze(-1) * unit).sum(0)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(weights={[round(float(w), 4) for w in self.weights]})"
+        mode = "" if self.mode == "fixed" else f", mode={self.mode!r}"
+        return f"{type(self).__name__}(weights={[round(float(w), 4) for w in self.weights]}{mode})"

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.typing import OptTensor
+from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import softmax
 
 from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.conv.edges import as_edges
 from cl_as_gnn.nn.self_attention import pairwise_attention
 
 
@@ -20,15 +21,16 @@ class UniformityConv(torch.nn.Module):
 
     raw inner products, no self-loops. Without ``edge_index`` every node receives from all others (of its graph, where
     ``batch`` is given), streamed so that no :math:`n \times n` tensor is kept; with it, node i attends over the edges
-    j → i (``edge_index[0]`` to ``edge_index[1]``). A node that receives nothing stays where it is.
+    j → i (``edge_index[0]`` to ``edge_index[1]``), which keep the graphs of a PyG batch apart by themselves. A node
+    that receives nothing stays where it is.
 
     Args:
         temperature: :math:`\tau > 0`.
         step_size: :math:`\alpha`.
 
     Shapes:
-        - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))`, edges :math:`(2, E)`, graph of
-          each node :math:`(n)`
+        - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))`, edges :math:`(2, E)`,
+          ``EdgeIndex`` or a sparse :math:`A^\top` (its weights are not used), graph of each node :math:`(n)`
         - **output:** :math:`(n, d)` or :math:`(n_t, d)`
     """
 
@@ -43,13 +45,13 @@ class UniformityConv(torch.nn.Module):
         r"""Nothing is learned; here because PyG's containers call it."""
 
     def forward(
-        self, x: Tensor | tuple[Tensor, Tensor], edge_index: OptTensor = None, batch: OptTensor = None
+        self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj | None = None, batch: OptTensor = None
     ) -> Tensor:
         source, target = x if isinstance(x, tuple) else (x, x)
+        if isinstance(x, tuple) and edge_index is None and batch is not None:
+            raise ValueError("UniformityConv takes `batch` within one set of nodes only: pass batch=None for a pair")
         if edge_index is None:
-            out = pairwise_attention(
-                target, source, source, self.temperature, loops=isinstance(x, tuple), batch=batch
-            )
+            out = pairwise_attention(target, source, source, self.temperature, loops=isinstance(x, tuple), batch=batch)
             if isinstance(x, tuple):
                 receives = torch.ones(target.size(0), dtype=torch.bool, device=target.device)
             elif batch is None:
@@ -57,6 +59,7 @@ class UniformityConv(torch.nn.Module):
             else:
                 receives = (torch.bincount(batch) > 1)[batch]
         else:
+            edge_index, _ = as_edges("UniformityConv", edge_index)
             row, column = edge_index[0], edge_index[1]
             logits = (source[row] * target[column]).sum(-1) / self.temperature
             share = softmax(logits, column, num_nodes=target.size(0))

@@ -1,4 +1,4 @@
-"""Rewiring transforms on the graph of a minibatch (or any ``HeteroData``), composable with PyG's own."""
+"""Rewiring transforms on the graph of a minibatch of views."""
 
 from __future__ import annotations
 

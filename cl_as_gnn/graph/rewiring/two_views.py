@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import copy
+
+from torch_geometric.data import Batch, Data, HeteroData
+from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.transforms import BaseTransform, Compose
+
+from cl_as_gnn.graph.rewiring.drop_edges import DropEdges
+from cl_as_gnn.graph.rewiring.mask_features import MaskFeatures
+
+Graph = Data | HeteroData
+
+
+@functional_transform("two_views")
+class TwoViews(BaseTransform):  # type: ignore[misc]
+    r"""Two random views of a graph, corrupted independently by :class:`DropEdges` and :class:`MaskFeatures`, as in
+    `"Deep Graph Contrastive Representation Learning" <https://arxiv.org/abs/2006.04131>`_ (GRACE).
+
+    Args:
+        drop_edge: probability of leaving out an edge; a pair gives each view its own.
+        mask_feature: probability of masking a feature channel; a pair gives each view its own.
+        batch: return one PyG ``Batch`` of the two views instead of a pair. Node i of an n-node ``Data`` is then node
+            i of view one and n + i of view two (view-major), so its positives are
+            ``cl_as_gnn.graph.augmentation_edges(n, 2, device)``. The pair ends a ``Compose``; the batch need not.
+    """
+
+    def __init__(
+        self,
+        drop_edge: float | tuple[float, float] = 0.3,
+        mask_feature: float | tuple[float, float] = 0.3,
+        batch: bool = False,
+    ):
+        self.drop_edge = drop_edge if isinstance(drop_edge, tuple) else (drop_edge, drop_edge)
+        self.mask_feature = mask_feature if isinstance(mask_feature, tuple) else (mask_feature, mask_feature)
+        self.batch = batch
+        if len(self.drop_edge) != 2 or len(self.mask_feature) != 2:
+            raise ValueError(f"TwoViews wants one probability or two of each, got {drop_edge} and {mask_feature}")
+        pairs = zip(self.drop_edge, self.mask_feature, strict=True)
+        self.transforms = [Compose([DropEdges(edge), MaskFeatures(feature)]) for edge, feature in pairs]
+
+    def forward(self, data: Graph) -> tuple[Graph, Graph] | Batch:
+        first, second = (transform(copy.copy(data)) for transform in self.transforms)
+        return Batch.from_data_list([first, second]) if self.batch else (first, second)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(drop_edge={self.drop_edge}, mask_feature={self.mask_feature})"

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.config import MethodConfig
+from cl_as_gnn.graph.view_graph import AUGMENTATION
+from cl_as_gnn.methods.base import Method, Views
+from cl_as_gnn.nn.objective import Term
+from cl_as_gnn.nn.terms import GaussianRepulsion, PowerAlignment
+
+
+class AlignUniformConfig(MethodConfig):
+    """Settings of alignment and uniformity."""
+
+    name: Literal["align_uniform"] = "align_uniform"
+    power: float = Field(2.0, ge=1, le=4, description="α of the distance between positives")
+    sharpness: float = Field(2.0, gt=0, le=10, description="t of the Gaussian kernel")
+    align_weight: float = Field(1.0, ge=0, description="weight of the alignment")
+    uniform_weight: float = Field(1.0, ge=0, description="weight of the uniformity")
+
+
+class AlignUniform(Method[AlignUniformConfig]):
+    r"""`Alignment and uniformity <https://arxiv.org/abs/2005.10242>`_ on the sphere.
+
+    .. math::
+        L = w_a \, \mathbb{E}_{i \sim j} \lVert x_i - x_j \rVert^\alpha
+          + w_u \, \tfrac1V \sum_v \log \mathbb{E}_{i \neq j} \, e^{-t \lVert x^v_i - x^v_j \rVert^2} .
+    """
+
+    Config = AlignUniformConfig
+    attracts = "the other views, by the gradient of ‖·‖^α"
+    repels = "a Gaussian kernel within each view number, normalised once for the batch"
+    source = "Wang & Isola, ICML 2020"
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        c = self.config
+        return [
+            PowerAlignment(data[AUGMENTATION].edge_index, c.power, c.align_weight),
+            GaussianRepulsion(c.sharpness, c.num_views, c.uniform_weight),
+        ]

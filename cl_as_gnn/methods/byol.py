@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from cl_as_gnn.methods.momentum import MomentumConfig, PredictiveMethod
+
+
+class BYOLConfig(MomentumConfig):
+    """Settings of BYOL."""
+
+    name: Literal["byol"] = "byol"
+
+
+class BYOL(PredictiveMethod[BYOLConfig]):
+    r"""`BYOL <https://arxiv.org/abs/2006.07733>`_: a one-way edge from each view's momentum copy to the other's prediction.
+
+    .. math::
+        L = -\frac1n \sum_i \sum_j A_{ij} \, q_i \cdot \bar z_j = \tfrac12 \, \mathbb{E} \lVert q_i - \bar z_j \rVert^2 - 1,
+
+    :math:`\bar z` the unit features of the slow copy (a past stage of the neighbour), whose momentum rises to 1.
+    """
+
+    Config = BYOLConfig
+    attracts = "the other views as a momentum copy of the network sees them, one-way"
+    source = "Grill et al., NeurIPS 2020"

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
+from cl_as_gnn.nn.objective import Attraction, Term
+from cl_as_gnn.nn.terms import NegativeRepulsion
+
+
+class DCLConfig(SoftmaxConfig):
+    """Settings of decoupled contrastive learning."""
+
+    name: Literal["dcl"] = "dcl"
+
+
+class DCL(SoftmaxMethod[DCLConfig]):
+    r"""`Decoupled contrastive learning <https://arxiv.org/abs/2110.06848>`_: the positive leaves the denominator.
+
+    .. math::
+        L = -\frac1n \sum_i \Big( \sum_j A_{ij} \frac{x_i \cdot x_j}{\tau}
+            - \log \sum_{k : s_k \neq s_i} e^{x_i \cdot x_k / \tau} \Big),
+
+    :math:`s_i` the sample of view i, so that the pull on the positive does not fade as it comes close.
+    """
+
+    Config = DCLConfig
+    attracts = "the other views, equal weights"
+    repels = "softmax over the views of other samples, ½(P + Pᵀ)"
+    source = "Yeh et al., ECCV 2022"
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        temperature = self.config.temperature
+        return [
+            Attraction(self.attract(data, views), temperature),
+            NegativeRepulsion(temperature, data["view"].sample),
+        ]

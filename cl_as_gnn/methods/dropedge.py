@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch_geometric.data import HeteroData
+from torch_geometric.utils import degree, dropout_edge
+
+from cl_as_gnn.graph.view_graph import AUGMENTATION
+from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
+
+
+class DropEdgeConfig(SoftmaxConfig):
+    """Settings of dropped positive edges."""
+
+    name: Literal["dropedge"] = "dropedge"
+    num_views: int = Field(4, ge=3, le=16)
+    drop: float = Field(0.5, ge=0, lt=1, description="probability that a positive edge is dropped in a step")
+
+
+class DropEdge(SoftmaxMethod[DropEdgeConfig]):
+    r"""Positive edges dropped at random each step, `DropEdge <https://arxiv.org/abs/1907.10903>`_ on SimCLR's graph.
+
+    .. math::
+        A_{ij} = \frac{\epsilon_{ij}}{\sum_{k \in \mathcal{P}(i)} \epsilon_{ik}}, \qquad
+        \epsilon_{ij} \sim \mathrm{Bernoulli}(1 - p),
+
+    :math:`\mathcal{P}(i)` the other V − 1 views of the image (V ≥ 3). A view that loses all its edges neither attracts
+    nor repels as an anchor. Given the edges kept, the gradient of the cross-entropy to A.
+    """
+
+    Config = DropEdgeConfig
+    attracts = "the other views, edges dropped at random, equal weights on those kept"
+    source = "Rong et al., ICLR 2020 (DropEdge), on SimCLR"
+
+    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+        edges, x = data[AUGMENTATION], data["view"].x
+        edges.edge_index, _ = dropout_edge(edges.edge_index, self.config.drop, training=self.training)
+        target = edges.edge_index[1]
+        edges.edge_weight = 1 / degree(target, x.size(0), x.dtype)[target]
+        return data

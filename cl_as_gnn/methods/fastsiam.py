@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cl_as_gnn.config import MethodConfig
+from cl_as_gnn.methods.simsiam import StopGradientMethod
+
+
+class FastSiamConfig(MethodConfig):
+    """Settings of FastSiam."""
+
+    name: Literal["fastsiam"] = "fastsiam"
+    num_views: int = Field(4, ge=3, le=16)
+
+
+class FastSiam(StopGradientMethod[FastSiamConfig]):
+    r"""`FastSiam <https://doi.org/10.1007/978-3-031-16788-1_4>`_: SimSiam with a larger fan-out.
+
+    .. math::
+        L = -\frac1n \sum_i p_i \cdot \frac{1}{V - 1} \sum_{j \in \mathcal{P}(i)} \mathrm{sg}(z_j),
+
+    each prediction attracted to the mean over the other V − 1 views: a message of less variance.
+    """
+
+    Config = FastSiamConfig
+    attracts = "the mean of the other V − 1 views' projections, one-way (stop-gradient)"
+    source = "Pototzky et al., GCPR 2022"

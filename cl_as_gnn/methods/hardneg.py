@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from pydantic import Field
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.methods.base import Method, SoftmaxConfig, Views
+from cl_as_gnn.nn.objective import Term
+from cl_as_gnn.nn.terms import HardNegatives
+
+
+class NegativesConfig(SoftmaxConfig):
+    """Settings of weighted and debiased negatives."""
+
+    sharpness: float = Field(1.0, ge=0, le=10, description="β: a negative counts e^(β·s/τ) times as much")
+    tau_plus: float = Field(0.1, ge=0, lt=1, description="τ⁺, share of the negatives that are of the anchor's class")
+
+
+NegativesConfigT = TypeVar("NegativesConfigT", bound=NegativesConfig)
+
+
+class HardNegativeMethod(Method[NegativesConfigT]):
+    """Methods that repel along a sharpened, debiased softmax."""
+
+    attracts = "the other views, equal weights, less τ⁺ of the repulsion"
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        c = self.config
+        return [HardNegatives(c.temperature, c.sharpness, c.tau_plus, c.num_views)]
+
+
+class HardNegConfig(NegativesConfig):
+    """Settings of hard negatives."""
+
+    name: Literal["hardneg"] = "hardneg"
+
+
+class HardNeg(HardNegativeMethod[HardNegConfig]):
+    r"""`Hard negative sampling <https://arxiv.org/abs/2010.04592>`_: near negatives repel more, debiased.
+
+    .. math::
+        L = -\frac1n \sum_i \log \frac{e^{s_{i+}/\tau}}{e^{s_{i+}/\tau} + N_i}, \qquad
+        N_i = \max\Big( \frac{1}{1 - \tau^+} \Big( N \frac{\sum_k e^{(1 + \beta) s_{ik}/\tau}}{\sum_k e^{\beta s_{ik}/\tau}}
+        - \tau^+ N e^{s_{i+}/\tau} \Big), \; N e^{-1/\tau} \Big),
+
+    as the authors' code has it, with the gradient through the weights; see :class:`cl_as_gnn.nn.terms.HardNegatives`.
+    """
+
+    Config = HardNegConfig
+    repels = "softmax over the views of other samples, sharpened by β and debiased"
+    source = "Robinson et al., ICLR 2021"

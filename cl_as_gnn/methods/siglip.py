@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.methods.base import Method, Views
+from cl_as_gnn.nn.objective import Term
+from cl_as_gnn.nn.terms import LogisticPairs
+
+
+class SigLIPConfig(MethodConfig):
+    """Settings of the sigmoid loss."""
+
+    name: Literal["siglip"] = "siglip"
+    scale: float = Field(10.0, gt=0, le=1000, description="t at the start; it is learned")
+    bias: float = Field(-10.0, description="b at the start; it is learned")
+
+
+class SigLIP(Method[SigLIPConfig]):
+    r"""The sigmoid loss of `SigLIP <https://arxiv.org/abs/2303.15343>`_ between the views of an image.
+
+    .. math::
+        L = -\frac1B \sum_{ij} \log \sigma\big( y_{ij} (t \, x^1_i \cdot x^2_j + b) \big), \qquad
+        y_{ij} = 2 [i = j] - 1,
+
+    the mean over ordered pairs of views. t and b are learned, by the same message passing as the features.
+    """
+
+    Config = SigLIPConfig
+    attracts = "the other views, logistic weight"
+    repels = "views of other samples, logistic weight each, no degree normalisation"
+    source = "Zhai et al., ICCV 2023"
+
+    def __init__(self, config: SigLIPConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
+        super().__init__(config, encoder, heads, num_samples)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
+        self.bias = nn.Parameter(torch.tensor(config.bias))
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        return [LogisticPairs(self.log_scale, self.bias, self.config.num_views)]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.config import MethodConfig
+from cl_as_gnn.graph.view_graph import AUGMENTATION
+from cl_as_gnn.methods.base import Method, Views
+from cl_as_gnn.models.heads import mlp_head
+from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.objective import Attraction, Term
+from cl_as_gnn.nn.terms import LinearRepulsion
+
+
+class SpectralConfig(MethodConfig):
+    """Settings of the spectral contrastive loss."""
+
+    name: Literal["spectral"] = "spectral"
+    mu: float = Field(1.0, gt=0, le=100, description="μ: features are clipped to the ball of radius √μ")
+
+
+class Spectral(Method[SpectralConfig]):
+    r"""`Spectral contrastive loss <https://arxiv.org/abs/2106.04156>`_: the repulsion is linear attention.
+
+    .. math::
+        L = \frac1\mu \Big( -2 \, \mathbb{E}_i \, x^1_i \cdot x^2_i
+            + \mathbb{E}_{i \neq j} (x^1_i \cdot x^2_j)^2 \Big), \qquad
+        x = z \, \min(1, \sqrt\mu / \lVert z \rVert),
+
+    the mean over ordered pairs of views. Its minimum spans the top eigenvectors of the augmentation graph.
+    """
+
+    Config = SpectralConfig
+    attracts = "the other views, equal weights"
+    repels = "linear attention x·xᵀ over the other views of other samples, O(n d²)"
+    source = "HaoChen et al., NeurIPS 2021"
+
+    def build_projector(self, in_dim: int) -> nn.Module:
+        h = self.heads
+        return mlp_head(in_dim, h.projector_hidden, h.projector_dim, h.projector_layers, last_bn=True)
+
+    def place(self, z: Tensor) -> Tensor:
+        return z * (self.config.mu**0.5 / z.norm(dim=1, keepdim=True).clamp(min=1e-6)).clamp(max=1)
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        edges, n, c = data[AUGMENTATION].edge_index, data["view"].x.size(0), self.config
+        return [
+            Attraction(Adjacency(edges, num_nodes=n), c.mu / 2),
+            LinearRepulsion(edges, c.num_views, 1 / c.mu),
+        ]

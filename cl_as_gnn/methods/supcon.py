@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
+from cl_as_gnn.nn.adjacency import LinearOperator
+from cl_as_gnn.nn.terms import SameLabel
+
+
+class SupConConfig(SoftmaxConfig):
+    """Settings of supervised contrastive learning."""
+
+    name: Literal["supcon"] = "supcon"
+
+
+class SupCon(SoftmaxMethod[SupConConfig]):
+    r"""`Supervised contrastive learning <https://arxiv.org/abs/2004.11362>`_: all views of one label attract.
+
+    .. math::
+        L = -\frac1n \sum_i \frac{1}{|\mathcal{P}(i)|} \sum_{j \in \mathcal{P}(i)}
+            \log \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}}, \qquad
+        A_{ij} = \frac{[y_i = y_j, \, i \neq j]}{|\mathcal{P}(i)|},
+
+    the paper's "out" form. It reads the training labels: an upper bound, not a self-supervised method. An image without
+    a label (−1) has its own views alone.
+    """
+
+    Config = SupConConfig
+    attracts = "all views of the same label, equal weights (reads labels)"
+    source = "Khosla et al., NeurIPS 2020"
+
+    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
+        if views.labels is None:
+            raise ConfigError("method.name=supcon wants labels: choose a method without, for example simclr")
+        own = -1 - torch.arange(views.labels.numel(), device=views.labels.device)
+        return SameLabel(torch.where(views.labels < 0, own, views.labels).repeat(self.config.num_views))

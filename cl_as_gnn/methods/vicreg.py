@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.config import MethodConfig
+from cl_as_gnn.graph.view_graph import AUGMENTATION
+from cl_as_gnn.methods.base import Method, Views
+from cl_as_gnn.nn.objective import Term
+from cl_as_gnn.nn.terms import ChannelSpread, PowerAlignment
+
+
+class VICRegConfig(MethodConfig):
+    """Settings of VICReg."""
+
+    name: Literal["vicreg"] = "vicreg"
+    invariance: float = Field(25.0, ge=0, description="λ of the distance between views")
+    variance: float = Field(25.0, ge=0, description="μ of the hinge on each channel's deviation")
+    covariance: float = Field(1.0, ge=0, description="ν of the covariances of channels")
+
+
+class VICReg(Method[VICRegConfig]):
+    r"""`VICReg <https://arxiv.org/abs/2105.04906>`_: views attract, channels keep their spread and repel each other.
+
+    .. math::
+        L = \lambda \, \mathbb{E} \tfrac1d \lVert x^1_i - x^2_i \rVert^2
+          + \tfrac{\mu}{V d} \sum_{v, k} \max(0, 1 - \sigma^v_k) + \tfrac{2 \nu}{V d} \sum_v \sum_{k \neq l} (C^v_{kl})^2 ,
+
+    on features that are not normalised.
+    """
+
+    Config = VICRegConfig
+    attracts = "the other views, by squared distance"
+    repels = "the mean, per channel, while its deviation is below 1; and other channels by their covariance"
+    source = "Bardes et al., ICLR 2022"
+
+    def place(self, z: Tensor) -> Tensor:
+        return z
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        c = self.config
+        return [
+            PowerAlignment(data[AUGMENTATION].edge_index, 2.0, c.invariance / data["view"].x.size(1)),
+            ChannelSpread(c.variance, c.covariance, c.num_views),
+        ]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.config import MethodConfig
+from cl_as_gnn.graph.view_graph import AUGMENTATION
+from cl_as_gnn.methods.base import Method, Views
+from cl_as_gnn.nn.objective import Term
+from cl_as_gnn.nn.terms import PowerAlignment
+
+
+def whiten(x: Tensor, shrink: float) -> Tensor:
+    r""":math:`(x - \bar x) L^{-\top}` with :math:`L L^\top` the covariance, shrunk towards its mean variance.
+
+    In float64: what is inverted is as ill-conditioned as the features are collapsed.
+    """
+    centred = (x - x.mean(0)).double()
+    covariance = centred.t() @ centred / max(1, x.size(0) - 1)
+    level = covariance.diagonal().mean()
+    target = level * torch.eye(x.size(1), device=x.device, dtype=torch.double)
+    factor, _ = torch.linalg.cholesky_ex((1 - shrink) * covariance + shrink * target)
+    return torch.linalg.solve_triangular(factor, centred.t(), upper=False).t().to(x.dtype)
+
+
+class WMSEConfig(MethodConfig):
+    """Settings of W-MSE."""
+
+    name: Literal["wmse"] = "wmse"
+    shrink: float = Field(1e-3, ge=0, lt=1, description="share of the mean variance in the covariance that is inverted")
+
+
+class WMSE(Method[WMSEConfig]):
+    r"""`W-MSE <https://arxiv.org/abs/2007.06346>`_: channels whitened over the batch, views attract on the sphere.
+
+    .. math::
+        L = \mathbb{E} \lVert w_i / \lVert w_i \rVert - w_j / \lVert w_j \rVert \rVert^2, \qquad
+        w = L^{-1} (z - \bar z), \;\; L L^\top = \mathrm{Cov}(z),
+
+    each view whitened over the whole batch (give it at least two images a dimension). Whitening is a signed
+    graph on all pairs, :math:`z^\top \mathrm{Cov}^{-1} z`, that no message can leave: it repels by itself.
+    """
+
+    Config = WMSEConfig
+    attracts = "the other views, by squared distance on the sphere"
+    repels = "nothing besides whitening: all channels kept uncorrelated, of equal variance"
+    source = "Ermolov et al., ICML 2021"
+
+    def place(self, z: Tensor) -> Tensor:
+        parts = [whiten(part, self.config.shrink) for part in z.chunk(self.config.num_views)]
+        return F.normalize(torch.cat(parts), dim=1)
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        return [PowerAlignment(data[AUGMENTATION].edge_index)]

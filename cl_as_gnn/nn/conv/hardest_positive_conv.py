@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import Adj
+
+from cl_as_gnn.nn.conv.edges import as_edges
+
+
+class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
+    r"""Attraction to the worst of a node's positives, the max aggregation of `"ArCL: Enhancing Contrastive Learning
+    with Augmentation-Robust Representations" <https://arxiv.org/abs/2303.01092>`_.
+
+    .. math::
+        X' = X + \alpha (S X - X), \qquad
+        x_i' = x_i + \alpha (x_{b^*(i)} - x_i), \qquad
+        b^*(i) = \arg\min_{j \to i} \cos(x_i, x_j),
+
+    with one 1 in each row of the selection :math:`S`. Messages flow from ``edge_index[0]`` to ``edge_index[1]``, along
+    one edge a node; equally hard positives are settled for the node of the lowest index. With
+    ``similarity="distance"`` the hardest positive is the farthest one, and the update is a subgradient step on
+    :math:`\tfrac12 \max_{j \to i} \lVert x_i - x_j \rVert^2` of size :math:`\alpha` for node i (the same for unit
+    rows). A node without incoming edges stays where it is.
+
+    Args:
+        step_size: :math:`\alpha`; 1 replaces a node by its hardest positive.
+        similarity: ``"cosine"`` or ``"distance"``. The choice carries no gradient, the chosen features do.
+
+    Shapes:
+        - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))`, edges :math:`(2, E)`,
+          ``EdgeIndex`` or a sparse :math:`A^\top` (its weights are not used)
+        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+    """
+
+    def __init__(self, step_size: float = 0.5, similarity: str = "cosine"):
+        super().__init__(aggr="add")
+        if similarity not in ("cosine", "distance"):
+            raise ValueError(f"HardestPositiveConv: similarity is 'cosine' or 'distance', got {similarity!r}")
+        self.step_size = step_size
+        self.similarity = similarity
+
+    def reset_parameters(self) -> None:
+        r"""Nothing is learned; here because PyG's containers call it."""
+
+    def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj) -> Tensor:
+        source, target = x if isinstance(x, tuple) else (x, x)
+        edge_index, _ = as_edges("HardestPositiveConv", edge_index)
+        hardest = self.hardest(x, edge_index)
+        receives = hardest < source.size(0)
+        if self.explain or self._message_forward_hooks or self._propagate_forward_hooks:
+            chosen = edge_index[0] == hardest[edge_index[1]]
+            # Edges given twice are one positive.
+            share = chosen.to(source.dtype)
+            count = share.new_zeros(target.size(0)).index_add(0, edge_index[1], share)
+            share = share / count.clamp(min=1)[edge_index[1]]
+            size = (source.size(0), target.size(0))
+            out = self.propagate(edge_index, x=(source, target), share=share, size=size)
+            return target + self.step_size * out
+        if source.size(0) == 0:
+            return target
+        pulled = source[hardest.clamp(max=source.size(0) - 1)]
+        return torch.where(receives.unsqueeze(1), target + self.step_size * (pulled - target), target)
+
+    @torch.no_grad()
+    def hardest(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor) -> Tensor:
+        """The source :math:`b^*(i)` of each target ``(n,)``; the number of sources where a target has no edge."""
+        source, target = x if isinstance(x, tuple) else (x, x)
+        if source.dtype in (torch.float16, torch.bfloat16):
+            source, target = source.float(), target.float()
+        row, column = edge_index[0], edge_index[1]
+        if self.similarity == "cosine":
+            closeness = (F.normalize(source, dim=-1)[row] * F.normalize(target, dim=-1)[column]).sum(-1)
+        else:
+            closeness = -(source[row] - target[column]).square().sum(-1)
+        least = closeness.new_zeros(target.size(0))
+        least = least.scatter_reduce(0, column, closeness, "amin", include_self=False)
+        candidate = torch.where(closeness == least[column], row, source.size(0))
+        none = row.new_full((target.size(0),), source.size(0))
+        return none.scatter_reduce(0, column, candidate, "amin")
+
+    def message(self, x_i: Tensor, x_j: Tensor, share: Tensor) -> Tensor:
+        return share.unsqueeze(-1) * (x_j - x_i)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(step_size={self.step_size}, similarity={self.similarity!r})"

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.typing import Adj, OptTensor
+from torch_geometric.utils import degree
+
+from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
+from cl_as_gnn.nn.linear_attention import linear_attention
+
+
+class SpectralConv(torch.nn.Module):
+    r"""The spectral contrastive update, from `"Provable Guarantees for Self-Supervised Deep Learning with Spectral
+    Contrastive Loss" <https://arxiv.org/abs/2106.04156>`_: graph convolution minus linear attention.
+
+    .. math::
+        X' = X + \alpha (\hat{A} X - X C), \qquad C = \tfrac1n X^\top X, \qquad
+        x_i' = x_i + \alpha \Big( \sum_{j \to i} \hat a_{ij} x_j - \frac1n \sum_j (x_i \cdot x_j) \, x_j \Big),
+
+    :math:`\hat A` as in :class:`AlignmentConv`, attracting messages along ``edge_index[0]`` → ``edge_index[1]``, the
+    repelling ones from every node (of the same graph, self included) to every node, in :math:`O(n d^2)` through the
+    :math:`d \times d` second moment. For symmetric edges it is a gradient step of size :math:`\alpha` on
+    :math:`\tfrac1{4n} \lVert X^\top X \rVert_F^2 - \tfrac12 \mathrm{Tr}(X^\top \hat{A} X)`, whose minima span the
+    leading eigenvectors of :math:`\hat A`. A node without incoming edges is only repelled. The repulsion is cubic in
+    the length of the features: keep :math:`\lVert x_i \rVert \lesssim \sqrt{d}`.
+
+    Args:
+        step_size: :math:`\alpha`.
+        normalize: with ``False`` the edge weights are taken as they are.
+
+    Shapes:
+        - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (C is then of the sources),
+          edges :math:`(2, E)`, ``EdgeIndex`` or a sparse :math:`A^\top`, weights :math:`(E)`, graph of each node
+          :math:`(n)`
+        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+    """
+
+    def __init__(self, step_size: float = 0.5, normalize: bool = True):
+        super().__init__()
+        self.step_size = step_size
+        self.normalize = normalize
+        self.align = AlignmentConv(1.0, normalize=normalize)
+
+    def reset_parameters(self) -> None:
+        r"""Nothing is learned; here because PyG's containers call it."""
+
+    def forward(
+        self,
+        x: Tensor | tuple[Tensor, Tensor],
+        edge_index: Adj,
+        edge_weight: OptTensor = None,
+        batch: OptTensor = None,
+    ) -> Tensor:
+        source, target = x if isinstance(x, tuple) else (x, x)
+        if isinstance(x, tuple) and batch is not None:
+            raise ValueError("SpectralConv takes `batch` within one set of nodes only: pass batch=None for a pair")
+        pulled = self.align.gather(x, edge_index, edge_weight)
+        pushed = linear_attention(target, source, source, batch)
+        if batch is None:
+            return target + self.step_size * (pulled - pushed / max(source.size(0), 1))
+        count = degree(batch, dtype=target.dtype)[batch].unsqueeze(1)
+        return target + self.step_size * (pulled - pushed / count)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(step_size={self.step_size})"

@@ -1,0 +1,31 @@
+"""Operators beside the two of :mod:`cl_as_gnn.nn.objective`: each a loss value and its message."""
+
+from cl_as_gnn.nn.terms.anchor_contrast import AnchorContrast
+from cl_as_gnn.nn.terms.channel_correlation import ChannelCorrelation
+from cl_as_gnn.nn.terms.channel_spread import ChannelSpread
+from cl_as_gnn.nn.terms.fixed_repulsion import FixedRepulsion
+from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion
+from cl_as_gnn.nn.terms.hard_negatives import HardNegatives
+from cl_as_gnn.nn.terms.linear_repulsion import LinearRepulsion
+from cl_as_gnn.nn.terms.logistic_pairs import LogisticPairs
+from cl_as_gnn.nn.terms.negative_repulsion import NegativeRepulsion
+from cl_as_gnn.nn.terms.pair_term import PairTerm
+from cl_as_gnn.nn.terms.power_alignment import PowerAlignment
+from cl_as_gnn.nn.terms.queue_contrast import QueueContrast
+from cl_as_gnn.nn.terms.same_label import SameLabel
+
+__all__ = [
+    "AnchorContrast",
+    "ChannelCorrelation",
+    "ChannelSpread",
+    "FixedRepulsion",
+    "GaussianRepulsion",
+    "HardNegatives",
+    "LinearRepulsion",
+    "LogisticPairs",
+    "NegativeRepulsion",
+    "PairTerm",
+    "PowerAlignment",
+    "QueueContrast",
+    "SameLabel",
+]

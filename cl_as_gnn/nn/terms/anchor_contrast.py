@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cl_as_gnn.nn.all_pairs import softmax_bipartite
+
+
+class AnchorContrast:
+    r"""Fixed anchors that pick their own node among those of another view, the loss of `NNCLR
+    <https://arxiv.org/abs/2104.14548>`_.
+
+    .. math::
+        L = -\frac{1}{V (V - 1) B} \sum_{a \neq b} \sum_i
+            \log \frac{e^{y^a_i \cdot x^b_i / \tau}}{\sum_k e^{y^a_i \cdot x^b_k / \tau}}, \qquad
+        m^b_k \propto \sum_a \Big( y^a_k - \sum_i P^{ab}_{ik} \, y^a_i \Big),
+
+    :math:`P^{ab}` the row softmax from the anchors of view a to the nodes of view b. Only the nodes get messages.
+
+    Args:
+        anchor: :math:`Y`, ``(n, d)``, view-major as the nodes are.
+        temperature: :math:`\tau`.
+        num_views: V.
+    """
+
+    def __init__(self, anchor: Tensor, temperature: float, num_views: int):
+        self.anchor, self.temperature, self.num_views = anchor, temperature, num_views
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, anchors = x.chunk(self.num_views), self.anchor.detach().to(x.dtype).chunk(self.num_views)
+        value, parts = x.new_zeros(()), [torch.zeros_like(part) for part in nodes]
+        for a, anchor in enumerate(anchors):
+            for b, node in enumerate(nodes):
+                if a != b:
+                    lse, _, pull = softmax_bipartite(anchor, node, self.temperature)
+                    value += lse.sum() - (anchor * node).sum() / self.temperature
+                    parts[b] += anchor - pull
+        count = x.size(0) * (self.num_views - 1)
+        return value / count, torch.cat(parts) / (self.temperature * count)

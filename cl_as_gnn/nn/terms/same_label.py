@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class SameLabel:
+    r"""The graph that joins all nodes of one label, rows summing to one, as a linear operator in :math:`O(n d)`.
+
+    .. math::
+        A_{ij} = \frac{[y_i = y_j, \, i \neq j]}{|\{k \neq i : y_k = y_i\}|} .
+
+    A node whose label no other has gets no edge. No edge is ever written down: sums by label are enough.
+
+    Args:
+        label: ``(n,)`` integers.
+    """
+
+    def __init__(self, label: Tensor):
+        _, self.group, self.count = torch.unique(label, return_inverse=True, return_counts=True)
+
+    def pull(self, x: Tensor) -> Tensor:
+        total = x.new_zeros(self.count.numel(), x.size(1)).index_add_(0, self.group, x)
+        others = (self.count - 1)[self.group].clamp(min=1).to(x.dtype)
+        return (total[self.group] - x) / others.unsqueeze(1) * self.row_sum.to(x.dtype).unsqueeze(1)
+
+    def push(self, x: Tensor) -> Tensor:
+        """The same as :meth:`pull`: nodes of one label have one degree, so that A is symmetric."""
+        return self.pull(x)
+
+    @property
+    def row_sum(self) -> Tensor:
+        return (self.count > 1)[self.group].to(torch.get_default_dtype())

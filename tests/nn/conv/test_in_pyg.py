@@ -1,0 +1,94 @@
+"""The layers inside PyG's own containers: HeteroConv, Explainer, assert_module."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch_geometric.explain import Explainer, GNNExplainer
+from torch_geometric.nn import HeteroConv
+from torch_geometric.testing import assert_module
+
+from cl_as_gnn.nn import AlignmentConv, ContrastiveConv, HardestPositiveConv, SpectralConv, UniformityConv
+
+EDGES = torch.tensor([[0, 1, 1, 2, 3, 4, 0, 4], [1, 0, 2, 1, 4, 3, 4, 0]])
+TAGS = ("tag", "of", "item")
+ITEMS = ("item", "near", "item")
+LAYERS = [AlignmentConv, UniformityConv, ContrastiveConv, HardestPositiveConv, SpectralConv]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layout_of_the_edges(layer):
+    torch.manual_seed(0)
+    assert_module(layer(), torch.randn(6, 3), EDGES, expected_size=(6, 3), atol=1e-6)
+    pair = (torch.randn(6, 3), torch.randn(5, 3))
+    assert_module(layer(), pair, EDGES, expected_size=(5, 3), atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_two_relations_one_of_them_bipartite(layer):
+    torch.manual_seed(0)
+    x = {"tag": torch.randn(3, 4), "item": torch.randn(5, 4)}
+    edges = {TAGS: torch.tensor([[0, 1, 2, 2], [0, 0, 3, 1]]), ITEMS: EDGES}
+    conv = HeteroConv({TAGS: layer(), ITEMS: layer()}, aggr="sum")
+    conv.reset_parameters()
+    out = conv(x, edges)["item"]
+    expected = layer()((x["tag"], x["item"]), edges[TAGS]) + layer()(x["item"], EDGES)
+    torch.testing.assert_close(out, expected)
+    assert (out - 2 * x["item"]).abs().max() > 0.01
+
+
+def test_weights_and_affinity_edges_reach_the_layers_of_a_hetero_conv():
+    torch.manual_seed(1)
+    x, edges = {"tag": torch.randn(3, 4), "item": torch.randn(5, 4)}, {TAGS: torch.tensor([[0, 1], [0, 0]])}
+    conv = HeteroConv({TAGS: AlignmentConv(1.0, normalize=False)})
+    out = conv(x, edges, edge_weight_dict={TAGS: torch.tensor([2.0, 3.0])})["item"]
+    torch.testing.assert_close(out[0], 2 * x["tag"][0] + 3 * x["tag"][1])
+    affinity = torch.tensor([[2], [0]])
+    conv = HeteroConv({TAGS: ContrastiveConv(repel="affinity", step_size=1.0)})
+    out = conv(x, edges, affinity_index_dict={TAGS: affinity})["item"]
+    pulled = (x["tag"][0] + x["tag"][1]) / 2**0.5
+    torch.testing.assert_close(out[0], pulled + x["item"][0] - x["tag"][2])
+
+
+def test_bipartite_contrastive_update_is_the_formula():
+    torch.manual_seed(2)
+    source, target = torch.randn(6, 3, dtype=torch.double), torch.randn(4, 3, dtype=torch.double)
+    edges = torch.tensor([[0, 5, 2], [0, 0, 3]])
+    out = ContrastiveConv(0.7, 0.4)((source, target), edges)
+    a = torch.zeros(4, 6, dtype=torch.double)
+    a[edges[1], edges[0]] = torch.tensor([0.5**0.5, 0.5**0.5, 1.0], dtype=torch.double)
+    share = (target @ source.t() / 0.7).softmax(1)
+    expected = target + 0.4 * (a @ source - target) * (a.sum(1) > 0)[:, None] + 0.4 * (target - share @ source)
+    torch.testing.assert_close(out, expected, atol=1e-12, rtol=0)
+    with pytest.raises(ValueError, match="symmetric=False"):
+        ContrastiveConv(symmetric=True)((source, target), edges)
+    with pytest.raises(ValueError, match="batch=None for a pair"):
+        UniformityConv()((source, target), batch=torch.zeros(4, dtype=torch.long))
+
+
+class Net(torch.nn.Module):
+    def __init__(self, conv):
+        super().__init__()
+        self.conv, self.lin = conv, torch.nn.Linear(3, 2)
+
+    def forward(self, x, edge_index):
+        return self.lin(self.conv(x, edge_index))
+
+
+@pytest.mark.parametrize(
+    "conv", [AlignmentConv(0.9), AlignmentConv(0.9, 2), HardestPositiveConv(0.9), SpectralConv(0.9)], ids=repr
+)
+def test_explainer_finds_the_edge_that_matters(conv):
+    """Node 2 hears only from node 1, so the explanation of node 2 must not rest on edges elsewhere."""
+    torch.manual_seed(0)
+    x = F.normalize(torch.randn(6, 3), dim=1)
+    explainer = Explainer(
+        Net(conv),
+        GNNExplainer(epochs=30),
+        explanation_type="model",
+        edge_mask_type="object",
+        model_config={"mode": "multiclass_classification", "task_level": "node", "return_type": "raw"},
+    )
+    mask = explainer(x, EDGES, index=2).edge_mask
+    assert mask.shape == (8,)
+    assert mask[2] > 0  # the edge 1 -> 2
+    assert mask[4:6].sum() == 0  # 3 <-> 4 is out of reach of node 2 within two hops

@@ -1,0 +1,67 @@
+import math
+
+import pytest
+import torch
+
+from cl_as_gnn.nn import UniformityConv
+
+
+def attention(x, temperature):
+    logits = (x @ x.t() / temperature).masked_fill(torch.eye(len(x), dtype=torch.bool), -math.inf)
+    return logits.softmax(1)
+
+
+def test_equals_the_formula_and_gradients():
+    x = torch.randn(9, 3, dtype=torch.double, requires_grad=True)
+    conv = UniformityConv(0.7, 0.4)
+    torch.testing.assert_close(conv(x), 1.4 * x - 0.4 * attention(x, 0.7) @ x, atol=1e-12, rtol=0)
+    assert torch.autograd.gradcheck(conv, (x,))
+
+
+def test_complete_graph_as_edges_gives_the_same():
+    x = torch.randn(6, 3, dtype=torch.double)
+    source, target = (1 - torch.eye(6)).nonzero().t()
+    torch.testing.assert_close(UniformityConv()(x, torch.stack([source, target])), UniformityConv()(x))
+
+
+def test_over_given_edges_and_gradients():
+    x = torch.randn(5, 3, dtype=torch.double, requires_grad=True)
+    edges = torch.tensor([[0, 1, 2, 4], [3, 3, 3, 0]])
+    out = UniformityConv(0.5, 0.4)(x, edges)
+    share = ((x[:3] @ x[3]) / 0.5).softmax(0)
+    torch.testing.assert_close(out[3], 1.4 * x[3] - 0.4 * share @ x[:3])
+    torch.testing.assert_close(out[0], 1.4 * x[0] - 0.4 * x[4])
+    torch.testing.assert_close(out[1], x[1])
+    assert torch.autograd.gradcheck(lambda x: UniformityConv(0.5, 0.4)(x, edges), (x,))
+
+
+def test_batch_keeps_graphs_apart_and_a_lone_node_stays():
+    x = torch.randn(8, 3, dtype=torch.double)
+    batch = torch.tensor([0, 0, 0, 1, 2, 2, 2, 2])
+    out = UniformityConv()(x, batch=batch)
+    torch.testing.assert_close(out[:3], UniformityConv()(x[:3]))
+    torch.testing.assert_close(out[3], x[3])
+    torch.testing.assert_close(out[4:], UniformityConv()(x[4:]))
+
+
+def test_bipartite():
+    source, target = torch.randn(7, 3), torch.randn(2, 3)
+    share = (target @ source.t()).softmax(1)
+    torch.testing.assert_close(UniformityConv()((source, target)), 1.5 * target - 0.5 * share @ source)
+
+
+def test_compiles_into_one_graph():
+    x = torch.randn(12, 3, requires_grad=True)
+    conv = UniformityConv()
+    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
+    compiled(x).square().sum().backward()
+    expected = x.grad.clone()
+    x.grad = None
+    conv(x).square().sum().backward()
+    torch.testing.assert_close(expected, x.grad)
+
+
+def test_repr_and_errors():
+    assert repr(UniformityConv(0.5, 0.1)) == "UniformityConv(temperature=0.5, step_size=0.1)"
+    with pytest.raises(ValueError, match="positive temperature, got -1"):
+        UniformityConv(-1)

@@ -1,0 +1,148 @@
+"""The commands as a user types them: what they print, and how they fail."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cl_as_gnn import cli
+
+TINY = ["encoder.width=8", "trainer.epochs=1", "eval.draws=2", "eval.online_size=300", "eval.baselines=false"]
+
+
+def run(monkeypatch, capsys, *words):
+    """Exit code, standard output and standard error of ``clgnn WORDS``."""
+    monkeypatch.setattr(sys, "argv", ["clgnn", *map(str, words)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+@pytest.fixture
+def clgnn(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.console, "width", 80)
+    return lambda *words: run(monkeypatch, capsys, *words)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One finished run."""
+    from cl_as_gnn.config import load_config
+    from cl_as_gnn.training.fit import train
+
+    path = tmp_path_factory.mktemp("runs") / "run"
+    train(load_config(None, [*TINY, f"run_dir={path}"]))
+    return path
+
+
+def test_train_prints_a_short_table(clgnn, tmp_path):
+    code, out, err = clgnn("train", *TINY, "eval.baselines=true", "run_dir=run")
+    assert code == 0, err
+    for word in ("kNN", "linear", "1 label/class", "10 labels/class", "gcn", "untrained encoder", "raw pixels"):
+        assert word in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_train_reads_a_file_and_overrides(clgnn, tmp_path):
+    (tmp_path / "c.yaml").write_text("method: {name: simclr}\ntrainer: {epochs: 7}\n")
+    code, out, _ = clgnn("train", "c.yaml", *TINY)
+    assert code == 0
+    assert "simclr on digits" in out
+    folder = next((tmp_path / "runs").iterdir())
+    assert "epochs: 1" in (folder / "config.yaml").read_text()
+
+
+def test_evaluate_repeats_the_numbers_of_the_run(clgnn, finished):
+    import json
+
+    code, out, err = clgnn("evaluate", finished)
+    assert code == 0, err
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for key in ("knn_top1", "linear_top1", "label1_top1", "label10_top1"):
+        assert f"{metrics[key]:.1f}" in out
+
+
+def test_embed_writes_features_and_labels(clgnn, finished, tmp_path):
+    code, out, err = clgnn("embed", finished, "--out", "f.npz")
+    assert code == 0, err
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert arrays["train"].shape == (1347, 64)
+        assert arrays["test_labels"].shape == (450,)
+    assert "1347" in out
+    assert clgnn("embed", finished, "--out", "f.csv")[0] == 2
+
+
+def test_methods_lists_every_method(clgnn):
+    from cl_as_gnn.methods import METHODS
+
+    code, out, _ = clgnn("methods")
+    assert code == 0
+    assert all(name in out for name in METHODS)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_inspect_draws_a_picture(clgnn, finished, tmp_path):
+    code, out, err = clgnn("inspect", "--run", finished, "--samples", 6, "-k", 2, "--out", "g.png")
+    assert code == 0, err
+    assert "12 augmentation edges, 24 kNN edges" in out
+    image = np.asarray(Image.open(tmp_path / "g.png").convert("RGB"))
+    blue = (abs(image.astype(int) - [0x24, 0x63, 0xC4]) < 12).all(-1).sum()
+    assert blue > 500, "augmentation edges are drawn"
+    assert clgnn("inspect", "--samples", 6, "-k", 12)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["train", "method.temprature=1"], 2, "did you mean method.temperature?"),
+        (["train", "none.yaml"], 2, "no config file none.yaml"),
+        (["train", "method.name=nope"], 2, "unknown method 'nope'"),
+        (["train", "data.name=folder"], 2, "data.root"),
+        (["train", "data.name=folder", "data.root=missing"], 2, "missing"),
+        (["train", "resume=missing"], 2, "no run folder missing"),
+        (["train", "trainer.precision=fp16"], 2, "trainer.precision=fp16"),
+        (["evaluate", "missing"], 2, "no run folder missing"),
+        (["embed", "missing", "--out", "f.npz"], 2, "no run folder missing"),
+        (["inspect", "--out", "g.bmp"], 2, "g.png"),
+        (["trian"], 2, "No such command 'trian'"),
+        (["evaluate", "--fast"], 2, "No such option: --fast"),
+        (["embed", "missing"], 2, "Missing option '--out'"),
+    ],
+)
+def test_a_mistake_is_one_line(clgnn, words, code, message):
+    found, _, err = clgnn(*words)
+    assert found == code
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in err
+
+
+def test_a_corrupt_image_fails_the_run_with_its_name(clgnn, tmp_path):
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / f"{i}.png")
+    (tmp_path / "data" / "train" / "a" / "2.png").write_bytes(b"not an image")
+    code, _, err = clgnn("train", "data.name=folder", f"data.root={tmp_path}/data")
+    assert code == 1
+    assert "2.png" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_help_is_quick_and_reads_well():
+    """No torch behind --help."""
+    code = "import sys; sys.argv = ['clgnn', 'train', '--help']\ntry:\n    import cl_as_gnn.cli as c; c.main()\n"
+    code += "except SystemExit: pass\nassert 'torch' not in sys.modules, 'torch was imported'"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "resume=RUN" in found.stdout

@@ -1,0 +1,104 @@
+import pytest
+from pydantic import ValidationError
+
+import cl_as_gnn.methods  # noqa: F401
+from cl_as_gnn.config import RunConfig, build_config, load_config, merge, parse_overrides, to_yaml
+from cl_as_gnn.errors import ConfigError
+
+
+def test_defaults_are_gcn_on_digits():
+    config = load_config()
+    assert (config.method.name, config.data.name, config.encoder.name) == ("gcn", "digits", "small")
+
+
+def test_yaml_then_overrides(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("method: {name: gat, num_views: 3}\noptim: {lr: 0.1}\n")
+    config = load_config(path, ["optim.lr=1e-3", "seed=4", "data.augment.crop_scale=[0.5, 1]"])
+    assert config.method.name == "gat"
+    assert config.method.num_views == 3
+    assert config.optim.lr == 1e-3
+    assert config.seed == 4
+    assert config.data.augment.crop_scale == (0.5, 1.0)
+
+
+def test_round_trip_through_yaml(tmp_path):
+    config = load_config(None, ["method.name=jk", "method.stages=[0.6, 0.4]", "data.root=some/where"])
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert load_config(path) == config
+    assert load_config(path).digest == config.digest
+
+
+def test_digest_tells_experiments_apart_but_not_folders():
+    base = load_config()
+    assert load_config(None, ["run_dir=elsewhere"]).digest == base.digest
+    assert load_config(None, ["seed=1"]).digest != base.digest
+
+
+def test_another_method_does_not_inherit_settings(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("method: {name: gcn, num_hops: 2}\n")
+    assert load_config(path, ["method.name=simclr"]).method.name == "simclr"
+    assert load_config(path, ["method.k=3"]).method.num_hops == 2
+
+
+def test_frozen():
+    with pytest.raises(ValidationError):
+        load_config().seed = 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.temprature=.2", "unknown setting method.temprature=0.2: did you mean method.temperature?"),
+        ("optm.lr=1", "did you mean optim?"),
+        ("data.augment.crop_scal=1", "did you mean data.augment.crop_scale?"),
+        ("data.zzz=1", "data has name, root"),
+        ("method.name=gnc", "unknown method 'gnc' (method.name=gnc): did you mean 'gcn'?"),
+        ("data.name=digit", "unknown value 'digit' (data.name=digit): did you mean 'digits'?"),
+        ("optim.lr=abc", "optim.lr=abc: input should be a valid number"),
+        ("optim.lr=-1", "optim.lr=-1: input should be greater than 0"),
+        ("optim.lr=.nan", "optim.lr=nan: input should be a finite number"),
+        ("trainer.epochs=1.5", "trainer.epochs=1.5: input should be a valid integer"),
+        ("data.augment.crop_scale=[2,1]", "two positive numbers, the smaller first"),
+        ("method.num_views=1", "method.num_views=1: input should be greater than or equal to 2"),
+        ("method=3", "method=3: wants a mapping with a name"),
+        ("seed", "'seed' is not a setting: write key=value"),
+        ("=3", "'=3' is not a setting"),
+        ("seed=[1", "the value of seed=[1 cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line_with_key_value_and_cure(override, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(None, [override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [1", "is not YAML"), ("- 1", "holds list"), ("data: {name: digits", "is not YAML")],
+)
+def test_bad_files(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+    with pytest.raises(ConfigError, match="no config file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_merge_and_overrides():
+    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
+    assert parse_overrides(["a.b=1", "a.c=x", "d=[1, 2]", "e=null", "f=-2e3"]) == {
+        "a": {"b": 1, "c": "x"},
+        "d": [1, 2],
+        "e": None,
+        "f": -2000.0,
+    }
+
+
+def test_every_method_has_settings():
+    for name in cl_as_gnn.methods.METHODS:
+        assert isinstance(build_config({"method": {"name": name}}), RunConfig)

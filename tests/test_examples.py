@@ -1,0 +1,52 @@
+"""Every example runs as a user would run it, in a small setting, and is short enough to read."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name, *arguments):
+    result = subprocess.run(
+        [sys.executable, EXAMPLES / name, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_is_short_and_says_what_it_shows(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) < 60
+    assert lines[0].startswith('"""')
+
+
+def test_oversmoothing():
+    out = run("oversmoothing.py", "--depth", 6, "--epochs", 60)
+    rows = re.findall(r"6 layers, (\w+).*: accuracy ([\d.]+) %, mean cosine ([\d.]+)", out)
+    assert [row[0] for row in rows] == ["None", "ContraNorm", "ContraNorm", "MeanSubtractionNorm"]
+    alike = [float(row[2]) for row in rows]
+    assert max(alike[1:3]) < alike[0]
+
+
+def test_own_data(tmp_path):
+    out = run("own_data.py", "--epochs", 40)
+    losses = [float(value) for value in re.findall(r"loss ([\d.]+)", out)]
+    assert losses[-1] < losses[0]
+    assert float(re.search(r"other nodes: ([\d.]+) %", out)[1]) > 40  # four groups
+    torch.manual_seed(0)
+    y = torch.arange(2).repeat_interleave(10)
+    mine = Data(x=torch.randn(20, 5), edge_index=torch.randint(20, (2, 60)), y=y, train_mask=torch.arange(20) % 2 == 0)
+    torch.save(mine, tmp_path / "mine.pt")
+    assert "on the 10 other nodes" in run("own_data.py", tmp_path / "mine.pt", "--epochs", 2)
+
+
+def test_hetero():
+    before, after = (float(re.search(r"club: ([\d.]+) %", run("hetero.py", "--steps", steps))[1]) for steps in (0, 20))
+    assert after > before

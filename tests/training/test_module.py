@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from cl_as_gnn.config import OptimConfig, TrainerConfig
+from cl_as_gnn.training.module import EpochSeed, build_optimizer, warmup_cosine
+from cl_as_gnn.training.process import keep_freed_memory, pick_precision
+
+
+def test_schedule_rises_then_falls_to_zero():
+    factors = [warmup_cosine(step, 100, 0.1) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == 1
+    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[99] < 0.001
+    assert warmup_cosine(0, 10, 0) == 1
+
+
+def test_epoch_seeds_differ_by_seed_epoch_and_rank():
+    seeds = {EpochSeed(s)(e, r) for s in range(5) for e in range(50) for r in range(3)}
+    assert len(seeds) == 5 * 50 * 3
+    assert EpochSeed(3)(4, 1) == EpochSeed(3)(4, 1)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+def test_vectors_get_no_weight_decay(name):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    optimizer = build_optimizer(OptimConfig(name=name, weight_decay=0.1), model)
+    decayed, plain = optimizer.param_groups
+    assert {p.dim() for p in decayed["params"]} == {2}
+    assert {p.dim() for p in plain["params"]} == {1}
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == 4
+
+
+def test_precision_and_allocator():
+    assert pick_precision(TrainerConfig(precision="fp32")) == "32-true"
+    assert pick_precision(TrainerConfig(precision="bf16")) == "bf16-mixed"
+    assert pick_precision(TrainerConfig(accelerator="cpu")) in ("32-true", "bf16-mixed")
+    assert keep_freed_memory(TrainerConfig(accelerator="cpu")) in (True, False)
