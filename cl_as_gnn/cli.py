@@ -22,7 +22,7 @@ app = typer.Typer(
     help="Contrastive learning as message passing: train, score and look at encoders.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 console = Console(highlight=False)
@@ -35,7 +35,9 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as printed by clgnn train.", show_default=False)]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder, as printed by clgnn train.", show_default=False)
+]
 
 
 def _split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
@@ -56,8 +58,8 @@ def _load(settings: list[str] | None) -> RunConfig:
 def train(settings: Settings = None) -> None:
     """Train an encoder and score it.
 
-    Without arguments: method [b]gcn[/b] on the digits data that ships with scikit-learn, about a minute and a half on
-    two cores. [b]resume=RUN[/b] continues a stopped run to the numbers it would have had.
+    Without arguments: method `gcn` on the digits data that ships with scikit-learn, about a minute and a half on
+    two cores. `resume=RUN` continues a stopped run to the numbers it would have had.
     """
     from cl_as_gnn.config import merge, parse_overrides, read_yaml
 
@@ -114,6 +116,34 @@ def embed(
 
 
 @app.command()
+def compare(
+    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A YAML suite: methods, seeds, a common budget.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Settings over the base of every run, or seeds=[0,1].", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results [default: runs/SUITE].", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+) -> None:
+    """Train every run of a suite with every seed and compare them.
+
+    Finished runs are kept and stopped ones go on, so a killed suite continues where it was. Writes results.json,
+    results.md and results.png.
+    """
+    import cl_as_gnn.methods  # noqa: F401  (registers every method's settings)
+    from cl_as_gnn.compare import load_suite, rich_table, run_suite
+
+    folder = out or Path("runs") / suite.stem
+    loaded, cells = load_suite(suite, settings or [], folder)
+    console.print(rich_table(run_suite(loaded, cells, folder, jobs, console)))
+    console.print(f"{folder}/results.json, results.md, results.png", style="dim")
+
+
+@app.command()
 def methods() -> None:
     """List every method and its graph reading: what attracts, what repels."""
     from cl_as_gnn.methods import METHODS
@@ -144,6 +174,32 @@ def inspect(
         raise ConfigError("inspect takes either --run RUN or a config with settings, not both")
     for line in inspect_batch(config, run, out, samples, k):
         console.print(line)
+
+
+@app.command()
+def dynamics(
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("dynamics.png"),
+    points: Annotated[int, typer.Option(min=2, max=500, help="Points a class.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Message-passing steps.")] = 1000,
+    step_size: Annotated[float, typer.Option(help="Share of the way a step goes.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the data and the first features.")] = 0,
+) -> None:
+    """Simulate alignment, uniformity and both on two Gaussians, in feature space.
+
+    Prints where each quantity begins and where it ends in each regime, and draws the features and the curves.
+    """
+    from cl_as_gnn.dynamics import REGIMES, simulate_to
+
+    trajectories = simulate_to(out, points, steps, step_size, seed)
+    table = Table(box=None, pad_edge=False, title=f"first value, and last after {steps} steps", title_justify="left")
+    table.add_column("")
+    for heading in ("first", *REGIMES.values()):
+        table.add_column(heading, justify="right")
+    for title, first, last in trajectories.table():
+        table.add_row(title, *[f"{value:.3g}" for value in (first, *last)])
+    console.print(table)
+    edges = trajectories.edge_index.size(1)
+    console.print(f"{out}: {2 * points} points, {edges} edges with self-loops, seed {seed}", style="dim")
 
 
 def _print_scores(metrics: dict[str, Any]) -> None:

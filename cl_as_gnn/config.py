@@ -68,7 +68,7 @@ class EncoderConfig(Settings):
 
 
 class MethodConfig(Settings):
-    """Settings that every method has. A method's own class adds to them and sets ``name``; see :mod:`cl_as_gnn.methods`."""
+    """Settings that every method has; its own class in :mod:`cl_as_gnn.methods` adds to them and sets ``name``."""
 
     registry: ClassVar[dict[str, type[MethodConfig]]] = {}
 
@@ -98,7 +98,7 @@ class TrainerConfig(Settings):
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(256, ge=2, description="images a step, over all devices; each gives method.num_views views")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where the hardware is fast at it")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where that is fast")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1)
     num_nodes: int = Field(1, ge=1)
@@ -204,7 +204,9 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise ConfigError(f"the value of {key}={text} cannot be read: quote it, or write a list as [a, b]") from None
+            raise ConfigError(
+                f"the value of {key}={text} cannot be read: quote it, or write a list as [a, b]"
+            ) from None
         if isinstance(value, str):
             value = _number(value)
         branch: dict[str, Any] = {}
@@ -226,17 +228,33 @@ def _number(text: str) -> Any:
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """``top`` over ``base``, section by section; a method of another name does not inherit the old one's settings."""
+    """``top`` over ``base``, section by section; a method of another name keeps the settings that both share."""
     out = dict(base)
     for key, value in top.items():
         old = out.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             if key == "method" and value.get("name", old.get("name")) != old.get("name"):
-                old = {}
+                old = _shared_settings(old, str(value["name"]))
             out[key] = merge(old, value)
         else:
             out[key] = value
     return out
+
+
+def _shared_settings(old: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a method takes over from another: settings of the same name and default, such as the temperature."""
+    before = MethodConfig.registry.get(str(old.get("name", "gcn")))
+    after = MethodConfig.registry.get(name)
+    if before is None or after is None:
+        return {}
+    return {
+        key: value
+        for key, value in old.items()
+        if key in after.model_fields
+        and key in before.model_fields
+        and after.model_fields[key].default == before.model_fields[key].default
+        and key != "name"
+    }
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -277,7 +295,9 @@ def _one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
         names = _fields(location, tree)
         close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
         where = ".".join(str(part) for part in location[:-1])
-        cure = f"did you mean {'.'.join(filter(None, [where, close[0]]))}?" if close else f"{where or 'the top'} has {', '.join(names)}"
+        cure = f"{where or 'the top'} has {', '.join(names)}"
+        if close:
+            cure = f"did you mean {'.'.join(filter(None, [where, close[0]]))}?"
         return f"unknown setting {key}={first['input']}: {cure}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if message.startswith("unknown "):

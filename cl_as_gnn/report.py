@@ -51,7 +51,8 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
     samples = min(samples, len(data.train))
     views = config.method.num_views
     if k >= samples * views:
-        raise ConfigError(f"-k {k}: {samples} images with {views} views make {samples * views} nodes, choose a smaller k")
+        nodes = samples * views
+        raise ConfigError(f"-k {k}: {samples} images with {views} views make {nodes} nodes, choose a smaller k")
     torch.manual_seed(config.seed)
     encoder = (
         load_encoder(run)

@@ -1,6 +1,6 @@
 """Attract along one relation, repel along another: contrastive layers in PyG's HeteroConv, without a parameter.
 
-    python examples/hetero.py    the karate club: friends attract, look-alikes that are no friends repel
+python examples/hetero.py    the karate club: friends attract, look-alikes that are no friends repel
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if __name__ == "__main__":
     args = parser.parse_args()
     torch.manual_seed(0)
     data = build()
+    x = data.x_dict  # the clubs themselves stay, of which PyG warns
     # Each layer returns moved features: aggr="mean" averages the three moves.
     layers = {FRIEND: AlignmentConv(0.9), AFFINITY: UniformityConv(step_size=0.2), LEADS: AlignmentConv(0.9)}
     conv = HeteroConv(layers, aggr="mean")
-    x = data.x_dict
     for _ in range(args.steps):
         moved = conv(x, data.edge_index_dict)["member"]
         x = {"member": F.normalize(moved, dim=1), "club": x["club"]}

@@ -1,7 +1,7 @@
 """Deep GCNs lose their nodes' differences; norms of the complete graph bring them back.
 
-    python examples/oversmoothing.py                        the karate club, seconds
-    python examples/oversmoothing.py --root DATA --depth 8  Cora, from PyG's Planetoid under DATA
+python examples/oversmoothing.py                        the karate club, seconds
+python examples/oversmoothing.py --root DATA --depth 8  Cora, from PyG's Planetoid under DATA
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def accuracy(data: Data, classes: int, norm: torch.nn.Module | None, depth: int,
         out = model(data.x, data.edge_index)
         F.cross_entropy(out[data.train_mask], data.y[data.train_mask]).backward()
         optimizer.step()
-    model.eval()
-    out = model(data.x, data.edge_index)
+    with torch.no_grad():
+        out = model.eval()(data.x, data.edge_index)
     unit = F.normalize(out, dim=1)
     correct = (out.argmax(1) == data.y)[data.test_mask].float().mean()
     return 100 * float(correct), float(unit.mean(0).square().sum())
@@ -50,7 +50,10 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=100)
     args = parser.parse_args()
     data, classes = load(args.root)
-    # The last one is the control: at temperature 1 ContraNorm is close to subtracting the mean.
-    for norm in (None, ContraNorm(32, scale=0.8), ContraNorm(32, scale=0.8, temperature=0.2), MeanSubtractionNorm()):
+    # The last two are controls: at temperature 1 ContraNorm is close to subtracting the mean before its LayerNorm.
+    contrastive = [ContraNorm(32, scale=0.8), ContraNorm(32, scale=0.8, temperature=0.2)]
+    centring = torch.nn.Sequential(MeanSubtractionNorm(), torch.nn.LayerNorm(32))
+    for norm in (None, *contrastive, torch.nn.LayerNorm(32), centring):
         correct, alike = accuracy(data, classes, norm, args.depth, args.epochs)
-        print(f"{args.depth} layers, {norm}: accuracy {correct:.1f} %, mean cosine {alike:.2f}")  # noqa: T201
+        name = " + ".join(map(repr, norm)) if isinstance(norm, torch.nn.Sequential) else repr(norm)
+        print(f"{args.depth} layers, {name}: accuracy {correct:.1f} %, mean cosine {alike:.2f}")  # noqa: T201

@@ -1,7 +1,7 @@
 """Self-supervised features of your own graph, in your own loop.
 
-    python examples/own_data.py               the karate club
-    python examples/own_data.py my_graph.pt   a torch_geometric Data saved with torch.save (x, edge_index, y, train_mask)
+python examples/own_data.py               the karate club
+python examples/own_data.py my_graph.pt   a torch_geometric Data saved with torch.save (x, edge_index, y, train_mask)
 """
 
 from __future__ import annotations

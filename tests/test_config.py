@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-import cl_as_gnn.methods  # noqa: F401
+import cl_as_gnn.methods
 from cl_as_gnn.config import RunConfig, build_config, load_config, merge, parse_overrides, to_yaml
 from cl_as_gnn.errors import ConfigError
 
@@ -36,11 +36,16 @@ def test_digest_tells_experiments_apart_but_not_folders():
     assert load_config(None, ["seed=1"]).digest != base.digest
 
 
-def test_another_method_does_not_inherit_settings(tmp_path):
+def test_another_method_keeps_the_settings_that_both_share(tmp_path):
     path = tmp_path / "run.yaml"
-    path.write_text("method: {name: gcn, num_hops: 2}\n")
-    assert load_config(path, ["method.name=simclr"]).method.name == "simclr"
+    path.write_text("method: {name: gcn, num_hops: 2, temperature: 0.2, num_views: 3, k: 9}\n")
     assert load_config(path, ["method.k=3"]).method.num_hops == 2
+    simclr = load_config(path, ["method.name=simclr"]).method
+    assert (simclr.temperature, simclr.num_views) == (0.2, 3)
+    gat = load_config(path, ["method.name=gat"]).method
+    assert (gat.temperature, gat.num_views) == (0.2, 4), "gat has its own default of num_views"
+    assert load_config(path, ["method.name=rewire"]).method.k == 1
+    assert load_config(path, ["method.name=simsiam"]).method.name == "simsiam"
 
 
 def test_frozen():

@@ -1,6 +1,6 @@
 """The minibatch as a PyG graph: views as nodes, augmentation and kNN affinity edges, banks and rewiring."""
 
-from cl_as_gnn.graph.affinity import knn_edges, view_agreement
+from cl_as_gnn.graph.affinity import knn_edges
 from cl_as_gnn.graph.bank import FeatureQueue, SampleBank
 from cl_as_gnn.graph.rewiring import (
     DropEdges,
@@ -25,6 +25,5 @@ __all__ = [
     "TwoViews",
     "augmentation_edges",
     "knn_edges",
-    "view_agreement",
     "view_graph",
 ]

@@ -108,25 +108,3 @@ def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]
     similarity, index = nearest(x, k, backend)
     target = torch.arange(x.size(0), device=x.device).repeat_interleave(k)
     return torch.stack([index.flatten(), target]), similarity.flatten()
-
-
-def view_agreement(x: Tensor, num_views: int, k: int, backend: str = "auto") -> Tensor:
-    r"""How far two views of the same samples agree on who is near: a label-free measure of the affinity graph.
-
-    .. math::
-        \frac{1}{Bk} \sum_s \left| \mathrm{kNN}_1(s) \cap \mathrm{kNN}_2(s) \right| \in [0, 1],
-
-    where :math:`\mathrm{kNN}_v(s)` are the k nearest other samples of s by cosine similarity among view v alone. Noise
-    gives about k / B; neighbourhoods that the augmentation does not change give 1.
-
-    Args:
-        x: features ``(V·B, d)``, view-major; the first two views are compared.
-        num_views: V ≥ 2.
-        k: neighbours, 1 ≤ k < B.
-
-    Returns:
-        a scalar tensor on the device of ``x``.
-    """
-    first, second = x.view(num_views, -1, x.size(1))[:2]
-    one, two = nearest(first, k, backend)[1], nearest(second, k, backend)[1]
-    return (one.unsqueeze(2) == two.unsqueeze(1)).any(2).float().mean()

@@ -12,8 +12,8 @@ from cl_as_gnn.graph.affinity import nearest
 def nearest_components(x: Tensor) -> Tensor:
     """Connected component of each node in the 1-NN graph of features ``(n, d)``: ``(n,)`` labels, each a node's index.
 
-    Every node points to one other, so each component holds one cycle, and walks of n steps by pointer doubling end in it:
-    O(n log n) on the device, no sparse matrix.
+    Every node points to one other, so each component holds one cycle, and walks of n steps by pointer doubling end in
+    it: O(n log n) on the device, no sparse matrix.
     """
     n = x.size(0)
     least = torch.arange(n, device=x.device)

@@ -16,7 +16,7 @@ class AlignUniformConfig(MethodConfig):
     """Settings of alignment and uniformity."""
 
     name: Literal["align_uniform"] = "align_uniform"
-    power: float = Field(2.0, ge=1, le=4, description="α of the distance between positives")
+    power: float = Field(2.0, ge=1, le=4, description="power of the distance between positives")
     sharpness: float = Field(2.0, gt=0, le=10, description="t of the Gaussian kernel")
     align_weight: float = Field(1.0, ge=0, description="weight of the alignment")
     uniform_weight: float = Field(1.0, ge=0, description="weight of the uniformity")
@@ -31,7 +31,7 @@ class AlignUniform(Method[AlignUniformConfig]):
     """
 
     Config = AlignUniformConfig
-    attracts = "the other views, by the gradient of ‖·‖^α"
+    attracts = "the other views, by the gradient of a power of the distance"
     repels = "a Gaussian kernel within each view number, normalised once for the batch"
     source = "Wang & Isola, ICML 2020"
 

@@ -27,12 +27,12 @@ class ArCL(SoftmaxMethod[ArCLConfig]):
         L = -\frac1n \sum_i \Big( \min_{b \in \mathcal{P}(i)} \frac{x_i \cdot x_b}{\tau} - \ell_i \Big), \qquad
         A_{ij} = [\, j = \arg\min_{b \in \mathcal{P}(i)} x_i \cdot x_b \,],
 
-    :math:`\mathcal{P}(i)` the other V − 1 views, :math:`\ell_i` the log-partition: a subgradient, along the hardest edge
-    (equally hard ones share). ``aggregate=mean`` averages over the same views.
+    :math:`\mathcal{P}(i)` the other V − 1 views, :math:`\ell_i` the log-partition: a subgradient, along the hardest
+    edge (equally hard ones share). ``aggregate=mean`` averages over the same views.
     """
 
     Config = ArCLConfig
-    attracts = "only the least similar of the other V − 1 views (max aggregation)"
+    attracts = "only the least similar of the other views (max aggregation)"
     source = "Zhao et al., ICLR 2023 (ArCL)"
 
     def rewire(self, data: HeteroData, views: Views) -> HeteroData:

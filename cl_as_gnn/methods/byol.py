@@ -12,10 +12,11 @@ class BYOLConfig(MomentumConfig):
 
 
 class BYOL(PredictiveMethod[BYOLConfig]):
-    r"""`BYOL <https://arxiv.org/abs/2006.07733>`_: a one-way edge from each view's momentum copy to the other's prediction.
+    r"""`BYOL <https://arxiv.org/abs/2006.07733>`_: one-way edges from momentum copies to predictions.
 
     .. math::
-        L = -\frac1n \sum_i \sum_j A_{ij} \, q_i \cdot \bar z_j = \tfrac12 \, \mathbb{E} \lVert q_i - \bar z_j \rVert^2 - 1,
+        L = -\frac1n \sum_i \sum_j A_{ij} \, q_i \cdot \bar z_j
+          = \tfrac12 \, \mathbb{E} \lVert q_i - \bar z_j \rVert^2 - 1,
 
     :math:`\bar z` the unit features of the slow copy (a past stage of the neighbour), whose momentum rises to 1.
     """

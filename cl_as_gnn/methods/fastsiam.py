@@ -25,5 +25,5 @@ class FastSiam(StopGradientMethod[FastSiamConfig]):
     """
 
     Config = FastSiamConfig
-    attracts = "the mean of the other V − 1 views' projections, one-way (stop-gradient)"
+    attracts = "the mean of all other views' projections, one-way (stop-gradient)"
     source = "Pototzky et al., GCPR 2022"

@@ -3,10 +3,9 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.graph import SampleAffinity, view_agreement
+from cl_as_gnn.graph import SampleAffinity
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
 from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, LinearOperator, Mixture, ViewsOf
 
@@ -19,11 +18,8 @@ class GCNConfig(SoftmaxConfig):
     k: int = Field(5, ge=1, description="nearest neighbours a sample in the affinity graph")
     num_hops: int = Field(4, ge=1, le=16, description="hops of the diffusion")
     affinity_temperature: float = Field(0.2, gt=0, description="of the row softmax over the k neighbours")
-    gate: float = Field(
-        0.25,
-        ge=0,
-        le=1,
-        description="agreement of two views on their neighbours at which λ is given in full; 0 = always in full",
+    within_views: bool = Field(
+        True, description="count only neighbours at least as similar as two views of one image are on average"
     )
     start: float = Field(0.25, ge=0, le=1, description="share of the training before the affinity edges join")
 
@@ -36,10 +32,10 @@ class GCN(SoftmaxMethod[GCNConfig]):
         T = N (W^L - \mathrm{diag} W^L),
 
     :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
-    of each sample's views), :math:`N` renormalising rows. :math:`\lambda` is opened by evidence, without labels:
-    :math:`\lambda = \lambda_{\max} \min(1, \text{agreement} / \text{gate})`, the agreement being the share of neighbours
-    that two views of a sample have in common. Where neighbourhoods are noise it stays SimCLR. The message is :math:`\tfrac12 (A + A^\top) x -
-    \tfrac12 (P + P^\top) x`: the gradient of the cross-entropy between the rows of :math:`A` and the softmax.
+    of each sample's views), :math:`N` renormalising rows. A neighbour counts only if it is at least as similar as two
+    views of one image are on average in the batch (``within_views``), so that where neighbourhoods are chance the
+    method stays SimCLR, without a label. The message is :math:`\tfrac12 (A + A^\top) x - \tfrac12 (P + P^\top) x`: the
+    gradient of the cross-entropy between the rows of :math:`A` and the softmax.
     """
 
     Config = GCNConfig
@@ -49,17 +45,8 @@ class GCN(SoftmaxMethod[GCNConfig]):
     def rewire(self, data: HeteroData, views: Views) -> HeteroData:
         if views.progress < self.config.start:
             return data
-        data = SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
-        data["sample", "affinity", "sample"].share = self._share(data)
-        return data
-
-    def _share(self, data: HeteroData) -> float | Tensor:
-        """λ, opened as far as the neighbourhoods of two views agree."""
-        x, views, gate = data["view"].x.detach(), self.config.num_views, self.config.gate
-        k = min(self.config.k, x.size(0) // views - 1)
-        if gate == 0 or k < 1:
-            return self.config.weight
-        return self.config.weight * (view_agreement(x, views, k) / gate).clamp(max=1)
+        settings = self.config
+        return SampleAffinity(settings.k, settings.affinity_temperature, settings.within_views)(data)
 
     def attract(self, data: HeteroData, views: Views) -> LinearOperator:
         augmentation = super().attract(data, views)
@@ -68,4 +55,4 @@ class GCN(SoftmaxMethod[GCNConfig]):
         edges = data["sample", "affinity", "sample"]
         walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
         diffused = ViewsOf(Diffusion(walk, self.config.num_hops), self.config.num_views)
-        return Mixture(augmentation, diffused, edges.share)
+        return Mixture(augmentation, diffused, self.config.weight)

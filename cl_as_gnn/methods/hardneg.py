@@ -41,8 +41,9 @@ class HardNeg(HardNegativeMethod[HardNegConfig]):
 
     .. math::
         L = -\frac1n \sum_i \log \frac{e^{s_{i+}/\tau}}{e^{s_{i+}/\tau} + N_i}, \qquad
-        N_i = \max\Big( \frac{1}{1 - \tau^+} \Big( N \frac{\sum_k e^{(1 + \beta) s_{ik}/\tau}}{\sum_k e^{\beta s_{ik}/\tau}}
-        - \tau^+ N e^{s_{i+}/\tau} \Big), \; N e^{-1/\tau} \Big),
+        N_i = \max\Big( \frac{1}{1 - \tau^+} \Big(
+            N \frac{\sum_k e^{(1 + \beta) s_{ik}/\tau}}{\sum_k e^{\beta s_{ik}/\tau}}
+            - \tau^+ N e^{s_{i+}/\tau} \Big), \; N e^{-1/\tau} \Big),
 
     as the authors' code has it, with the gradient through the weights; see :class:`cl_as_gnn.nn.terms.HardNegatives`.
     """

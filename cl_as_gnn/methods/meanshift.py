@@ -17,12 +17,12 @@ class MeanShiftConfig(MomentumConfig):
 
     name: Literal["meanshift"] = "meanshift"
     bank_size: int = Field(1024, ge=1, description="latest targets kept as the support of neighbours")
-    k: int = Field(5, ge=1, description="positives of each target: itself and its k − 1 nearest in the bank")
+    k: int = Field(5, ge=1, description="positives of each target: itself and its k-1 nearest in the bank")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours join")
 
 
 class MeanShift(PredictiveMethod[MeanShiftConfig]):
-    r"""`Mean shift (MSF) <https://arxiv.org/abs/2105.07269>`_: BYOL whose positives are the target's nearest neighbours.
+    r"""`Mean shift (MSF) <https://arxiv.org/abs/2105.07269>`_: BYOL to the target's nearest neighbours.
 
     .. math::
         L = -\frac1n \sum_i q_i \cdot \sum_j A_{ij} \, \frac1k \sum_{u \in \mathrm{NN}_k(\bar z_j)} u,

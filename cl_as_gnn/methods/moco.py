@@ -24,7 +24,7 @@ class MoCoConfig(MomentumConfig):
 
 
 class MoCo(MomentumMethod[MoCoConfig]):
-    r"""`MoCo <https://arxiv.org/abs/1911.05722>`_: one edge from the key of the other view, repulsion from a queue of keys.
+    r"""`MoCo <https://arxiv.org/abs/1911.05722>`_: one key attracts, a queue of earlier keys repels.
 
     .. math::
         L = -\frac1n \sum_i \log \frac{e^{q_i \cdot k_i / \tau}}

@@ -65,13 +65,22 @@ class MomentumMethod(Method[MomentumConfigT]):
 
 
 class PredictiveMethod(MomentumMethod[MomentumConfigT]):
-    """Momentum methods with a predictor, which repel nothing."""
+    """Momentum methods with a predictor, which repel nothing.
+
+    The projector ends in a BN without learned scale, as SimSiam's does: without it short runs stay close to collapse.
+    """
 
     repels = "nothing (predictor and momentum target keep from collapse)"
 
     def __init__(self, config: MomentumConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
         super().__init__(config, encoder, heads, num_samples)
         self.predictor = mlp_head(heads.projector_dim, heads.predictor_hidden, heads.projector_dim, 2)
+
+    def build_projector(self, in_dim: int) -> nn.Module:
+        h = self.heads
+        return mlp_head(
+            in_dim, h.projector_hidden, h.projector_dim, h.projector_layers, last_bn=True, last_affine=False
+        )
 
     def predict(self, z: Tensor) -> Tensor:
         out: Tensor = self.predictor(z)

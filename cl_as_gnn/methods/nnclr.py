@@ -24,14 +24,14 @@ class NNCLRConfig(SoftmaxConfig):
 
 
 class NNCLR(StopGradientMethod[NNCLRConfig]):
-    r"""`NNCLR <https://arxiv.org/abs/2104.14548>`_ as published: the neighbour of a projection picks the other's prediction.
+    r"""`NNCLR <https://arxiv.org/abs/2104.14548>`_ as published: a projection's neighbour picks a prediction.
 
     .. math::
         L = -\frac1n \sum_{a \neq b} \sum_i
             \log \frac{e^{\mathrm{NN}(z^a_i) \cdot p^b_i / \tau}}{\sum_k e^{\mathrm{NN}(z^a_i) \cdot p^b_k / \tau}},
 
-    :math:`\mathrm{NN}` the nearest row of a queue of projections; predictions alone get messages. ``rewire`` is the same
-    edge in the rule of SimCLR, without a predictor. A projection whose neighbour is not known stands for itself.
+    :math:`\mathrm{NN}` the nearest row of a queue of projections; predictions alone get messages. ``rewire`` is the
+    same edge in the rule of SimCLR, without a predictor. A projection whose neighbour is not known stands for itself.
     """
 
     Config = NNCLRConfig

@@ -22,7 +22,7 @@ class ReSSLConfig(MomentumConfig):
 
     name: Literal["ressl"] = "ressl"
     temperature: float = Field(0.1, gt=0, le=10, description="τ of the student's row")
-    target_temperature: float = Field(0.04, gt=0, le=10, description="τ of the target's row, sharper than the student's")
+    target_temperature: float = Field(0.04, gt=0, le=10, description="τ of the target's row, the sharper one")
     queue_size: int = Field(1024, ge=1, description="latest targets kept as the nodes that relations are to")
 
 

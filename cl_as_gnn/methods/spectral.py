@@ -43,7 +43,9 @@ class Spectral(Method[SpectralConfig]):
         return mlp_head(in_dim, h.projector_hidden, h.projector_dim, h.projector_layers, last_bn=True)
 
     def place(self, z: Tensor) -> Tensor:
-        return z * (self.config.mu**0.5 / z.norm(dim=1, keepdim=True).clamp(min=1e-6)).clamp(max=1)
+        length = z.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        out: Tensor = z * (self.config.mu**0.5 / length).clamp(max=1)
+        return out
 
     def terms(self, data: HeteroData, views: Views) -> list[Term]:
         edges, n, c = data[AUGMENTATION].edge_index, data["view"].x.size(0), self.config

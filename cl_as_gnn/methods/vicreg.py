@@ -19,7 +19,7 @@ class VICRegConfig(MethodConfig):
     name: Literal["vicreg"] = "vicreg"
     invariance: float = Field(25.0, ge=0, description="λ of the distance between views")
     variance: float = Field(25.0, ge=0, description="μ of the hinge on each channel's deviation")
-    covariance: float = Field(1.0, ge=0, description="ν of the covariances of channels")
+    covariance: float = Field(1.0, ge=0, description="weight of the covariances of channels")
 
 
 class VICReg(Method[VICRegConfig]):
@@ -27,7 +27,8 @@ class VICReg(Method[VICRegConfig]):
 
     .. math::
         L = \lambda \, \mathbb{E} \tfrac1d \lVert x^1_i - x^2_i \rVert^2
-          + \tfrac{\mu}{V d} \sum_{v, k} \max(0, 1 - \sigma^v_k) + \tfrac{2 \nu}{V d} \sum_v \sum_{k \neq l} (C^v_{kl})^2 ,
+          + \tfrac{\mu}{V d} \sum_{v, k} \max(0, 1 - \sigma^v_k)
+          + \tfrac{2 \nu}{V d} \sum_v \sum_{k \neq l} (C^v_{kl})^2 ,
 
     on features that are not normalised.
     """

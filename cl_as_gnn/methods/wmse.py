@@ -25,14 +25,15 @@ def whiten(x: Tensor, shrink: float) -> Tensor:
     level = covariance.diagonal().mean()
     target = level * torch.eye(x.size(1), device=x.device, dtype=torch.double)
     factor, _ = torch.linalg.cholesky_ex((1 - shrink) * covariance + shrink * target)
-    return torch.linalg.solve_triangular(factor, centred.t(), upper=False).t().to(x.dtype)
+    out: Tensor = torch.linalg.solve_triangular(factor, centred.t(), upper=False).t().to(x.dtype)
+    return out
 
 
 class WMSEConfig(MethodConfig):
     """Settings of W-MSE."""
 
     name: Literal["wmse"] = "wmse"
-    shrink: float = Field(1e-3, ge=0, lt=1, description="share of the mean variance in the covariance that is inverted")
+    shrink: float = Field(0.1, ge=0, lt=1, description="share of the mean variance in the covariance that is inverted")
 
 
 class WMSE(Method[WMSEConfig]):

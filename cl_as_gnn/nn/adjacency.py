@@ -12,7 +12,6 @@ from torch_geometric import EdgeIndex
 from torch_geometric.utils import index_sort, scatter
 from torch_geometric.utils.sparse import index2ptr
 
-
 # Said once a process to every user; the products used here are stable.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
@@ -164,14 +163,15 @@ class Diffusion:
 
     .. math::
         T = N \left( W^L - \mathrm{diag}(W^L) \right), \qquad
-        T_{ij} = \frac{(W^L)_{ij}}{1 - (W^L)_{ii}} \;\; (i \neq j),
+        T_{ij} = \frac{(W^L)_{ij}}{\sum_{k \neq i} (W^L)_{ik}} \;\; (i \neq j),
 
-    for a row-stochastic :math:`W`, with :math:`N` renormalising the rows. Computed hop by hop, :math:`O(L E d)`;
+    with :math:`N` renormalising the rows. Computed hop by hop, :math:`O(L E d)`;
     the diagonal comes from two sparse powers, :math:`(W^L)_{ii} = \sum_j (W^a)_{ij} (W^b)_{ji}` with
-    :math:`a + b = L`. A row whose walks all return keeps no weight.
+    :math:`a + b = L`. A row whose walks all return, or end in nodes without
+    edges, keeps no weight.
 
     Args:
-        graph: :math:`W`, square and row-stochastic.
+        graph: :math:`W`, square, not negative, with row sums of at most 1.
         num_hops: :math:`L \ge 1`.
     """
 
@@ -189,7 +189,10 @@ class Diffusion:
             self._return: Tensor = scatter(value, target, dim_size=graph.size[1], reduce="sum")
         else:
             self._return = _diagonal_of_power(graph.to_sparse(dtype), num_hops)
-        left = 1 - self._return
+        arrives = self._return.new_ones(graph.size[1], 1)
+        for _ in range(num_hops):
+            arrives = graph.pull(arrives)
+        left = arrives.squeeze(1) - self._return
         self._scale = torch.where(left > 1e-6, 1 / left, 0)
 
     def pull(self, x: Tensor) -> Tensor:

@@ -112,7 +112,9 @@ def _softmax_all_pairs(
 
 
 @_softmax_all_pairs.register_fake
-def _(x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool) -> tuple[Tensor, Tensor]:
+def _(
+    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool
+) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.size(0)), torch.empty_like(x)
 
 

@@ -244,8 +244,7 @@ def spectral_contrastive_loss(
     z = _features("spectral_contrastive_loss", x)
     weight = _edges("spectral_contrastive_loss", edge_index, edge_weight, z)
     with torch.autocast(z.device.type, enabled=False):
-        length = z.norm(dim=1, keepdim=True)
-        z = torch.where(length > math.sqrt(mu), z * (math.sqrt(mu) / length.clamp(min=math.sqrt(mu))), z)
+        z = z * (math.sqrt(mu) / z.norm(dim=1, keepdim=True).clamp(min=math.sqrt(mu)))
         graph = Adjacency(edge_index.flip(0), weight, z.size(0))
         attraction = (z * graph.pull(z)).sum() / graph.row_sum.sum().to(z.dtype)
         own = z.square().sum(1).square().sum()
@@ -254,4 +253,5 @@ def spectral_contrastive_loss(
         else:
             size = scatter(torch.ones_like(batch), batch, reduce="sum")
             squares, pairs = (z * linear_attention(z, z, z, batch)).sum(), (size * (size - 1)).sum()
-        return (-2 * attraction + (squares - own) / pairs.to(z.dtype).clamp(min=1)) / mu
+        loss: Tensor = (-2 * attraction + (squares - own) / pairs.to(z.dtype).clamp(min=1)) / mu
+        return loss

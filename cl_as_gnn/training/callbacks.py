@@ -111,7 +111,7 @@ class _Numbers(ProgressColumn):
     """Loss, online kNN and speed."""
 
     def render(self, task: Task) -> Text:
-        return Text(task.fields.get("numbers", ""))
+        return Text(task.fields.get("numbers", ""), no_wrap=True)
 
 
 class ProgressBar(Callback):
@@ -131,7 +131,7 @@ class ProgressBar(Callback):
         self.bar = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=16),
             _Numbers(),
             TimeRemainingColumn(compact=True),
             console=self.console,

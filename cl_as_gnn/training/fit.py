@@ -69,6 +69,11 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         RunError: the run failed; the last checkpoint is kept.
     """
     console = console or Console(quiet=True)
+    for key in ("devices", "num_nodes"):
+        if (count := getattr(config.trainer, key)) > 1:
+            raise ConfigError(
+                f"trainer.{key}={count}: the graph of a minibatch is not yet joined across devices, so only 1 is right"
+            )
     start = time.perf_counter()
     _quiet()
     keep_freed_memory(config.trainer)
@@ -174,7 +179,9 @@ def baselines(
     }
 
 
-def continue_run(path: Path, given: Mapping[str, Any], console: Console | None = None) -> tuple[RunFolder, dict[str, Any]]:
+def continue_run(
+    path: Path, given: Mapping[str, Any], console: Console | None = None
+) -> tuple[RunFolder, dict[str, Any]]:
     """``resume=``: pick a stopped run up where its last checkpoint stands."""
     run = open_run(path)
     config = resumed_config(run, given)

@@ -37,7 +37,7 @@ def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimi
 
 
 def warmup_cosine(step: int, total: int, warmup: float) -> float:
-    """Factor on the peak learning rate at a step: linear rise over ``warmup · total`` steps, then half a cosine to 0."""
+    """Factor on the peak learning rate: a linear rise over ``warmup · total`` steps, then half a cosine to 0."""
     rise = max(1, round(warmup * total)) if warmup > 0 else 0
     if step < rise:
         return (step + 1) / rise
@@ -57,8 +57,8 @@ class EpochSeed:
 class EpochBatches:
     """Index tensors of an epoch on this rank: a shuffle of the training set, the odd rest left out.
 
-    The order is that of the epoch in which the first batch is asked for (Lightning makes the iterator before it restores
-    the epoch), so that a resumed run goes on with the same batches.
+    The order is that of the epoch in which the first batch is asked for (Lightning makes the iterator before it
+    restores the epoch), so that a resumed run goes on with the same batches.
     """
 
     def __init__(self, module: ContrastiveModule):

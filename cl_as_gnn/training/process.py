@@ -29,7 +29,8 @@ def keep_freed_memory(config: TrainerConfig) -> bool:
         return False
     libc = ctypes.CDLL(None)
     settings = ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28))
-    return all([libc.mallopt(parameter, value) == 1 for parameter, value in settings])
+    taken = [libc.mallopt(parameter, value) for parameter, value in settings]
+    return taken == [1, 1, 1]
 
 
 def pick_precision(config: TrainerConfig) -> Literal["bf16-mixed", "32-true"]:

@@ -89,8 +89,7 @@ def geometry(
         "effective_rank": effective_rank(features),
     }
     if len(features) > _PURITY_K:
-        edge_index, similarity = knn_edges(features, _PURITY_K)
-        out["edge_purity"] = edge_purity(edge_index, labels)
+        out["edge_purity"] = edge_purity(knn_edges(features, _PURITY_K)[0], labels)
     return out
 
 

@@ -80,7 +80,8 @@ class RunFolder:
         """Add one epoch; a file cut short by a kill, or epochs that a resumed run does again, are dropped first."""
         rows = [old for old in self.read_history() if int(old["epoch"]) < int(row["epoch"])]
         lines = [",".join(row)] + [",".join(old[k] or "" for k in row) for old in rows]
-        lines.append(",".join("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()))
+        values = ("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values())
+        lines.append(",".join(values))
         self.write(self.history, "\n".join(lines) + "\n")
 
     def read_history(self) -> list[dict[str, str]]:
@@ -144,5 +145,6 @@ def load_checkpoint(run: RunFolder) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise RunError(f"{run.checkpoint} cannot be read ({type(error).__name__}): it is no checkpoint of this package") from None
+        name = type(error).__name__
+        raise RunError(f"{run.checkpoint} cannot be read ({name}): it is no checkpoint of this package") from None
     return state

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.nn.pool import MIPSKNNIndex
 
-from cl_as_gnn.graph import affinity, knn_edges, view_agreement
+from cl_as_gnn.graph import affinity, knn_edges
 from cl_as_gnn.graph.affinity import nearest, search
 
 
@@ -56,15 +56,6 @@ def test_backends_agree_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(nearest(x, 5, "torch")[1], expected)
         assert torch.equal(nearest(x, 5, "faiss")[1], expected)
-
-
-def test_view_agreement_counts_common_neighbours():
-    torch.manual_seed(0)
-    x, y = torch.randn(30, 4), torch.randn(30, 4)
-    one, two = nearest(x, 3)[1], nearest(y, 3)[1]
-    expected = sum(len(set(a.tolist()) & set(b.tolist())) for a, b in zip(one, two, strict=True)) / 90
-    assert view_agreement(torch.cat([x, y]), 2, 3).item() == pytest.approx(expected)
-    assert view_agreement(torch.cat([x, x, y]), 3, 3).item() == 1
 
 
 def test_auto_without_faiss_falls_back(monkeypatch):

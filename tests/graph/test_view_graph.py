@@ -17,9 +17,7 @@ def test_nodes_are_view_major_and_edges_join_views_of_one_sample(views):
     assert data["view"].view.tolist() == [v for v in range(views) for _ in range(size)]
     assert data["view"].x is x
     edges = {tuple(e) for e in data[AUGMENTATION].edge_index.t().tolist()}
-    expected = {
-        (a, b) for a in range(views * size) for b in range(views * size) if a != b and a % size == b % size
-    }
+    expected = {(a, b) for a in range(views * size) for b in range(views * size) if a != b and a % size == b % size}
     assert edges == expected
     assert data[AUGMENTATION].edge_index.size(1) == len(expected), "no edge twice"
     assert data.validate(raise_on_error=True)

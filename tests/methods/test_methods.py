@@ -85,7 +85,16 @@ def test_simclr_is_nt_xent(views):
 
 @pytest.mark.parametrize("views", [2, 3])
 def test_gcn_is_cross_entropy_to_diffused_targets(views):
-    method = make("gcn", num_views=views, temperature=0.3, k=2, num_hops=3, weight=0.7, affinity_temperature=0.2, gate=0)
+    method = make(
+        "gcn",
+        num_views=views,
+        temperature=0.3,
+        k=2,
+        num_hops=3,
+        weight=0.7,
+        affinity_temperature=0.2,
+        within_views=False,
+    )
     x = unit(views)
     data = method.rewire(view_graph(x, views), Views(torch.empty(0), torch.arange(SIZE), 0.9))
     prototypes = F.normalize(x.detach().view(views, SIZE, -1).mean(0), dim=1)
@@ -105,16 +114,20 @@ def test_gcn_is_cross_entropy_to_diffused_targets(views):
     torch.testing.assert_close(message, torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
 
 
-def test_gcn_opens_its_gate_as_far_as_views_agree():
-    """Both views alike: full λ. Neighbourhoods that share nothing: plain SimCLR."""
-    method = make("gcn", k=1, gate=0.5, weight=0.8)
+def test_gcn_counts_only_neighbours_as_near_as_two_views():
+    """Far neighbours are left out; where none is near enough the batch is trained as by SimCLR."""
+    method, simclr = make("gcn", k=2, num_hops=1, start=0), make("simclr")
     views = Views(torch.empty(0), torch.arange(4), 0.9)
     pairs = F.normalize(torch.tensor([[1.0, 0, 0], [1, 0.1, 0], [0, 0, 1], [0, 0.1, 1]]), dim=1)
-    crossed = pairs[[0, 2, 1, 3]]
-    agreeing = method.rewire(view_graph(torch.cat([pairs, pairs]), 2), views)
-    assert float(agreeing["sample", "affinity", "sample"].share) == pytest.approx(0.8)
-    opposed = method.rewire(view_graph(torch.cat([pairs, crossed]), 2), views)
-    assert float(opposed["sample", "affinity", "sample"].share) == 0
+    turned = F.normalize(pairs + torch.tensor([0.0, 0.3, 0.0]), dim=1)
+    near = method.rewire(view_graph(torch.cat([pairs, turned]), 2), views)["sample", "affinity", "sample"]
+    counted = {tuple(e) for e in near.edge_index[:, near.edge_weight > 0].t().tolist()}
+    assert counted == {(0, 1), (1, 0), (2, 3), (3, 2)}
+    x = torch.eye(4).repeat(2, 1)
+    alone = method.rewire(view_graph(x, 2), views)
+    assert alone["sample", "affinity", "sample"].edge_weight.sum() == 0
+    loss = objective(x, *method.terms(alone, views))
+    torch.testing.assert_close(loss, objective(x, *simclr.terms(view_graph(x, 2), views)))
 
 
 def test_gcn_is_simclr_before_its_start():
@@ -167,9 +180,7 @@ def test_rewire_attracts_to_the_neighbours_of_the_positive(filled):
     # The shares of the bank's edges are kept in float32.
     loss = objective(x, *method.terms(data, Views(torch.empty(0), torch.arange(SIZE), 0.9)))
     torch.testing.assert_close(loss.detach(), expected.detach(), atol=1e-6, rtol=0)
-    torch.testing.assert_close(
-        torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("views", [2, 3])

@@ -68,6 +68,16 @@ def test_a_row_whose_walks_all_return_keeps_no_weight():
     assert walk.pull(torch.eye(2, dtype=torch.double)).abs().sum() == 0
 
 
+def test_walks_that_end_in_nodes_without_edges_are_left_out():
+    edge_index = torch.tensor([[1, 2, 3], [0, 0, 1]])
+    weight = torch.tensor([0.5, 0.5, 1.0], dtype=torch.double)
+    walk = Diffusion(Adjacency(edge_index, weight, 4), 2)
+    expected = torch.zeros(4, 4, dtype=torch.double)
+    expected[0, 3] = 1
+    torch.testing.assert_close(walk.pull(torch.eye(4, dtype=torch.double)), expected)
+    assert walk.row_sum.tolist() == [1, 0, 0, 0]
+
+
 def test_lifted_to_views():
     graph, matrix = row_stochastic(5, 2)
     full = torch.kron(torch.full((3, 3), 1 / 3, dtype=torch.double), matrix)

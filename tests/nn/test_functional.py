@@ -107,7 +107,7 @@ BATCH = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3])
 
 def compare(loss, expected, *features):
     """Value and gradients, to 1e-10."""
-    wanted = torch.autograd.grad(expected, features)
+    wanted = torch.autograd.grad(expected, features, retain_graph=True)
     torch.testing.assert_close(loss.detach(), expected.detach(), atol=1e-10, rtol=0)
     for found, grad in zip(torch.autograd.grad(3 * loss, features), wanted, strict=True):
         torch.testing.assert_close(found, 3 * grad, atol=1e-10, rtol=0)
@@ -138,7 +138,9 @@ def test_both_directions_are_clip():
     logits = F.normalize(image, dim=1) @ F.normalize(text, dim=1).t() / 0.3
     expected = (F.cross_entropy(logits, torch.arange(7)) + F.cross_entropy(logits.t(), torch.arange(7))) / 2
     pairs = torch.arange(7).repeat(2, 1)
-    compare((nt_xent((image, text), pairs, 0.3) + nt_xent((text, image), pairs.flip(0), 0.3)) / 2, expected, image, text)
+    compare(
+        (nt_xent((image, text), pairs, 0.3) + nt_xent((text, image), pairs.flip(0), 0.3)) / 2, expected, image, text
+    )
 
 
 @pytest.mark.parametrize("alpha", [1, 2, 3.5])
@@ -182,7 +184,9 @@ def test_spectral_contrastive_loss_is_the_formula(mu):
         compare(loss, (negative - 2 * positive) / mu, x)
 
 
-@pytest.mark.parametrize("name", ["alignment_loss", "nt_xent", "nt_xent_pair", "spectral_contrastive_loss", "uniformity_loss"])
+@pytest.mark.parametrize(
+    "name", ["alignment_loss", "nt_xent", "nt_xent_pair", "spectral_contrastive_loss", "uniformity_loss"]
+)
 def test_the_largest_tensor_is_no_matrix_of_all_pairs(monkeypatch, name):
     """A strip is bounded whatever n: at n = 20,000 no more than 16 MB, next to features of 10 MB."""
     monkeypatch.setattr(functional, "_STRIP", 2**15)
@@ -196,12 +200,11 @@ def test_the_largest_tensor_is_no_matrix_of_all_pairs(monkeypatch, name):
         "spectral_contrastive_loss": lambda: spectral_contrastive_loss(x, edges),
         "uniformity_loss": lambda: uniformity_loss(x),
     }
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         losses[name]().backward()
-    shapes = [shape for event in profile.events() for shape in event.input_shapes if shape]
-    largest = max(torch.Size(shape).numel() for shape in shapes if all(isinstance(size, int) for size in shape))
-    assert largest <= max(512**2, 2 * n * d)  # a tile of the triangle, or both sets of features
-    assert largest < n * n // 8
+    largest = max(event.self_cpu_memory_usage for event in profile.events()) // x.element_size()
+    assert n * d <= largest <= max(512**2, 2 * n * d)  # a tile of the triangle, or both sets of features
+    assert max(512**2, 2 * n * d) < n * n // 8
 
 
 @pytest.mark.parametrize("loss", [alignment_loss, spectral_contrastive_loss, lambda x, edges: uniformity_loss(x)])

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
-from torch_geometric.utils import softmax
+from torch_geometric.utils import scatter
 
 from cl_as_gnn.graph.affinity import knn_edges
 from cl_as_gnn.graph.bank import FeatureQueue
@@ -20,6 +20,14 @@ def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
     return F.normalize(unit.view(num_views, -1, x.size(1)).mean(0), dim=1)
 
 
+def view_similarity(x: Tensor, num_views: int) -> Tensor:
+    """Mean cosine similarity between two different views of one sample, a scalar; ``x`` is ``(V·B, d)``, view-major."""
+    unit = F.normalize(x.detach().float(), dim=1).view(num_views, -1, x.size(1))
+    # |Σ_v z_v|² counts every ordered pair of views, and each view with itself.
+    pairs = unit.sum(0).square().sum(1) - num_views
+    return pairs.mean() / (num_views * (num_views - 1))
+
+
 @functional_transform("sample_affinity")
 class SampleAffinity(BaseTransform):  # type: ignore[misc]
     r"""Add the kNN affinity graph of the samples of a minibatch, found by faiss over their mean views.
@@ -29,16 +37,23 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
     similarities,
 
     .. math::
-        W_{ij} = \frac{e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} e^{\cos(x_i, x_k) / T}} .
+        W_{ij} = \frac{r_{ij} \, e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} r_{ik} \, e^{\cos(x_i, x_k) / T}},
+        \qquad r_{ij} = [\, \cos(x_i, x_j) \ge \rho \,] .
+
+    With ``within_views`` the radius :math:`\rho` is the mean cosine similarity between two views of one sample in the
+    batch: a neighbour counts if it is as near as an augmentation would be. That needs no label, and tells pure
+    neighbourhoods from chance ones. Without it every neighbour counts. An edge that does not count keeps its place with
+    weight 0, so that nothing waits for the device; a sample without any has no row.
 
     Args:
         k: neighbours a sample; a batch of k or fewer samples uses all of them.
         temperature: T of the row softmax.
+        within_views: count only neighbours within the radius of the augmentations.
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
     """
 
-    def __init__(self, k: int = 5, temperature: float = 0.2, backend: str = "auto"):
-        self.k, self.temperature, self.backend = k, temperature, backend
+    def __init__(self, k: int = 5, temperature: float = 0.2, within_views: bool = False, backend: str = "auto"):
+        self.k, self.temperature, self.within_views, self.backend = k, temperature, within_views, backend
 
     def forward(self, data: HeteroData) -> HeteroData:
         num_views = int(data.num_views)
@@ -50,13 +65,18 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
             weight = prototypes.new_empty(0)
         else:
             edge_index, similarity = knn_edges(prototypes, min(self.k, size - 1), self.backend)
-            weight = softmax(similarity / self.temperature, edge_index[1], num_nodes=size)
+            weight = ((similarity - 1) / self.temperature).exp()
+            if self.within_views:
+                weight = weight * (similarity >= view_similarity(data["view"].x, num_views))
+            total = scatter(weight, edge_index[1], dim_size=size, reduce="sum")
+            weight = weight / total.clamp(min=torch.finfo(weight.dtype).tiny)[edge_index[1]]
         data["sample", "affinity", "sample"].edge_index = edge_index
         data["sample", "affinity", "sample"].edge_weight = weight
         return data
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(k={self.k}, temperature={self.temperature})"
+        inside = ", within_views=True" if self.within_views else ""
+        return f"{type(self).__name__}(k={self.k}, temperature={self.temperature}{inside})"
 
 
 @functional_transform("neighbour_positives")

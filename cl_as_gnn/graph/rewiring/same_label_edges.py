@@ -25,9 +25,7 @@ class SameLabelEdges(BaseTransform):  # type: ignore[misc]
         node_type: whose labels, on ``HeteroData``.
     """
 
-    def __init__(
-        self, max_positives: int | None = None, mask: str | None = "train_mask", node_type: str | None = None
-    ):
+    def __init__(self, max_positives: int | None = None, mask: str | None = "train_mask", node_type: str | None = None):
         if max_positives is not None and max_positives < 1:
             raise ValueError(f"SameLabelEdges wants max_positives >= 1, got {max_positives}")
         self.max_positives, self.mask, self.node_type = max_positives, mask, node_type
@@ -75,5 +73,5 @@ def _pairs(label: Tensor, limit: int | None) -> Tensor:
         source = start[target] + drawn
         source = source + (source >= target).long()
     keep = source != target
-    pair = torch.unique(torch.stack([order[source[keep]], order[target[keep]]]), dim=1)
+    pair: Tensor = torch.unique(torch.stack([order[source[keep]], order[target[keep]]]), dim=1)
     return pair

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeAlias
 
 from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
@@ -9,7 +10,7 @@ from torch_geometric.transforms import BaseTransform, Compose
 from cl_as_gnn.graph.rewiring.drop_edges import DropEdges
 from cl_as_gnn.graph.rewiring.mask_features import MaskFeatures
 
-Graph = Data | HeteroData
+Graph: TypeAlias = Data | HeteroData
 
 
 @functional_transform("two_views")

@@ -56,7 +56,7 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
             count = share.new_zeros(target.size(0)).index_add(0, edge_index[1], share)
             share = share / count.clamp(min=1)[edge_index[1]]
             size = (source.size(0), target.size(0))
-            out = self.propagate(edge_index, x=(source, target), share=share, size=size)
+            out: Tensor = self.propagate(edge_index, x=(source, target), share=share, size=size)
             return target + self.step_size * out
         if source.size(0) == 0:
             return target

@@ -54,11 +54,11 @@ class SpectralConv(torch.nn.Module):
         source, target = x if isinstance(x, tuple) else (x, x)
         if isinstance(x, tuple) and batch is not None:
             raise ValueError("SpectralConv takes `batch` within one set of nodes only: pass batch=None for a pair")
-        pulled = self.align.gather(x, edge_index, edge_weight)
+        pulled: Tensor = self.align.gather(x, edge_index, edge_weight)
         pushed = linear_attention(target, source, source, batch)
         if batch is None:
             return target + self.step_size * (pulled - pushed / max(source.size(0), 1))
-        count = degree(batch, dtype=target.dtype)[batch].unsqueeze(1)
+        count: Tensor = degree(batch, dtype=target.dtype)[batch].unsqueeze(1)
         return target + self.step_size * (pulled - pushed / count)
 
     def __repr__(self) -> str:

@@ -14,8 +14,8 @@ class ChannelSpread:
         m^v = \frac{\mu}{V d (B - 1)} \bar X^v \mathrm{diag}\Big( \frac{[\sigma_k < 1]}{\sigma_k} \Big)
         - \frac{8 \nu}{V d (B - 1)} \bar X^v \mathrm{off}(C^v),
 
-    :math:`\bar X` centred, :math:`\sigma = \sqrt{\mathrm{Var} + 10^{-4}}`, C the covariance: away from the mean (uniform
-    negative edges) while a channel is narrow, and away from other channels.
+    :math:`\bar X` centred, :math:`\sigma = \sqrt{\mathrm{Var} + 10^{-4}}`, C the covariance: away from the mean
+    (uniform negative edges) while a channel is narrow, and away from other channels.
 
     Args:
         variance: :math:`\mu`.

@@ -11,8 +11,9 @@ class QueueContrast:
     <https://arxiv.org/abs/1911.05722>`_.
 
     .. math::
-        L = -\frac1n \sum_i \log \frac{e^{x_i \cdot k_i / \tau}}{e^{x_i \cdot k_i / \tau} + \sum_q e^{x_i \cdot q / \tau}},
-        \qquad m_i = \frac{1 - p_i}{n \tau} \Big( k_i - \sum_q P_{iq} \, q \Big),
+        L = -\frac1n \sum_i
+            \log \frac{e^{x_i \cdot k_i / \tau}}{e^{x_i \cdot k_i / \tau} + \sum_q e^{x_i \cdot q / \tau}}, \qquad
+        m_i = \frac{1 - p_i}{n \tau} \Big( k_i - \sum_q P_{iq} \, q \Big),
 
     :math:`p_i` the share of the key, :math:`P` the row softmax over the queue. The mean over several keys a node.
 

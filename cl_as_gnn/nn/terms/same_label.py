@@ -17,12 +17,15 @@ class SameLabel:
     """
 
     def __init__(self, label: Tensor):
+        self.group: Tensor
+        self.count: Tensor
         _, self.group, self.count = torch.unique(label, return_inverse=True, return_counts=True)
 
     def pull(self, x: Tensor) -> Tensor:
         total = x.new_zeros(self.count.numel(), x.size(1)).index_add_(0, self.group, x)
         others = (self.count - 1)[self.group].clamp(min=1).to(x.dtype)
-        return (total[self.group] - x) / others.unsqueeze(1) * self.row_sum.to(x.dtype).unsqueeze(1)
+        out: Tensor = (total[self.group] - x) / others.unsqueeze(1) * self.row_sum.to(x.dtype).unsqueeze(1)
+        return out
 
     def push(self, x: Tensor) -> Tensor:
         """The same as :meth:`pull`: nodes of one label have one degree, so that A is symmetric."""
@@ -30,4 +33,5 @@ class SameLabel:
 
     @property
     def row_sum(self) -> Tensor:
-        return (self.count > 1)[self.group].to(torch.get_default_dtype())
+        out: Tensor = (self.count > 1)[self.group].to(torch.get_default_dtype())
+        return out

@@ -39,7 +39,7 @@ def test_both_directions_of_an_undirected_edge_go_together():
     old.num_nodes = 201
     new = DropEdges(0.4, force_undirected=True)(old)
     assert 0 < new.num_edges < 400
-    assert new.is_undirected(["edge_weight"])
+    assert new.is_undirected()
     torch.testing.assert_close(new.edge_weight, new.edge_index.min(0).values.float())
 
 

@@ -76,7 +76,7 @@ def test_composes_repr_and_errors():
     assert repr(FeatureKNN(2)) == "FeatureKNN(k=2, replace=False)"
     with pytest.raises(ValueError, match="k >= 1, got 0"):
         FeatureKNN(0)
-    with pytest.raises(ValueError, match="wants data.x"):
+    with pytest.raises(ValueError, match=r"wants data\.x"):
         FeatureKNN(2)(Data(edge_index=torch.tensor([[0], [1]])))
     with pytest.raises(ValueError, match="no edge_attr for its new edges"):
         FeatureKNN(2)(data(edge_attr=torch.randn(3, 5)))

@@ -36,5 +36,5 @@ def test_repr_and_errors():
         MaskFeatures(-0.1)
     with pytest.raises(ValueError, match="got 'column'"):
         MaskFeatures(0.1, "column")
-    with pytest.raises(ValueError, match="wants data.x"):
+    with pytest.raises(ValueError, match=r"wants data\.x"):
         MaskFeatures(0.1)(Data(edge_index=torch.tensor([[0], [1]])))

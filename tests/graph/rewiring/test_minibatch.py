@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from torch_geometric.transforms import Compose
 
 from cl_as_gnn.graph import FeatureQueue, NeighbourPositives, SampleAffinity, view_graph
-from cl_as_gnn.graph.rewiring import sample_prototypes
+from cl_as_gnn.graph.rewiring.minibatch import sample_prototypes, view_similarity
 
 
 def unit(n, d=4, seed=0):
@@ -58,3 +58,26 @@ def test_transforms_compose():
     data = Compose([SampleAffinity(2), NeighbourPositives(bank)])(view_graph(unit(8), 2))
     assert set(data.node_types) == {"view", "sample", "neighbour"}
     assert repr(SampleAffinity(2)) == "SampleAffinity(k=2, temperature=0.2)"
+
+
+def test_view_similarity_is_the_mean_over_pairs_of_views():
+    x = unit(12)
+    blocks = x.view(3, 4, -1)
+    pairs = [(blocks[a] * blocks[b]).sum(1) for a in range(3) for b in range(3) if a != b]
+    torch.testing.assert_close(view_similarity(x, 3), torch.stack(pairs).mean())
+
+
+def test_within_views_drops_neighbours_farther_than_an_augmentation():
+    x = unit(20)
+    every = SampleAffinity(k=3)(view_graph(x, 2))["sample", "affinity", "sample"]
+    kept = SampleAffinity(k=3, within_views=True)(view_graph(x, 2))["sample", "affinity", "sample"]
+    prototypes = sample_prototypes(x, 2)
+    source, target = kept.edge_index
+    near = (prototypes[source] * prototypes[target]).sum(1) >= view_similarity(x, 2)
+    assert torch.equal(kept.edge_index, every.edge_index)
+    assert torch.equal(kept.edge_weight > 0, near)
+    sums = torch.zeros(10).index_add_(0, target, kept.edge_weight)
+    torch.testing.assert_close(sums, torch.zeros(10).index_fill_(0, target[near], 1.0))
+    apart = torch.eye(4).repeat(2, 1)
+    alone = SampleAffinity(k=2, within_views=True)(view_graph(apart, 2))["sample", "affinity", "sample"]
+    assert alone.edge_weight.tolist() == [0.0] * 8

@@ -65,5 +65,5 @@ def test_repr_and_errors():
     assert repr(SameLabelEdges(4)) == "SameLabelEdges(max_positives=4, mask='train_mask')"
     with pytest.raises(ValueError, match="max_positives >= 1, got 0"):
         SameLabelEdges(0)
-    with pytest.raises(ValueError, match="wants data.y"):
+    with pytest.raises(ValueError, match=r"wants data\.y"):
         SameLabelEdges()(Data(x=torch.ones(2, 1)))

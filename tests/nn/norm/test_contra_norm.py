@@ -66,20 +66,20 @@ def test_a_row_of_zeros_and_a_lone_node_stay_finite(linear):
 
 
 def largest(run):
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
+    """Elements of the largest float32 tensor that is allocated."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         run()
-    shapes = [shape for event in profile.events() for shape in event.input_shapes if shape]
-    return max(torch.Size(shape).numel() for shape in shapes if all(isinstance(size, int) for size in shape))
+    return max(event.self_cpu_memory_usage for event in profile.events()) // 4
 
 
 @pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("graphs", [False, True])
 def test_never_makes_a_matrix_of_all_pairs(monkeypatch, linear, graphs):
     monkeypatch.setitem(self_attention._STRIP, "cpu", 2**15)
-    n, d = 1500, 16
-    x, batch = torch.randn(n, d, requires_grad=True), torch.arange(n) // 500 if graphs else None
+    n, d = 1600, 16
+    x, batch = torch.randn(n, d, requires_grad=True), torch.arange(n) // 400 if graphs else None
     layer = ContraNorm(d, linear=linear)
-    assert largest(lambda: layer(x, batch).sum().backward()) < 3 * n * d
+    assert n * d <= largest(lambda: layer(x, batch).sum().backward()) < n * n // 8
 
 
 def test_found_by_name_in_pygs_models():
@@ -162,7 +162,8 @@ def test_half_precision_is_computed_in_float32(linear):
     torch.testing.assert_close(out.float(), dense(x.float(), 0.5, 1.0, linear), atol=0.05, rtol=0.02)
     wide = torch.randn(9, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(layer(wide), dense(wide, 0.5, 1.0, linear))
+        out = layer(wide)
+    torch.testing.assert_close(out, dense(wide, 0.5, 1.0, linear))
 
 
 def test_repr_and_errors():

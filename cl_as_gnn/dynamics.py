@@ -1,0 +1,324 @@
+r"""Contrastive learning in feature space: the simulation of two Gaussians, from the library's own layers.
+
+Wang et al., `"A Message Passing Perspective on Learning Dynamics of Contrastive Learning"
+<https://arxiv.org/abs/2303.04435>`_, ICLR 2023: the features themselves are what is trained, and one step of training is
+one message-passing layer. Attraction alone smooths until a component of the graph is one point, repulsion alone spreads,
+and both together move until the attention between features is the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+from torch_geometric.utils import dense_to_sparse, to_scipy_sparse_matrix
+
+from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.evaluation import dirichlet_energy, effective_rank
+from cl_as_gnn.nn import AlignmentConv, ContrastiveConv, UniformityConv
+from cl_as_gnn.nn.self_attention import pairwise_attention
+
+REGIMES = {"align": "align only", "uniformity": "uniformity only", "both": "both"}
+QUANTITIES = {
+    "energy": "Dirichlet energy",
+    "rank": "effective rank",
+    "mismatch": "‖(Ā−P)F‖ / ‖F‖",
+    "std": "feature std",
+    "distance": "distance to collapse",
+}
+REGIME_COLOURS = {"align": "#2463c4", "uniformity": "#e08a00", "both": "#1a8f5a"}
+CLASS_COLOURS = ("#7b3fa0", "#d1495b")
+EDGE_COLOUR = "#8a8a8a"
+_RECORDS = 80
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """What :func:`simulate` saw. N nodes, E edges, T recorded steps; features and values are float64.
+
+    Attributes:
+        points: the data ``(N, 2)``.
+        labels: which Gaussian each node is from ``(N,)``, 0 or 1.
+        edge_index: the graph of the data ``(2, E)``, both directions and self-loops.
+        steps: the recorded steps ``(T,)``, from 0 to the last.
+        features: ``(3, T, N, 2)``, the first dimension in the order of ``REGIMES``; at step 0 the three are equal.
+        values: ``(3, T, 5)``, the last dimension in the order of ``QUANTITIES``; no units.
+    """
+
+    points: Tensor
+    labels: Tensor
+    edge_index: Tensor
+    steps: Tensor
+    features: Tensor
+    values: Tensor
+
+    def curve(self, regime: str, quantity: str) -> Tensor:
+        """One quantity of one regime by recorded step ``(T,)``; ``KeyError`` for a name that is not there."""
+        where = {name: i for i, name in enumerate(REGIMES)}[regime], {name: i for i, name in enumerate(QUANTITIES)}
+        return self.values[where[0], :, where[1][quantity]]
+
+    def table(self) -> list[tuple[str, float, list[float]]]:
+        """A row a quantity: its title, its value at step 0 (common to all regimes), its last value in each regime."""
+        first, last = self.values[0, 0].tolist(), self.values[:, -1].t().tolist()
+        return list(zip(QUANTITIES.values(), first, last, strict=True))
+
+
+def component_basis(adjacency: Tensor) -> Tensor:
+    r"""An orthonormal basis of what alignment leaves unchanged: :math:`D^{1/2} \mathbf{1}` of each component.
+
+    Args:
+        adjacency: symmetric weights ``(n, n)``, not negative. A node without edges is a component of its own.
+
+    Returns:
+        ``(n, c)`` for c connected components, in the type of ``adjacency``.
+
+    Raises:
+        ValueError: the adjacency is not square, not symmetric or has negative weights.
+    """
+    _check_adjacency("component_basis", adjacency)
+    count, label = connected_components(to_scipy_sparse_matrix(dense_to_sparse(adjacency)[0], num_nodes=len(adjacency)))
+    degree = adjacency.sum(1)
+    basis = adjacency.new_zeros(len(adjacency), count)
+    basis[torch.arange(len(adjacency)), torch.from_numpy(label).long()] = torch.where(degree > 0, degree.sqrt(), 1)
+    return basis / basis.norm(dim=0)
+
+
+def collapse_distance(x: Tensor, basis: Tensor) -> float:
+    r"""How far features are from one point a component: :math:`d_M(X) = \min_{Y \in M} \lVert X - Y \rVert_F`.
+
+    Args:
+        x: features ``(n, d)``.
+        basis: orthonormal basis of M ``(n, c)``, of :func:`component_basis`.
+    """
+    return float((x - basis @ (basis.t() @ x)).norm())
+
+
+def spectral_bound(adjacency: Tensor, step_size: float) -> float:
+    r"""The factor by which a step of alignment at least shrinks the distance to collapse.
+
+    .. math::
+        q = \max_{\lambda \in \sigma(I - \bar A) \setminus 0} |1 - \alpha \lambda|, \qquad
+        d_M(F_t) \le q^t \, d_M(F_0), \qquad \bar A = D^{-1/2} A D^{-1/2}.
+
+    The eigenvalue 0 has one eigenvector a component; :math:`0 < \lambda \le 2` for the others, so that q < 1 for
+    :math:`0 < \alpha < 1`.
+
+    Args:
+        adjacency: symmetric weights :math:`A` ``(n, n)``, not negative. A node without edges stays where it is.
+        step_size: :math:`\alpha`.
+
+    Returns:
+        q, and 0 where no eigenvalue is left: then every F is in M already.
+
+    Raises:
+        ValueError: the adjacency is not square, not symmetric or has negative weights.
+    """
+    # Counting the components says how many eigenvalues are zero without a tolerance.
+    zeros = component_basis(adjacency).size(1)
+    eigenvalues = 1 - torch.linalg.eigvalsh(_normalised(adjacency)).flip(0)
+    left = eigenvalues[zeros:]
+    return float((1 - step_size * left).abs().max()) if len(left) else 0.0
+
+
+def simulate(
+    num_points: int = 100,
+    steps: int = 1000,
+    step_size: float = 0.1,
+    seed: int = 0,
+    *,
+    std: float = 0.7,
+    radius: float = 0.4,
+    diagonal: bool = True,
+    every: int | None = None,
+) -> Trajectories:
+    r"""Follow features of two Gaussians under attraction, under repulsion and under both.
+
+    Data :math:`x_i \sim \mathcal{N}((\pm 1, 0), \sigma^2 I)`; edges, self-loops among them, where
+    :math:`\lVert x_i - x_j \rVert \le r`; features :math:`F_0` uniform in :math:`[-1, 1]^2`. Then, in float64,
+
+    .. math::
+        F &\leftarrow (1 - \alpha) F + \alpha \bar A F      && \text{(align: AlignmentConv)} \\
+        F &\leftarrow (1 + \alpha) F - \alpha P F           && \text{(uniformity: UniformityConv)} \\
+        F &\leftarrow F + \alpha (\bar A F - P F)           && \text{(both: ContrastiveConv)}
+
+    with :math:`\bar A = D^{-1/2} A D^{-1/2}` and :math:`P_{ij} \propto e^{f_i \cdot f_j}` the attention at temperature 1.
+    The paper's sum in P runs over all nodes, the layers' over all others. Given the features as the two sides of a
+    bipartite graph, the layers keep the diagonal, and so the simulation calls them. It is what bounds the features:
+    a long feature attends to itself and is no longer repelled.
+
+    Args:
+        num_points: nodes a class.
+        steps: message-passing steps.
+        step_size: :math:`\alpha > 0`.
+        seed: of the data and of the first features.
+        std: :math:`\sigma` of both Gaussians, the unit of length being half the distance of their means.
+        radius: r, in the same unit.
+        diagonal: with ``False`` no node attends to itself, the layers' rule within one set of nodes: nodes that are
+            components of their own are then repelled without end, and features grow exponentially.
+        every: record every so many steps; about 80 steps, evenly spaced in their logarithm, if not given. Step 0 and
+            the last one are always recorded.
+
+    Raises:
+        ConfigError: a number is out of its range.
+        RunError: the features are no longer finite, the step size being too large.
+    """
+    for name, value, low in (("num_points", num_points, 1), ("steps", steps, 1), ("every", every or 1, 1)):
+        if value < low:
+            raise ConfigError(f"{name} is {value}: pass {low} or more")
+    for name, length in (("step_size", step_size), ("std", std), ("radius", radius)):
+        if not (length > 0 and math.isfinite(length)):
+            raise ConfigError(f"{name} is {length}: pass a finite number above 0")
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(2).repeat_interleave(num_points)
+    noise = torch.randn(2 * num_points, 2, generator=generator, dtype=torch.float64)
+    points = std * noise + torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)[labels]
+    start = 2 * torch.rand(2 * num_points, 2, generator=generator, dtype=torch.float64) - 1
+    # Differences, not the products of a faster cdist: a node is at distance 0 from itself exactly.
+    distance = (points[:, None] - points[None]).norm(dim=2)
+    adjacency = (distance <= radius).double()
+    edge_index, _ = dense_to_sparse(adjacency)
+    normalised, basis = _normalised(adjacency), component_basis(adjacency)
+
+    align = AlignmentConv(step_size)
+    uniformity = UniformityConv(temperature=1.0, step_size=step_size)
+    both = ContrastiveConv(temperature=1.0, step_size=step_size)
+
+    def step(regime: str, x: Tensor) -> Tensor:
+        nodes = (x, x) if diagonal else x
+        if regime == "align":
+            moved: Tensor = align(x, edge_index)
+        elif regime == "uniformity":
+            moved = uniformity(nodes)
+        else:
+            moved = both(nodes, edge_index)
+        return moved
+
+    def measure(x: Tensor) -> list[float]:
+        gap = normalised @ x - pairwise_attention(x, x, x, loops=diagonal)
+        return [
+            dirichlet_energy(x, edge_index),
+            effective_rank(x),
+            float(gap.norm() / x.norm()),
+            float(x.var(0).mean().sqrt()),
+            collapse_distance(x, basis),
+        ]
+
+    recorded = _recorded(steps, every)
+    features, values = [], []
+    for regime in REGIMES:
+        x = start
+        for t in range(steps + 1):
+            if t > 0:
+                x = step(regime, x)
+            if t in recorded:
+                if not bool(torch.isfinite(x).all()):
+                    raise RunError(
+                        f"the features of {REGIMES[regime]!r} are not finite at step {t}: "
+                        f"choose a step size below {step_size:g}"
+                    )
+                features.append(x)
+                values.append(measure(x))
+    shape = (len(REGIMES), len(recorded))
+    return Trajectories(
+        points,
+        labels,
+        edge_index,
+        torch.tensor(sorted(recorded)),
+        torch.stack(features).unflatten(0, shape),
+        torch.tensor(values, dtype=torch.float64).unflatten(0, shape),
+    )
+
+
+def simulate_to(out: Path, num_points: int, steps: int, step_size: float, seed: int) -> Trajectories:
+    """Run :func:`simulate` and draw it to ``out``, a ``.png``, ``.svg`` or ``.pdf`` file.
+
+    Raises:
+        ConfigError: ``out`` is no such file, or as in :func:`simulate`; RunError: ``out`` cannot be written.
+    """
+    if out.suffix not in (".png", ".svg", ".pdf"):
+        raise ConfigError(f"--out {out}: pictures are .png, .svg or .pdf, name the file {out.with_suffix('.png').name}")
+    trajectories = simulate(num_points, steps, step_size, seed)
+    try:
+        draw(trajectories).savefig(out, dpi=150)
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror}") from None
+    return trajectories
+
+
+def draw(trajectories: Trajectories) -> Figure:
+    """The data and its graph, the features before and after in each regime, and each quantity by step.
+
+    The panels of features share their axes, so that what collapses is small and what spreads is large.
+    """
+    figure = Figure(figsize=(13.5, 6.2), layout="constrained")
+    top, bottom = figure.subplots(2, 5, gridspec_kw={"height_ratios": [1.15, 1]})
+    last = int(trajectories.steps[-1])
+    panels = [("data and graph", trajectories.points), ("features at step 0", trajectories.features[0, 0])]
+    panels += [
+        (f"{title}, step {last}", trajectories.features[i, -1]) for i, title in enumerate(REGIMES.values())
+    ]
+    side = 1.06 * float(trajectories.features[:, [0, -1]].abs().max())
+    for i, (axes, (title, place)) in enumerate(zip(top, panels, strict=True)):
+        _scatter(axes, trajectories, place.numpy())
+        axes.set_title(title, fontsize=11)
+        reach = 1.06 * float(place.abs().max()) if i == 0 else side
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    for axes, (name, title) in zip(bottom, QUANTITIES.items(), strict=True):
+        for regime, label in REGIMES.items():
+            axes.plot(
+                trajectories.steps.numpy(),
+                trajectories.curve(regime, name).numpy(),
+                color=REGIME_COLOURS[regime],
+                linewidth=1.8,
+                label=label,
+            )
+        axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+        axes.set_xlim(0, last)
+        if name in ("energy", "mismatch", "distance"):
+            axes.set_yscale("log")
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("step", fontsize=10)
+        axes.tick_params(labelsize=9)
+        axes.grid(color="#e4e4e4", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, titles = bottom[0].get_legend_handles_labels()
+    figure.legend(handles, titles, loc="outside lower center", ncols=3, frameon=False, fontsize=11)
+    return figure
+
+
+def _scatter(axes: Axes, trajectories: Trajectories, place: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
+    source, target = trajectories.edge_index.numpy()
+    once = source < target
+    lines = np.stack([place[source[once]], place[target[once]]], axis=1)
+    axes.add_collection(LineCollection(list(lines), colors=EDGE_COLOUR, linewidths=0.5, alpha=0.25, zorder=1))
+    colours = [CLASS_COLOURS[label] for label in trajectories.labels.tolist()]
+    axes.scatter(place[:, 0], place[:, 1], c=colours, s=13, alpha=0.85, linewidths=0, zorder=2)
+    axes.tick_params(labelsize=9)
+
+
+def _recorded(steps: int, every: int | None) -> set[int]:
+    if every is None:
+        return {0, *np.geomspace(1, steps, _RECORDS).round().astype(int).tolist()}
+    return {*range(0, steps + 1, every), steps}
+
+
+def _normalised(adjacency: Tensor) -> Tensor:
+    """D^(-1/2) A D^(-1/2), with a one on the diagonal for a node without edges, which stays where it is."""
+    degree = adjacency.sum(1)
+    scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0)
+    return scale[:, None] * adjacency * scale + torch.diag((degree == 0).to(adjacency.dtype))
+
+
+def _check_adjacency(name: str, adjacency: Tensor) -> None:
+    if adjacency.dim() != 2 or adjacency.size(0) != adjacency.size(1):
+        raise ValueError(f"{name} wants a square adjacency, got shape {tuple(adjacency.shape)}")
+    if not torch.equal(adjacency, adjacency.t()) or bool((adjacency < 0).any()):
+        raise ValueError(f"{name} wants a symmetric adjacency without negative weights")
