@@ -1,9 +1,9 @@
 r"""Contrastive learning in feature space: the simulation of two Gaussians, from the library's own layers.
 
 Wang et al., `"A Message Passing Perspective on Learning Dynamics of Contrastive Learning"
-<https://arxiv.org/abs/2303.04435>`_, ICLR 2023: the features themselves are what is trained, and one step of training is
-one message-passing layer. Attraction alone smooths until a component of the graph is one point, repulsion alone spreads,
-and both together move until the attention between features is the graph.
+<https://arxiv.org/abs/2303.04435>`_, ICLR 2023: the features themselves are what is trained, and one step of
+training is one message-passing layer. Attraction alone smooths until a component of the graph is one point, repulsion
+alone spreads, and both together move until graph and attention give the same message.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch_geometric.utils import dense_to_sparse, to_scipy_sparse_matrix
 
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.evaluation import dirichlet_energy, effective_rank
+from cl_as_gnn.evaluation.geometry import dirichlet_energy, effective_rank
 from cl_as_gnn.nn import AlignmentConv, ContrastiveConv, UniformityConv
 from cl_as_gnn.nn.self_attention import pairwise_attention
 
@@ -62,8 +63,9 @@ class Trajectories:
 
     def curve(self, regime: str, quantity: str) -> Tensor:
         """One quantity of one regime by recorded step ``(T,)``; ``KeyError`` for a name that is not there."""
-        where = {name: i for i, name in enumerate(REGIMES)}[regime], {name: i for i, name in enumerate(QUANTITIES)}
-        return self.values[where[0], :, where[1][quantity]]
+        row = {name: i for i, name in enumerate(REGIMES)}[regime]
+        column = {name: i for i, name in enumerate(QUANTITIES)}[quantity]
+        return self.values[row, :, column]
 
     def table(self) -> list[tuple[str, float, list[float]]]:
         """A row a quantity: its title, its value at step 0 (common to all regimes), its last value in each regime."""
@@ -102,7 +104,7 @@ def collapse_distance(x: Tensor, basis: Tensor) -> float:
 
 
 def spectral_bound(adjacency: Tensor, step_size: float) -> float:
-    r"""The factor by which a step of alignment at least shrinks the distance to collapse.
+    r"""The factor to which a step of alignment shrinks the distance to collapse, or further.
 
     .. math::
         q = \max_{\lambda \in \sigma(I - \bar A) \setminus 0} |1 - \alpha \lambda|, \qquad
@@ -149,10 +151,10 @@ def simulate(
         F &\leftarrow (1 + \alpha) F - \alpha P F           && \text{(uniformity: UniformityConv)} \\
         F &\leftarrow F + \alpha (\bar A F - P F)           && \text{(both: ContrastiveConv)}
 
-    with :math:`\bar A = D^{-1/2} A D^{-1/2}` and :math:`P_{ij} \propto e^{f_i \cdot f_j}` the attention at temperature 1.
-    The paper's sum in P runs over all nodes, the layers' over all others. Given the features as the two sides of a
-    bipartite graph, the layers keep the diagonal, and so the simulation calls them. It is what bounds the features:
-    a long feature attends to itself and is no longer repelled.
+    with :math:`\bar A = D^{-1/2} A D^{-1/2}` and :math:`P_{ij} \propto e^{f_i \cdot f_j}` the attention at
+    temperature 1. The paper's sum in P runs over all nodes, the layers' over all others. Given the features as the two
+    sides of a bipartite graph, the layers keep the diagonal, and so the simulation calls them. It is what bounds the
+    features: a long feature attends to itself and is no longer repelled.
 
     Args:
         num_points: nodes a class.
@@ -256,21 +258,26 @@ def simulate_to(out: Path, num_points: int, steps: int, step_size: float, seed: 
 def draw(trajectories: Trajectories) -> Figure:
     """The data and its graph, the features before and after in each regime, and each quantity by step.
 
-    The panels of features share their axes, so that what collapses is small and what spreads is large.
+    The panels of features share their axes, so that what collapses is small and what spreads is large; beyond ±1 they
+    are logarithmic, so that a few far nodes do not hide the rest.
     """
     figure = Figure(figsize=(13.5, 6.2), layout="constrained")
     top, bottom = figure.subplots(2, 5, gridspec_kw={"height_ratios": [1.15, 1]})
     last = int(trajectories.steps[-1])
     panels = [("data and graph", trajectories.points), ("features at step 0", trajectories.features[0, 0])]
-    panels += [
-        (f"{title}, step {last}", trajectories.features[i, -1]) for i, title in enumerate(REGIMES.values())
-    ]
-    side = 1.06 * float(trajectories.features[:, [0, -1]].abs().max())
+    panels += [(f"{title}, step {last}", trajectories.features[i, -1]) for i, title in enumerate(REGIMES.values())]
+    side = 1.15 * max(1.5, float(trajectories.features[:, [0, -1]].abs().max()))
     for i, (axes, (title, place)) in enumerate(zip(top, panels, strict=True)):
-        _scatter(axes, trajectories, place.numpy())
+        _scatter(axes, trajectories, place.numpy(), edge_alpha=0.7 if i == 0 else 0.2)
         axes.set_title(title, fontsize=11)
         reach = 1.06 * float(place.abs().max()) if i == 0 else side
-        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        if i > 0:
+            for axis in "xy":
+                getattr(axes, f"set_{axis}scale")("symlog", linthresh=1, linscale=1.2)
+                ticks = [t for t in (-100, -10, -4, -1, 0, 1, 4, 10, 100) if abs(t) < reach]
+                getattr(axes, f"set_{axis}ticks")(ticks, [f"{t:g}" for t in ticks])
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), box_aspect=1)
+        axes.minorticks_off()
     for axes, (name, title) in zip(bottom, QUANTITIES.items(), strict=True):
         for regime, label in REGIMES.items():
             axes.plot(
@@ -284,6 +291,8 @@ def draw(trajectories: Trajectories) -> Figure:
         axes.set_xlim(0, last)
         if name in ("energy", "mismatch", "distance"):
             axes.set_yscale("log")
+        if name == "rank":
+            axes.set_ylim(0.95, 2.05)
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("step", fontsize=10)
         axes.tick_params(labelsize=9)
@@ -294,13 +303,15 @@ def draw(trajectories: Trajectories) -> Figure:
     return figure
 
 
-def _scatter(axes: Axes, trajectories: Trajectories, place: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
+def _scatter(axes: Axes, trajectories: Trajectories, place: Any, edge_alpha: float) -> None:
     source, target = trajectories.edge_index.numpy()
     once = source < target
     lines = np.stack([place[source[once]], place[target[once]]], axis=1)
-    axes.add_collection(LineCollection(list(lines), colors=EDGE_COLOUR, linewidths=0.5, alpha=0.25, zorder=1))
-    colours = [CLASS_COLOURS[label] for label in trajectories.labels.tolist()]
-    axes.scatter(place[:, 0], place[:, 1], c=colours, s=13, alpha=0.85, linewidths=0, zorder=2)
+    axes.add_collection(LineCollection(list(lines), colors=EDGE_COLOUR, linewidths=0.5, alpha=edge_alpha, zorder=1))
+    # The classes take turns, so that neither is drawn over the other.
+    order = np.arange(len(place)).reshape(2, -1).T.ravel()
+    colours = [CLASS_COLOURS[label] for label in trajectories.labels[order].tolist()]
+    axes.scatter(place[order, 0], place[order, 1], c=colours, s=13, alpha=0.85, linewidths=0, zorder=2)
     axes.tick_params(labelsize=9)
 
 
