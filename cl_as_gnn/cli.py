@@ -71,6 +71,7 @@ def train(settings: Settings = None) -> None:
     from cl_as_gnn.training.fit import train as run_training
 
     if resume:
+        console.print(f"continuing [b]{resume[0].removeprefix('resume=')}[/b]")
         given = parse_overrides(word for word in words if not word.startswith("resume="))
         run, metrics = continue_run(
             Path(resume[0].removeprefix("resume=")), merge(read_yaml(path) if path else {}, given), console
@@ -163,7 +164,7 @@ def inspect(
     settings: Settings = None,
     run: Annotated[Path | None, typer.Option(help="Use the trained encoder (and the config) of this run.")] = None,
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("graph.png"),
-    samples: Annotated[int, typer.Option(min=2, max=128, help="Images in the minibatch.")] = 24,
+    samples: Annotated[int, typer.Option(min=2, max=128, help="Images in the minibatch.")] = 20,
     k: Annotated[int, typer.Option("--neighbours", "-k", min=1, help="Nearest neighbours a view.")] = 3,
 ) -> None:
     """Draw the graph of one minibatch: images as nodes, augmentation edges and kNN edges told apart."""
@@ -173,7 +174,7 @@ def inspect(
     if run is not None and settings:
         raise ConfigError("inspect takes either --run RUN or a config with settings, not both")
     for line in inspect_batch(config, run, out, samples, k):
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 @app.command()

@@ -132,7 +132,7 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
     """One run in its own process; its last line of complaint, or None."""
     env = dict(os.environ)
     if cell.config.trainer.accelerator == "cpu" or not _gpus():
-        env["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+        env["OMP_NUM_THREADS"] = str(max(1, _cores() // jobs))
     else:
         env["CUDA_VISIBLE_DEVICES"] = _gpus()[slot % len(_gpus())]
     folder = cell.run.path
@@ -151,6 +151,13 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
         return None
     lines = done.stderr.strip().splitlines()
     return f"{cell.row} seed {cell.seed}: {lines[-1] if lines else f'exit code {done.returncode}'}"
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _gpus() -> list[str]:
@@ -200,7 +207,7 @@ def summarise(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         "epochs": first["epochs"],
         "protocol": first["protocol"],
         "versions": first["versions"],
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": _cores()},
         "device": first["device"],
         "precision": first["precision"],
         "date": time.strftime("%Y-%m-%d"),

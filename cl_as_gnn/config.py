@@ -145,8 +145,8 @@ class RunConfig(Settings):
 
     @property
     def digest(self) -> str:
-        """Ten hex digits of everything but where the run is kept: equal digests, equal experiments."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"run_dir"}), sort_keys=True)
+        """Ten hex digits of everything but where run and data are kept: equal digests, equal experiments."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root"}}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

@@ -14,6 +14,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import rankdata
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -90,13 +92,29 @@ def denormalise(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _positions(graph: HeteroData) -> np.ndarray[Any, Any]:
-    """Spring layout: both relations pull, augmentation edges harder."""
+    """A place for each node, none on top of another: a spring layout, moved to the nearest points of a staggered grid."""
+    n = len(graph["view"].x)
     net = nx.Graph()
-    net.add_nodes_from(range(len(graph["view"].x)))
+    net.add_nodes_from(range(n))
     net.add_weighted_edges_from((int(s), int(t), 0.6) for s, t in graph[AFFINITY].edge_index.t())
     net.add_weighted_edges_from((int(s), int(t), 1.5) for s, t in graph[AUGMENTATION].edge_index.t())
-    layout = nx.spring_layout(net, seed=0, k=2.4 / np.sqrt(len(net)), iterations=300)
-    return np.array([layout[i] for i in range(len(net))])
+    layout = nx.spring_layout(net, seed=0, k=3 / np.sqrt(n), iterations=300)
+    # Ranks, so that clusters far apart do not leave the middle of the picture empty.
+    wanted = rankdata(np.array([layout[i] for i in range(n)]), axis=0) / n
+    columns = int(np.ceil(np.sqrt(1.25 * n)))
+    rows = int(np.ceil(1.25 * n / columns))
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    grid = np.stack([column + 0.5 * (row % 2), 1.0 * row], axis=1)
+    scaled = wanted * grid.max(axis=0)
+    chosen = linear_sum_assignment(((scaled[:, None] - grid[None]) ** 2).sum(-1))[1]
+    place: np.ndarray[Any, Any] = grid[chosen]
+    return place
+
+
+def _pairs(edge_index: Tensor) -> np.ndarray[Any, Any]:
+    """Each joined pair once: two dashed lines on top of each other look solid."""
+    pairs: np.ndarray[Any, Any] = torch.unique(edge_index.sort(0).values, dim=1).numpy()
+    return pairs
 
 
 def draw_graph(graph: HeteroData, images: np.ndarray[Any, Any], labels: Tensor, title: str) -> Figure:
@@ -111,15 +129,16 @@ def draw_graph(graph: HeteroData, images: np.ndarray[Any, Any], labels: Tensor, 
     figure = Figure(figsize=(9, 8.2), layout="constrained")
     axes: Axes = figure.subplots()
     place = _positions(graph)
-    source, target = graph[AFFINITY].edge_index.numpy()
+    source, target = _pairs(graph[AFFINITY].edge_index)
     same = (labels[source] == labels[target]).numpy()
     for chosen, colour, style in ((~same, OTHER_CLASS_COLOUR, (0, (4, 3))), (same, SAME_CLASS_COLOUR, (0, (4, 2)))):
         lines = np.stack([place[source[chosen]], place[target[chosen]]], axis=1)
-        axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=1.2, linestyles=[style], zorder=1))
-    source, target = graph[AUGMENTATION].edge_index.numpy()
+        axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=1.4, linestyles=[style], zorder=1))
+    source, target = _pairs(graph[AUGMENTATION].edge_index)
     lines = np.stack([place[source], place[target]], axis=1)
     axes.add_collection(LineCollection(list(lines), colors=AUGMENTATION_COLOUR, linewidths=2.6, zorder=2))
-    side = min(34.0, 230 / np.sqrt(len(images)))
+    low, high = place.min(0) - 0.6, place.max(0) + 0.6
+    side = 0.42 * 72 * min(8.8 / (high - low)[0], 7.4 / (high - low)[1])  # points: under half the space of a node
     for point, image in zip(place, images, strict=True):
         box = AnnotationBbox(
             OffsetImage(image, zoom=side / image.shape[0], interpolation="nearest"),
@@ -129,10 +148,8 @@ def draw_graph(graph: HeteroData, images: np.ndarray[Any, Any], labels: Tensor, 
         )
         box.set_zorder(3)
         axes.add_artist(box)
-    low, high = place.min(0), place.max(0)
-    margin = 0.08 * (high - low)
-    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
-    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
     axes.set_axis_off()
     axes.set_title(title)
     figure.legend(

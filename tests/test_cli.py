@@ -125,6 +125,20 @@ def test_a_mistake_is_one_line(clgnn, words, code, message):
     assert "Traceback" not in err
 
 
+def test_a_handful_of_images_is_enough(clgnn, tmp_path):
+    """Fewer images than neighbours or labels asked for: what cannot be scored is left out."""
+    for name, colour in (("a", 40), ("b", 200)):
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (16, 16), (colour + i, 60, 10 * i)).save(folder / f"{i}.png")
+    code, out, err = clgnn("train", "data.name=folder", "data.root=data", *TINY, "run_dir=few")
+    assert code == 0, err
+    assert "–" in out, "ten labels a class are not there"
+    code, _, err = clgnn("train", "resume=few")
+    assert code == 0, err
+
+
 def test_a_corrupt_image_fails_the_run_with_its_name(clgnn, tmp_path):
     for split in ("train", "test"):
         for name in ("a", "b"):

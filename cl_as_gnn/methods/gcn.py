@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import SampleAffinity
@@ -18,8 +19,11 @@ class GCNConfig(SoftmaxConfig):
     k: int = Field(5, ge=1, description="nearest neighbours a sample in the affinity graph")
     num_hops: int = Field(4, ge=1, le=16, description="hops of the diffusion")
     affinity_temperature: float = Field(0.2, gt=0, description="of the row softmax over the k neighbours")
-    within_views: bool = Field(
-        True, description="count only neighbours at least as similar as two views of one image are on average"
+    gate: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of neighbours as near as another view at which λ is given in full; 0: always",
     )
     start: float = Field(0.25, ge=0, le=1, description="share of the training before the affinity edges join")
 
@@ -32,10 +36,11 @@ class GCN(SoftmaxMethod[GCNConfig]):
         T = N (W^L - \mathrm{diag} W^L),
 
     :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
-    of each sample's views), :math:`N` renormalising rows. A neighbour counts only if it is at least as similar as two
-    views of one image are on average in the batch (``within_views``), so that where neighbourhoods are chance the
-    method stays SimCLR, without a label. The message is :math:`\tfrac12 (A + A^\top) x - \tfrac12 (P + P^\top) x`: the
-    gradient of the cross-entropy between the rows of :math:`A` and the softmax.
+    of each sample's views), :math:`N` renormalising rows. :math:`\lambda` opens by evidence, without a label:
+    :math:`\lambda_{\max} \min(1, f / \text{gate})`, f the share of neighbours whose views are as near as two views of one
+    image are on average in the batch; where neighbourhoods are chance the method stays SimCLR. The message is
+    :math:`\tfrac12 (A + A^\top) x - \tfrac12 (P + P^\top) x`: the gradient of the cross-entropy between the rows of
+    :math:`A` and the softmax.
     """
 
     Config = GCNConfig
@@ -45,8 +50,7 @@ class GCN(SoftmaxMethod[GCNConfig]):
     def rewire(self, data: HeteroData, views: Views) -> HeteroData:
         if views.progress < self.config.start:
             return data
-        settings = self.config
-        return SampleAffinity(settings.k, settings.affinity_temperature, settings.within_views)(data)
+        return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
 
     def attract(self, data: HeteroData, views: Views) -> LinearOperator:
         augmentation = super().attract(data, views)
@@ -55,4 +59,7 @@ class GCN(SoftmaxMethod[GCNConfig]):
         edges = data["sample", "affinity", "sample"]
         walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
         diffused = ViewsOf(Diffusion(walk, self.config.num_hops), self.config.num_views)
-        return Mixture(augmentation, diffused, self.config.weight)
+        share: float | Tensor = self.config.weight
+        if self.config.gate > 0:
+            share = share * (edges.within / self.config.gate).clamp(max=1)
+        return Mixture(augmentation, diffused, share)

@@ -13,6 +13,7 @@ from cl_as_gnn.data import channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.training.embed import embed
 from cl_as_gnn.training.fit import baselines, scored_data
+from cl_as_gnn.training.process import pick_device
 from cl_as_gnn.training.protocol import score
 from cl_as_gnn.training.runs import load_encoder, open_run
 
@@ -21,15 +22,16 @@ def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
     """kNN and probes of a run's encoder, as in its ``metrics.json``."""
     run = open_run(path)
     config = run.load_config()
-    encoder = load_encoder(run)
+    device = pick_device(config.trainer)
+    encoder = load_encoder(run).to(device)
     data = scored_data(config, console.is_terminal)
     stats = channel_stats(data.train)
     with console.status("evaluating"):
-        train, test = (embed(encoder, split.images, stats) for split in (data.train, data.test))
+        train, test = (embed(encoder, split.images, stats, device) for split in (data.train, data.test))
         metrics: dict[str, Any] = {"method": config.method.name, "dataset": data.name}
         metrics |= score(train, test, data, config.eval)
         if config.eval.baselines:
-            metrics["baselines"] = baselines(config, data, stats, "cpu")
+            metrics["baselines"] = baselines(config, data, stats, device)
     return metrics
 
 
@@ -40,14 +42,16 @@ def export_features(path: Path, out: Path, console: Console) -> dict[str, tuple[
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     run = open_run(path)
-    encoder = load_encoder(run)
-    data = scored_data(run.load_config(), console.is_terminal)
+    config = run.load_config()
+    device = pick_device(config.trainer)
+    encoder = load_encoder(run).to(device)
+    data = scored_data(config, console.is_terminal)
     stats = channel_stats(data.train)
     arrays: dict[str, Tensor] = {}
     for name in ("train", "validation", "test"):
         split = getattr(data, name)
         if len(split):
-            arrays[name] = embed(encoder, split.images, stats)
+            arrays[name] = embed(encoder, split.images, stats, device)
             arrays[f"{name}_labels"] = split.labels
     try:
         np.savez(out, **{name: value.numpy() for name, value in arrays.items()})  # type: ignore[arg-type]

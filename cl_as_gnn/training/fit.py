@@ -19,7 +19,7 @@ from rich.console import Console
 
 from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
 from cl_as_gnn.data import ImageData, load_images
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.models import build_encoder
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
 from cl_as_gnn.training.embed import embed
@@ -42,18 +42,19 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
 
 
 def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
-    """The config of a stopped run; settings given beside ``resume=`` must not contradict it."""
+    """The config of a stopped run, which settings beside ``resume=`` must not contradict (its data may have moved)."""
     stored = read_yaml(run.config)
     config = build_config(stored)
     before = flatten(stored)
     after = flatten(build_config(merge(stored, given)).model_dump(mode="json"))
     for key in [*flatten(given), "method.name"]:
-        if key != "run_dir" and after.get(key) != before.get(key):
+        if key not in ("run_dir", "data.root") and after.get(key) != before.get(key):
             raise ConfigError(
                 f"{key}={after.get(key)} contradicts {run.path}, which was trained with {before.get(key)}: "
                 "drop it to continue that run, or start a new one without resume="
             )
-    return config.model_copy(update={"run_dir": run.path})
+    root = build_config(merge(stored, given)).data.root
+    return config.model_copy(update={"run_dir": run.path, "data": config.data.model_copy(update={"root": root})})
 
 
 def train(config: RunConfig, resume: RunFolder | None = None, console: Console | None = None) -> dict[str, Any]:
@@ -107,6 +108,10 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     fit_start = time.perf_counter()
     try:
         trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
+        raise RunError(
+            f"interrupted in epoch {trainer.current_epoch + 1}: continue with clgnn train resume={run.path}"
+        ) from None
     except ValueError:
         # Neighbours are looked up within a step, before the loss of the epoch is seen.
         if all(p.isfinite().all() for p in module.parameters()):

@@ -19,6 +19,11 @@ def uses_gpu(config: TrainerConfig) -> bool:
     return config.accelerator != "cpu" and torch.cuda.is_available()
 
 
+def pick_device(config: TrainerConfig) -> torch.device:
+    """Where a frozen encoder of such a run is evaluated."""
+    return torch.device("cuda" if uses_gpu(config) else "cpu")
+
+
 def keep_freed_memory(config: TrainerConfig) -> bool:
     """Let glibc keep large buffers instead of giving them back to the system after every step; CPU runs only.
 

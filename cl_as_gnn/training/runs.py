@@ -109,7 +109,9 @@ def create_run(config: RunConfig) -> RunFolder:
         run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir={run.path} cannot be made: {error.strerror}") from None
-    run.write(run.config, to_yaml(config))
+    # An absolute root, so that the run can be resumed from another folder.
+    root = config.data.root.absolute() if config.data.root else None
+    run.write(run.config, to_yaml(config.model_copy(update={"data": config.data.model_copy(update={"root": root})})))
     return run
 
 

@@ -93,7 +93,7 @@ def test_gcn_is_cross_entropy_to_diffused_targets(views):
         num_hops=3,
         weight=0.7,
         affinity_temperature=0.2,
-        within_views=False,
+        gate=0,
     )
     x = unit(views)
     data = method.rewire(view_graph(x, views), Views(torch.empty(0), torch.arange(SIZE), 0.9))
@@ -114,20 +114,22 @@ def test_gcn_is_cross_entropy_to_diffused_targets(views):
     torch.testing.assert_close(message, torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
 
 
-def test_gcn_counts_only_neighbours_as_near_as_two_views():
-    """Far neighbours are left out; where none is near enough the batch is trained as by SimCLR."""
-    method, simclr = make("gcn", k=2, num_hops=1, start=0), make("simclr")
+def test_gcn_opens_its_gate_by_the_share_of_neighbours_as_near_as_views():
+    """No neighbour is as near as the other view: SimCLR. Each is: λ in full. In between: in proportion."""
+    open_, gated, simclr = (make(n, **s) for n, s in (("gcn", {"gate": 0}), ("gcn", {"gate": 0.8}), ("simclr", {})))
     views = Views(torch.empty(0), torch.arange(4), 0.9)
-    pairs = F.normalize(torch.tensor([[1.0, 0, 0], [1, 0.1, 0], [0, 0, 1], [0, 0.1, 1]]), dim=1)
-    turned = F.normalize(pairs + torch.tensor([0.0, 0.3, 0.0]), dim=1)
-    near = method.rewire(view_graph(torch.cat([pairs, turned]), 2), views)["sample", "affinity", "sample"]
-    counted = {tuple(e) for e in near.edge_index[:, near.edge_weight > 0].t().tolist()}
-    assert counted == {(0, 1), (1, 0), (2, 3), (3, 2)}
-    x = torch.eye(4).repeat(2, 1)
-    alone = method.rewire(view_graph(x, 2), views)
-    assert alone["sample", "affinity", "sample"].edge_weight.sum() == 0
-    loss = objective(x, *method.terms(alone, views))
-    torch.testing.assert_close(loss, objective(x, *simclr.terms(view_graph(x, 2), views)))
+
+    def loss(method, x):
+        return objective(x, *method.terms(method.rewire(view_graph(x, 2), views), views)).item()
+
+    far = torch.eye(4).repeat(2, 1)
+    assert loss(gated, far) == pytest.approx(loss(simclr, far))
+    near = F.normalize(torch.cat([torch.eye(4) + 1, torch.eye(4).flip(0) + 1]), dim=1)
+    assert loss(gated, near) == pytest.approx(loss(open_, near))
+    data = gated.rewire(view_graph(near, 2), views)
+    data["sample", "affinity", "sample"].within = torch.tensor(0.4)
+    half = objective(near, *gated.terms(data, views)).item()
+    assert half == pytest.approx((loss(open_, near) + loss(simclr, near)) / 2)
 
 
 def test_gcn_is_simclr_before_its_start():

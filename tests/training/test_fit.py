@@ -128,6 +128,24 @@ def test_resume_refuses_what_contradicts_the_run(tmp_path):
         continue_run(tmp_path / "nowhere", {})
 
 
+def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
+    def interrupt(self, trainer, module):
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.EpochLog, "on_train_epoch_start", interrupt)
+        with pytest.raises(RunError, match=r"interrupted in epoch 2: continue with clgnn train resume="):
+            train(configure(tmp_path / "run"))
+    _, metrics = continue_run(tmp_path / "run", {})
+    assert metrics["epochs"] == 3
+
+
+def test_several_devices_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"trainer.devices=2: .* only 1 is right"):
+        train(configure(tmp_path / "run", "trainer.devices=2"))
+
+
 def test_a_checkpoint_of_another_method_is_refused(tmp_path):
     train(configure(tmp_path / "a", "trainer.epochs=1"))
     train(configure(tmp_path / "b", "trainer.epochs=1", "method.name=simclr"))

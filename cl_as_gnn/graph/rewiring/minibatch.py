@@ -8,24 +8,27 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
-from torch_geometric.utils import scatter
+from torch_geometric.utils import softmax
 
 from cl_as_gnn.graph.affinity import knn_edges
 from cl_as_gnn.graph.bank import FeatureQueue
 
 
+def view_mean(x: Tensor, num_views: int) -> Tensor:
+    """Mean over the views of each sample of the unit features ``(V·B, d)``, view-major: ``(B, d)``, no gradient."""
+    return F.normalize(x.detach().float(), dim=1).view(num_views, -1, x.size(1)).mean(0)
+
+
 def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
-    """Mean over the views of each sample of the unit features ``(V·B, d)``, renormalised: ``(B, d)``, no gradient."""
-    unit = F.normalize(x.detach().float(), dim=1)
-    return F.normalize(unit.view(num_views, -1, x.size(1)).mean(0), dim=1)
+    """The same, renormalised: ``(B, d)``."""
+    return F.normalize(view_mean(x, num_views), dim=1)
 
 
 def view_similarity(x: Tensor, num_views: int) -> Tensor:
     """Mean cosine similarity between two different views of one sample, a scalar; ``x`` is ``(V·B, d)``, view-major."""
-    unit = F.normalize(x.detach().float(), dim=1).view(num_views, -1, x.size(1))
-    # |Σ_v z_v|² counts every ordered pair of views, and each view with itself.
-    pairs = unit.sum(0).square().sum(1) - num_views
-    return pairs.mean() / (num_views * (num_views - 1))
+    # |mean|² is the mean over all ordered pairs of views, of which V in V² are a view with itself.
+    everything = view_mean(x, num_views).square().sum(1).mean()
+    return (num_views * everything - 1) / (num_views - 1)
 
 
 @functional_transform("sample_affinity")
@@ -37,23 +40,23 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
     similarities,
 
     .. math::
-        W_{ij} = \frac{r_{ij} \, e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} r_{ik} \, e^{\cos(x_i, x_k) / T}},
-        \qquad r_{ij} = [\, \cos(x_i, x_j) \ge \rho \,] .
+        W_{ij} = \frac{e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} e^{\cos(x_i, x_k) / T}},
 
-    With ``within_views`` the radius :math:`\rho` is the mean cosine similarity between two views of one sample in the
-    batch: a neighbour counts if it is as near as an augmentation would be. That needs no label, and tells pure
-    neighbourhoods from chance ones. Without it every neighbour counts. An edge that does not count keeps its place with
-    weight 0, so that nothing waits for the device; a sample without any has no row.
+    and ``.within``, a label-free measure of how far these neighbourhoods can be trusted: the share of edges whose two
+    ends are as near as an augmentation would be,
+
+    .. math::
+        \frac{1}{|E|} \sum_{(i, j) \in E} \Big[\, \tfrac{1}{V^2} \textstyle\sum_{a, b} z_i^a \cdot z_j^b
+        \;\ge\; \text{mean over } s \text{ and } a \ne b \text{ of } z_s^a \cdot z_s^b \,\Big] .
 
     Args:
         k: neighbours a sample; a batch of k or fewer samples uses all of them.
         temperature: T of the row softmax.
-        within_views: count only neighbours within the radius of the augmentations.
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
     """
 
-    def __init__(self, k: int = 5, temperature: float = 0.2, within_views: bool = False, backend: str = "auto"):
-        self.k, self.temperature, self.within_views, self.backend = k, temperature, within_views, backend
+    def __init__(self, k: int = 5, temperature: float = 0.2, backend: str = "auto"):
+        self.k, self.temperature, self.backend = k, temperature, backend
 
     def forward(self, data: HeteroData) -> HeteroData:
         num_views = int(data.num_views)
@@ -63,20 +66,21 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
         if size < 2:
             edge_index = torch.empty(2, 0, dtype=torch.long, device=prototypes.device)
             weight = prototypes.new_empty(0)
+            within = prototypes.new_zeros(())
         else:
             edge_index, similarity = knn_edges(prototypes, min(self.k, size - 1), self.backend)
-            weight = ((similarity - 1) / self.temperature).exp()
-            if self.within_views:
-                weight = weight * (similarity >= view_similarity(data["view"].x, num_views))
-            total = scatter(weight, edge_index[1], dim_size=size, reduce="sum")
-            weight = weight / total.clamp(min=torch.finfo(weight.dtype).tiny)[edge_index[1]]
+            weight = softmax(similarity / self.temperature, edge_index[1], num_nodes=size)
+            # Between views, not prototypes: averaging over views alone would bring the prototypes closer.
+            length = view_mean(data["view"].x, num_views).norm(dim=1)
+            between = similarity * length[edge_index[0]] * length[edge_index[1]]
+            within = (between >= view_similarity(data["view"].x, num_views)).float().mean()
         data["sample", "affinity", "sample"].edge_index = edge_index
         data["sample", "affinity", "sample"].edge_weight = weight
+        data["sample", "affinity", "sample"].within = within
         return data
 
     def __repr__(self) -> str:
-        inside = ", within_views=True" if self.within_views else ""
-        return f"{type(self).__name__}(k={self.k}, temperature={self.temperature}{inside})"
+        return f"{type(self).__name__}(k={self.k}, temperature={self.temperature})"
 
 
 @functional_transform("neighbour_positives")

@@ -67,17 +67,13 @@ def test_view_similarity_is_the_mean_over_pairs_of_views():
     torch.testing.assert_close(view_similarity(x, 3), torch.stack(pairs).mean())
 
 
-def test_within_views_drops_neighbours_farther_than_an_augmentation():
-    x = unit(20)
-    every = SampleAffinity(k=3)(view_graph(x, 2))["sample", "affinity", "sample"]
-    kept = SampleAffinity(k=3, within_views=True)(view_graph(x, 2))["sample", "affinity", "sample"]
-    prototypes = sample_prototypes(x, 2)
-    source, target = kept.edge_index
-    near = (prototypes[source] * prototypes[target]).sum(1) >= view_similarity(x, 2)
-    assert torch.equal(kept.edge_index, every.edge_index)
-    assert torch.equal(kept.edge_weight > 0, near)
-    sums = torch.zeros(10).index_add_(0, target, kept.edge_weight)
-    torch.testing.assert_close(sums, torch.zeros(10).index_fill_(0, target[near], 1.0))
-    apart = torch.eye(4).repeat(2, 1)
-    alone = SampleAffinity(k=2, within_views=True)(view_graph(apart, 2))["sample", "affinity", "sample"]
-    assert alone.edge_weight.tolist() == [0.0] * 8
+def test_within_is_the_share_of_neighbours_as_near_as_two_views():
+    first = unit(10)
+    x = torch.cat([first, F.normalize(first + unit(10, seed=1), dim=1)])
+    edges = SampleAffinity(k=3)(view_graph(x, 2))["sample", "affinity", "sample"]
+    pairs = [(x[[s, s + 10]] @ x[[t, t + 10]].t()).mean() for s, t in edges.edge_index.t().tolist()]
+    near = torch.stack(pairs) >= view_similarity(x, 2)
+    assert 0 < near.sum() < len(near)
+    torch.testing.assert_close(edges.within, near.float().mean())
+    apart = SampleAffinity(k=2)(view_graph(torch.eye(4).repeat(2, 1), 2))["sample", "affinity", "sample"]
+    assert apart.within == 0

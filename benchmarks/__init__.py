@@ -1,0 +1,1 @@
+"""Measurements of the toolkit; not part of the installed package."""

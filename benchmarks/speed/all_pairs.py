@@ -1,0 +1,136 @@
+"""NT-Xent over all pairs, forward and backward: streamed, lightly's, and plain dense torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
+from importlib.util import find_spec
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.speed.memory import extra_peak
+from benchmarks.speed.timing import Contender, Row, Settings, Work
+from cl_as_gnn.graph.view_graph import augmentation_edges
+from cl_as_gnn.nn.functional import nt_xent
+
+TEMPERATURE = 0.5
+TEMPERATURES = (0.5, 0.01)
+OURS, LIGHTLY, DENSE = "cl_as_gnn", "lightly", "dense torch"
+Loss = Callable[[Tensor, float], Tensor]
+
+
+def losses() -> dict[str, Loss]:
+    """By name; lightly's only where it is installed."""
+    out: dict[str, Loss] = {OURS: _ours, LIGHTLY: _lightly, DENSE: _dense}
+    if find_spec("lightly") is None:
+        del out[LIGHTLY]
+    return out
+
+
+def rows(
+    settings: Settings,
+    sizes: tuple[int, ...] | None = None,
+    dim: int = 128,
+    bf16: tuple[bool, ...] = (False, True),
+    memory: bool = True,
+) -> Iterator[Row]:
+    """A row for every number of nodes and precision."""
+    for low in bf16:
+        for n in sizes or ((256, 1024) if settings.quick else (256, 1024, 4096, 8192)):
+            yield _row(settings, n, dim, low, memory)
+
+
+def features(n: int, dim: int, device: torch.device) -> Tensor:
+    """Two noisy copies of n/2 random points, the first copies first."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(n // 2, dim, generator=generator).repeat(2, 1)
+    return (base + 0.5 * torch.randn(n, dim, generator=generator)).to(device)
+
+
+def _ours(x: Tensor, temperature: float) -> Tensor:
+    return nt_xent(x, augmentation_edges(x.size(0) // 2, 2, x.device), temperature)
+
+
+def _lightly(x: Tensor, temperature: float) -> Tensor:
+    loss: Tensor = _lightly_module(temperature)(*x.chunk(2))
+    return loss
+
+
+@lru_cache
+def _lightly_module(temperature: float) -> torch.nn.Module:
+    from lightly.loss import NTXentLoss
+
+    module: torch.nn.Module = NTXentLoss(temperature=temperature)
+    return module
+
+
+def _dense(x: Tensor, temperature: float) -> Tensor:
+    z = F.normalize(x, dim=1)
+    logits = (z / temperature) @ z.t()
+    logits.fill_diagonal_(-torch.inf)
+    return F.cross_entropy(logits, torch.arange(len(x), device=x.device).roll(len(x) // 2))
+
+
+def gradient(loss: Loss, x: Tensor, temperature: float, bf16: bool) -> Tensor:
+    """Of the loss at a leaf ``x``, the loss under autocast to bfloat16 if asked for."""
+    x.grad = None
+    cast: AbstractContextManager[object] = torch.autocast(x.device.type, torch.bfloat16) if bf16 else nullcontext()
+    with cast:
+        value = loss(x, temperature)
+    value.backward()
+    assert x.grad is not None
+    return x.grad
+
+
+def build_call(name: str, n: int, dim: int, bf16: bool, device: torch.device) -> Callable[[], object]:
+    """One forward and backward pass on fresh inputs, for a child process."""
+    x = features(n, dim, device).requires_grad_()
+    return partial(gradient, losses()[name], x, TEMPERATURE, bf16)
+
+
+def reference_gradient(x: Tensor, temperature: float, strip: int = 1024) -> Tensor:
+    """In float64 from the formula, a strip of rows at a time: −(A + Aᵀ − P − Pᵀ) z / (τ n), then through x / ‖x‖."""
+    x = x.detach().double().requires_grad_()
+    z = F.normalize(x, dim=1)
+    n, fixed = len(z), z.detach()
+    message = -2 * fixed.roll(n // 2, 0)
+    for start in range(0, n, strip):
+        part = fixed[start : start + strip]
+        logits = part @ fixed.t() / temperature
+        logits[torch.arange(len(part)), torch.arange(start, start + len(part))] = -torch.inf
+        share = logits.softmax(1)
+        message[start : start + strip] += share @ fixed
+        message += share.t() @ part
+    (out,) = torch.autograd.grad(z, x, message / (temperature * n))
+    return out
+
+
+def relative_error(value: Tensor, exact: Tensor) -> float:
+    """‖value − exact‖ / ‖exact‖ over all entries."""
+    return float((value.double() - exact).norm() / exact.norm())
+
+
+def _row(settings: Settings, n: int, dim: int, bf16: bool, memory: bool) -> Row:
+    device, dtype = settings.device, torch.bfloat16 if bf16 else torch.float32
+    x = features(n, dim, device).requires_grad_()
+    exact = {temperature: reference_gradient(x, temperature) for temperature in TEMPERATURES}
+    work = Work(flops=4 * n**2 * dim, dtype=dtype)
+    contenders = []
+    for name, loss in losses().items():
+        extra: dict[str, float | None] = {
+            f"error τ={temperature}": relative_error(gradient(loss, x, temperature, bf16), exact[temperature])
+            for temperature in TEMPERATURES
+        }
+        if memory:
+            peak = extra_peak(build_call, (name, n, dim, bf16, device), (name, 64, dim, bf16, device), device)
+            extra["peak MB"] = None if peak is None else peak / 1e6
+        contenders.append(Contender(name, partial(gradient, loss, x, TEMPERATURE, bf16), work, extra=extra))
+    notes = [f"forward + backward at τ = {TEMPERATURE}; floor: 4 n² d flops of {'bf16' if bf16 else 'fp32'} products"]
+    notes.append("error: relative to the gradient in float64; peak: memory beyond the inputs, in a child process")
+    if LIGHTLY not in losses():
+        notes.append("lightly is not installed (pip install '.[bench]'): dense torch stands alone")
+    sizes = {"n": n, "d": dim, "precision": "bf16 autocast" if bf16 else "fp32", "temperature": TEMPERATURE}
+    return Row("all_pairs", f"{n} {'bf16' if bf16 else 'fp32'}", contenders, sizes, notes)

@@ -1,0 +1,57 @@
+"""What a reader needs to know about the machine and the software; nothing that names the machine itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "faiss-cpu", "faiss-gpu", "lightly", "numpy")
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and the packages; None for one that is not installed."""
+    out: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = None
+    return out
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Processor, cores, threads, and the GPU if the rows ran on one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    out: dict[str, Any] = {
+        "processor": _processor(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "cores": cores,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "load": load(),
+        "device": device.type,
+        "fp32_products": torch.get_float32_matmul_precision(),
+    }
+    if device.type == "cuda":
+        out |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return out
+
+
+def load() -> float | None:
+    """Mean number of running processes over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

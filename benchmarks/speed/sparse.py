@@ -1,0 +1,76 @@
+"""A weighted sum over the edges of a graph, forward and backward: cached CSR, and two ways that PyG has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch_geometric.nn import MessagePassing, SimpleConv
+
+from benchmarks.speed.timing import Contender, Row, Settings, Work
+from cl_as_gnn.nn import AlignmentConv
+from cl_as_gnn.nn.adjacency import Adjacency
+
+
+class Propagate(MessagePassing):
+    """A message of its own for every edge, as most layers are written."""
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add")
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor) -> Tensor:
+        out: Tensor = self.propagate(edge_index, x=x, edge_weight=edge_weight)
+        return out
+
+    def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
+        return edge_weight.unsqueeze(-1) * x_j
+
+
+def rows(settings: Settings, n: int | None = None, num_edges: int | None = None, dim: int = 128) -> Iterator[Row]:
+    """One row: the product alone, and the layer around it that sorts and normalises the edges at every call."""
+    n, num_edges = n or (1024 if settings.quick else 8192), num_edges or (11_000 if settings.quick else 90_000)
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.randint(n, (2, num_edges), generator=generator).to(settings.device)
+    weight = torch.rand(num_edges, generator=generator).to(settings.device)
+    x = torch.randn(n, dim, generator=generator).to(settings.device).requires_grad_()
+    grad = torch.randn(n, dim, generator=generator).to(settings.device)
+    order = edges[1].argsort(stable=True)
+    ptr = torch.searchsorted(edges[1][order], torch.arange(n + 1, device=settings.device))
+    matrix = torch.sparse_csr_tensor(ptr, edges[0][order], weight[order], (n, n))
+    graph, propagate, simple, layer = Adjacency(edges, weight, n), Propagate(), SimpleConv(aggr="sum"), AlignmentConv()
+
+    def both(forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        def call() -> Tensor:
+            x.grad = None
+            forward().backward(grad)
+            assert x.grad is not None
+            return x.grad
+
+        return call
+
+    forwards: dict[str, Callable[[], Tensor]] = {
+        "Adjacency.pull": lambda: graph.pull(x),
+        "SimpleConv, CSR": lambda: simple(x, matrix),
+        "propagate, COO": lambda: propagate(x, edges, weight),
+        "AlignmentConv": lambda: layer(x, edges, weight),
+    }
+    # Both passes read x (or its gradient) and each edge once and write a result.
+    work = Work(flops=4 * num_edges * dim, bytes=2 * (2 * n * dim * 4 + num_edges * 12))
+    exact = both(forwards["propagate, COO"])().double()
+    contenders = []
+    for name, forward in forwards.items():
+        call = both(forward)
+        apart = float((call().double() - exact).norm() / exact.norm()) if name != "AlignmentConv" else None
+        contenders.append(Contender(name, call, work, extra={"apart": apart}))
+    yield Row(
+        "sparse",
+        f"{n} nodes",
+        contenders,
+        {"n": n, "edges": num_edges, "d": dim},
+        [
+            "forward + backward to x of a weighted sum; apart: relative difference of the gradient to COO's",
+            "AlignmentConv does more: it sorts and normalises the edges at every call and steps by half",
+            "floor: the larger of flops at the GEMM rate and of x, edges and result passing memory once",
+        ],
+    )

@@ -1,0 +1,92 @@
+"""A whole training step of SimCLR, and how much of it is the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.speed.timing import Contender, Row, Settings, Work
+from cl_as_gnn.config import load_config
+from cl_as_gnn.data import ImageData, Split
+from cl_as_gnn.methods import Views
+from cl_as_gnn.training.module import ContrastiveModule, build_optimizer
+from cl_as_gnn.training.process import keep_freed_memory, pick_precision
+
+CONFIG = Path(__file__).parents[2] / "configs" / "cifar10_cpu.yaml"
+SIDE, IMAGES = 32, 4096
+
+
+def rows(settings: Settings, overrides: tuple[str, ...] = ()) -> Iterator[Row]:
+    """One row: the step as ``clgnn train`` makes it, without the loop of Lightning around it, and two of its parts.
+
+    The allocator is set as in training, for the rest of the process: this group comes last.
+    """
+    device = settings.device
+    small = ("encoder.width=8", "trainer.batch_size=32") if settings.quick else ()
+    where = "gpu" if device.type == "cuda" else "cpu"
+    config = load_config(CONFIG, [f"trainer.accelerator={where}", *small, *overrides])
+    keep_freed_memory(config.trainer)
+    precision, batch = pick_precision(config.trainer), config.trainer.batch_size
+    bf16 = precision == "bf16-mixed"
+    torch.manual_seed(0)
+    module = ContrastiveModule(config, _noise()).to(device).train()
+    optimizer = build_optimizer(config.optim, module.method)
+    num_views = config.method.num_views
+
+    def cast() -> AbstractContextManager[object]:
+        return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+
+    def draw() -> tuple[Tensor, Tensor]:
+        sample = torch.randint(IMAGES, (batch,), device=device)
+        with torch.no_grad():
+            return sample, module.augment(module.images[sample], num_views)
+
+    def step() -> None:
+        sample, views = draw()
+        optimizer.zero_grad(set_to_none=True)
+        with cast():
+            loss, _ = module.method(Views(views, sample, 0.0, module.labels[sample]))
+        loss.backward()
+        optimizer.step()
+
+    images = draw()[1]
+    with cast(), torch.no_grad():
+        grad = torch.randn_like(module.method.encoder(images))
+
+    def encoder() -> None:
+        module.method.encoder.zero_grad(set_to_none=True)
+        with cast():
+            out = module.method.encoder(images)
+        out.backward(grad)
+
+    with FlopCounterMode(display=False) as counter:
+        encoder()
+    work = Work(flops=counter.get_total_flops(), dtype=torch.bfloat16 if bf16 else torch.float32)
+    contenders = [
+        Contender("whole step", step, work, batch),
+        Contender("encoder alone", encoder, work, batch),
+        Contender("views alone", draw, None, batch),
+    ]
+    yield Row(
+        "step",
+        f"batch {batch}",
+        contenders,
+        {"config": CONFIG.name, "batch": batch, "views": num_views, "precision": precision, "encoder": "small"},
+        [
+            f"SimCLR of {CONFIG.name}, {num_views} views of {batch} images of noise, {precision}; no Lightning loop",
+            "encoder: forward + backward; `× ours` of a part is its share of the step; floor: the encoder's flops",
+        ],
+    )
+
+
+def _noise() -> ImageData:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    split = Split(images, torch.arange(IMAGES) % 10)
+    empty = Split(images[:0], split.labels[:0])
+    return ImageData("cifar10", tuple(map(str, range(10))), split, empty, empty)
