@@ -92,7 +92,7 @@ def denormalise(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _positions(graph: HeteroData) -> np.ndarray[Any, Any]:
-    """A place for each node, none on top of another: a spring layout, moved to the nearest points of a staggered grid."""
+    """A place for each node, none on top of another: a spring layout, moved to the points of a staggered grid."""
     n = len(graph["view"].x)
     net = nx.Graph()
     net.add_nodes_from(range(n))
