@@ -90,7 +90,8 @@ def component_basis(adjacency: Tensor) -> Tensor:
     degree = adjacency.sum(1)
     basis = adjacency.new_zeros(len(adjacency), count)
     basis[torch.arange(len(adjacency)), torch.from_numpy(label).long()] = torch.where(degree > 0, degree.sqrt(), 1)
-    return basis / basis.norm(dim=0)
+    basis /= basis.norm(dim=0)
+    return basis
 
 
 def collapse_distance(x: Tensor, basis: Tensor) -> float:
@@ -163,8 +164,8 @@ def simulate(
         seed: of the data and of the first features.
         std: :math:`\sigma` of both Gaussians, the unit of length being half the distance of their means.
         radius: r, in the same unit.
-        diagonal: with ``False`` no node attends to itself, the layers' rule within one set of nodes: nodes that are
-            components of their own are then repelled without end, and features grow exponentially.
+        diagonal: with ``False`` no node attends to itself, the layers' rule within one set of nodes: nothing then stops
+            the repulsion, and the features of the last two regimes grow exponentially.
         every: record every so many steps; about 80 steps, evenly spaced in their logarithm, if not given. Step 0 and
             the last one are always recorded.
 
@@ -278,7 +279,7 @@ def draw(trajectories: Trajectories) -> Figure:
                 getattr(axes, f"set_{axis}ticks")(ticks, [f"{t:g}" for t in ticks])
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), box_aspect=1)
         axes.minorticks_off()
-    for axes, (name, title) in zip(bottom, QUANTITIES.items(), strict=True):
+    for i, (axes, (name, title)) in enumerate(zip(bottom, QUANTITIES.items(), strict=True)):
         for regime, label in REGIMES.items():
             axes.plot(
                 trajectories.steps.numpy(),
@@ -289,7 +290,8 @@ def draw(trajectories: Trajectories) -> Figure:
             )
         axes.set_xscale("symlog", linthresh=1, linscale=0.4)
         axes.set_xlim(0, last)
-        if name in ("energy", "mismatch", "distance"):
+        # Without edges between nodes the energy is zero throughout.
+        if name in ("energy", "mismatch", "distance") and bool((trajectories.values[..., i] > 0).any()):
             axes.set_yscale("log")
         if name == "rank":
             axes.set_ylim(0.95, 2.05)

@@ -58,7 +58,7 @@ def test_row_of_all_pairs(settings):
     assert (ours["name"], ours["times_ours"]) == ("cl_as_gnn", 1)
     assert "dense torch" in [other["name"] for other in others]
     for entry in (ours, *others):
-        assert max(entry["extra"].values()) < 1e-5
+        assert max(entry["extra"].values()) < 1e-4
         assert entry["times_floor"] == pytest.approx(entry["median_s"] / entry["floor_s"])
         assert entry["rounds"] == 5
     assert ours["floor_s"] == pytest.approx(4 * 64**2 * 16 / result["rates"]["GEMM fp32"])

@@ -26,7 +26,7 @@ def rows(settings: Settings, n: int | None = None, dim: int = 128, k: int = 10) 
         return (unit @ unit.t()).fill_diagonal_(-torch.inf).topk(k, dim=1).indices
 
     calls: dict[str, Callable[[], Tensor]] = {"knn_edges": ours}
-    notes = ["recall: share of the neighbours found that float64 finds; floor: 2 n² d flops of fp32 products"]
+    notes = ["recall: share of float64's neighbours found; floor: 2 n² d flops in fp32"]
     if (faiss := _faiss(x, k)) is not None:
         calls["faiss alone"] = faiss
     else:

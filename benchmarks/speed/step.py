@@ -78,8 +78,8 @@ def rows(settings: Settings, overrides: tuple[str, ...] = ()) -> Iterator[Row]:
         contenders,
         {"config": CONFIG.name, "batch": batch, "views": num_views, "precision": precision, "encoder": "small"},
         [
-            f"SimCLR of {CONFIG.name}, {num_views} views of {batch} images of noise, {precision}; no Lightning loop",
-            "encoder: forward + backward; `× ours` of a part is its share of the step; floor: the encoder's flops",
+            f"SimCLR, {CONFIG.name}, {num_views} views of noise, {precision}, without Lightning's loop",
+            "× ours of a part is its share of the step; floor: the encoder's flops",
         ],
     )
 

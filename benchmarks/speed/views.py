@@ -72,7 +72,7 @@ def rows(settings: Settings, batch: int | None = None, batches: int | None = Non
         ],
         {"side": SIDE, "batch": batch, "batches": batches, "workers": WORKERS, "recipe": "cifar10"},
         [
-            f"a pass over {len(images):,} images, one view each; torchvision per sample in {WORKERS} workers that are",
-            "already running; floor: the larger of two matrix products a channel and of the pixels in and out",
+            f"a pass over {len(images):,} images, one view each; torchvision in {WORKERS} running workers",
+            "floor: pixels in and out (or two matrix products a channel, if longer)",
         ],
     )

@@ -24,7 +24,7 @@ from cl_as_gnn.models import build_encoder
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
 from cl_as_gnn.training.embed import embed
 from cl_as_gnn.training.module import ContrastiveModule
-from cl_as_gnn.training.process import keep_freed_memory, pick_precision
+from cl_as_gnn.training.process import keep_freed_memory, pick_device, pick_precision, uses_gpu
 from cl_as_gnn.training.protocol import describe, geometry, pixels, score
 from cl_as_gnn.training.runs import RunFolder, create_run, load_checkpoint, open_run
 
@@ -75,15 +75,13 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
             raise ConfigError(
                 f"trainer.{key}={count}: the graph of a minibatch is not yet joined across devices, so only 1 is right"
             )
+    if config.trainer.accelerator == "gpu" and not uses_gpu(config.trainer):
+        raise ConfigError("trainer.accelerator=gpu, but there is no CUDA device: use trainer.accelerator=auto or cpu")
     start = time.perf_counter()
     _quiet()
     keep_freed_memory(config.trainer)
     data = scored_data(config, progress=console.is_terminal)
-    if resume is not None:
-        state = load_checkpoint(resume)
-        before = float(state["cl_as_gnn"]["seconds"])
-    else:
-        state, before = {}, 0.0
+    before = 0.0 if resume is None else float(load_checkpoint(resume)["cl_as_gnn"]["seconds"])
     seed_everything(config.seed, verbose=False)
     module = ContrastiveModule(config, data)
     module.elapsed = lambda: before + time.perf_counter() - start
@@ -92,7 +90,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     trainer = Trainer(
         default_root_dir=run.path,
         max_epochs=config.trainer.epochs,
-        accelerator=config.trainer.accelerator,
+        accelerator="gpu" if uses_gpu(config.trainer) else "cpu",
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
         precision=pick_precision(config.trainer),
@@ -134,8 +132,9 @@ def _finish(
     config: RunConfig, data: ImageData, module: ContrastiveModule, run: RunFolder, console: Console
 ) -> dict[str, Any]:
     """Score the frozen encoder and its baselines."""
+    device = pick_device(config.trainer)  # Lightning has taken the module back to the CPU
+    module.to(device)
     encoder = module.method.encoder.eval()
-    device = module.device
     run.save_encoder(
         encoder,
         {

@@ -146,6 +146,8 @@ def load_checkpoint(run: RunFolder) -> dict[str, Any]:
         raise ConfigError(f"{run.path} has no checkpoint yet: its first epoch did not end; start it anew")
     try:
         state: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
+        if "cl_as_gnn" not in state:
+            raise KeyError("cl_as_gnn")
     except Exception as error:
         name = type(error).__name__
         raise RunError(f"{run.checkpoint} cannot be read ({name}): it is no checkpoint of this package") from None

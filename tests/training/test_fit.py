@@ -141,9 +141,12 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
     assert metrics["epochs"] == 3
 
 
-def test_several_devices_are_refused(tmp_path):
+def test_devices_that_are_not_there_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"trainer.devices=2: .* only 1 is right"):
         train(configure(tmp_path / "run", "trainer.devices=2"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"trainer.accelerator=gpu, but there is no CUDA device"):
+        train(configure(tmp_path / "run", "trainer.accelerator=gpu"))
 
 
 def test_a_checkpoint_of_another_method_is_refused(tmp_path):
@@ -156,8 +159,12 @@ def test_a_checkpoint_of_another_method_is_refused(tmp_path):
 
 def test_a_broken_checkpoint_is_one_line(tmp_path):
     train(configure(tmp_path / "a", "trainer.epochs=1"))
-    (tmp_path / "a" / "checkpoints" / "last.ckpt").write_bytes(b"torn")
+    path = tmp_path / "a" / "checkpoints" / "last.ckpt"
+    path.write_bytes(b"torn")
     with pytest.raises(RunError, match=r"last\.ckpt cannot be read"):
+        continue_run(tmp_path / "a", {})
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(RunError, match="no checkpoint of this package"):
         continue_run(tmp_path / "a", {})
 
 
