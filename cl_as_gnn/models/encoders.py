@@ -61,7 +61,7 @@ class SmallEncoder(nn.Module):
             ConvNorm(width // 2, 2 * width, first),
             Residual(2 * width),
             # Averaging, then a convolution of stride 1: its backward pass is a third cheaper than that of stride 2.
-            nn.AvgPool2d(2) if halvings >= 1 else nn.Identity(),
+            nn.AvgPool2d(2, ceil_mode=True) if halvings >= 1 else nn.Identity(),
             ConvNorm(2 * width, 4 * width),
         )
         for parameter in self.parameters():
