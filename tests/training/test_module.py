@@ -12,7 +12,7 @@ def test_schedule_rises_then_falls_to_zero():
     factors = [warmup_cosine(step, 100, 0.1) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[9] == factors[10] == 1
-    assert all(a >= b for a, b in itertools.pairwise(factors))
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
     assert factors[55] == pytest.approx(0.5)
     assert factors[99] < 0.001
     assert warmup_cosine(0, 10, 0) == 1
