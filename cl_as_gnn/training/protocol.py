@@ -54,7 +54,7 @@ def score(train: Tensor, test: Tensor, data: ImageData, config: EvalConfig) -> d
     k = min(config.knn_k, len(train))
     return {
         "knn_top1": knn_accuracy(train, y, test, truth, k, config.knn_temperature),
-        "linear_top1": linear_probe(train, y, test, truth),
+        "linear_top1": linear_probe(train, y, test, truth, max_iter=1000),
         "label1_top1": few(1),
         "label10_top1": few(10),
     }
