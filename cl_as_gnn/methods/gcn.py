@@ -38,7 +38,7 @@ class GCN(SoftmaxMethod[GCNConfig]):
     :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
     of each sample's views), :math:`N` renormalising rows. :math:`\lambda` opens by evidence, without a label:
     :math:`\lambda_{\max} \min(1, f / \text{gate})`, f the share of neighbours whose views are as near as two views of
-    one image are on average in the batch; where neighbourhoods are chance the method stays SimCLR. The message is
+    one image are on average in the batch; where neighbours are farther the method stays SimCLR. The message is
     :math:`\tfrac12 (A + A^\top) x - \tfrac12 (P + P^\top) x`: the gradient of the cross-entropy between the rows of
     :math:`A` and the softmax.
     """

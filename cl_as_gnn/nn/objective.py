@@ -123,5 +123,5 @@ class SoftmaxRepulsion:
 def _total(row_weight: Tensor, total: float | None) -> Tensor:
     """W as a tensor, so that nothing waits for the device; never zero."""
     if total is not None:
-        return row_weight.new_tensor(total)
+        return row_weight.new_full((), total)
     return row_weight.sum().clamp(min=torch.finfo(row_weight.dtype).tiny)
