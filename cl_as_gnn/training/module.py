@@ -112,12 +112,17 @@ class ContrastiveModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(self.epoch_seed(self.trainer.current_epoch, 1 + self.trainer.global_rank))
         self._losses.clear()
+        self.method.begin_epoch(self.progress)
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done."""
+        return self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             images = self.augment(self.images[sample], self.config.method.num_views)
-        progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        loss, _ = self.method(Views(images, sample, progress, self.labels[sample]))
+        loss, _ = self.method(Views(images, sample, self.progress, self.labels[sample]))
         self._losses.append(loss.detach())
         self.images_seen += len(sample) * self.trainer.world_size
         out: Tensor = loss
