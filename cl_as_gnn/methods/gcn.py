@@ -23,7 +23,7 @@ class GCNConfig(SoftmaxConfig):
         0.3,
         ge=0,
         le=1,
-        description="agreement of the views' neighbourhoods up to which λ is 0; in full from twice that; 0: always",
+        description="agreement of the views' neighbourhoods up to which λ is 0; in full from a third more; 0: always",
     )
     start: float = Field(0.25, ge=0, le=1, description="share of the training before the affinity edges join")
 
@@ -37,7 +37,7 @@ class GCN(SoftmaxMethod[GCNConfig]):
 
     :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
     of each sample's views), :math:`N` renormalising rows. :math:`\lambda` opens by evidence, without a label:
-    :math:`\lambda_{\max} \, \mathrm{clip}(a / \text{gate} - 1, 0, 1)`, a the agreement between the nearest neighbours
+    :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbours
     found from one view and from another (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`); where
     neighbours follow the augmentation, not the image, the method stays SimCLR. The message is
     :math:`\tfrac12 (A + A^\top) x - \tfrac12 (P + P^\top) x`: the gradient of the cross-entropy between the rows of
@@ -62,5 +62,5 @@ class GCN(SoftmaxMethod[GCNConfig]):
         diffused = ViewsOf(Diffusion(walk, self.config.num_hops), self.config.num_views)
         share: float | Tensor = self.config.weight
         if self.config.gate > 0:
-            share = share * (edges.agreement / self.config.gate - 1).clamp(0, 1)
+            share = share * (3 * edges.agreement / self.config.gate - 3).clamp(0, 1)
         return Mixture(augmentation, diffused, share)

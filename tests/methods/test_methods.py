@@ -129,7 +129,7 @@ def test_gcn_opens_its_gate_by_the_agreement_of_the_views_neighbourhoods():
     same = torch.cat([first, first])
     assert loss(gated, same) == pytest.approx(loss(open_, same))
     data = gated.rewire(view_graph(same, 2), views)
-    data["sample", "affinity", "sample"].agreement = torch.tensor(0.45)
+    data["sample", "affinity", "sample"].agreement = torch.tensor(0.35)  # gate 0.3, in full at 0.4
     half = objective(same, *gated.terms(data, views)).item()
     assert half == pytest.approx((loss(open_, same) + loss(simclr, same)) / 2)
 
