@@ -6,7 +6,7 @@ Diffusion edges are PyG's own ``torch_geometric.transforms.GDC``.
 from cl_as_gnn.graph.rewiring.drop_edges import DropEdges
 from cl_as_gnn.graph.rewiring.feature_knn import FeatureKNN
 from cl_as_gnn.graph.rewiring.mask_features import MaskFeatures
-from cl_as_gnn.graph.rewiring.minibatch import NeighbourPositives, SampleAffinity, sample_prototypes
+from cl_as_gnn.graph.rewiring.minibatch import NeighbourPositives, SampleAffinity, sample_prototypes, view_agreement
 from cl_as_gnn.graph.rewiring.oracle import oracle_edges
 from cl_as_gnn.graph.rewiring.same_label_edges import SameLabelEdges
 from cl_as_gnn.graph.rewiring.two_views import TwoViews
@@ -24,4 +24,5 @@ __all__ = [
     "oracle_edges",
     "restricted_diffusion",
     "sample_prototypes",
+    "view_agreement",
 ]
