@@ -154,6 +154,7 @@ def _finish(
             "seed": config.seed,
             "epochs": config.trainer.epochs,
             "loss": module.epoch_loss,
+            "graph_purity": module.graph_purity,
             **score(train_x, test_x, data, config.eval),
         }
         module.method.eval()
