@@ -178,6 +178,24 @@ def inspect(
 
 
 @app.command()
+def report(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].", show_default=False)
+    ] = None,
+) -> None:
+    """Write one HTML page of a run: numbers beside baselines, curves, graph, map, neighbours, settings.
+
+    The page is a single file that fetches nothing. A run that has not finished gets what there is; one whose images
+    are not at hand goes without the pictures.
+    """
+    from cl_as_gnn.report import write_report
+
+    for line in write_report(run, out, console):
+        console.print(line, soft_wrap=True)
+
+
+@app.command()
 def dynamics(
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("dynamics.png"),
     points: Annotated[int, typer.Option(min=2, max=500, help="Points a class.")] = 100,

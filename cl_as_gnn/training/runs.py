@@ -136,7 +136,13 @@ def load_encoder(run: RunFolder) -> nn.Module:
     with safe_open(str(run.encoder), framework="pt") as file:
         meta = json.loads((file.metadata() or {})["cl_as_gnn"])
     encoder = build_encoder(meta["name"], meta["channels"], meta["image_size"], meta["width"])
-    encoder.load_state_dict(load_file(run.encoder))
+    try:
+        encoder.load_state_dict(load_file(run.encoder))
+    except RuntimeError:
+        raise RunError(
+            f"{run.encoder} does not fit the encoder {meta['name']!r} of this version: use the version of cl_as_gnn "
+            "that trained it (metrics.json names it), or train again"
+        ) from None
     return encoder.eval()
 
 
