@@ -27,7 +27,7 @@ def _label(value: float) -> str:
 
 def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
     """Curves over the epochs, each ``[(epoch, value), …]`` with one point at least."""
-    width, height, left, right, top, bottom = 360, 200, 50, 12, 10, 34
+    width, height, left, right, top, bottom = 360, 200, 58, 12, 10, 34
     x = [p[0] for curve in curves.values() for p in curve]
     y = [p[1] for curve in curves.values() for p in curve]
     ys = _ticks(min(y), max(y), 4)

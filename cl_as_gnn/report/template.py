@@ -72,7 +72,7 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line);
 @media (max-width: 40rem) {
   body { padding: 1.25rem 1rem 3rem; }
   h1 { font-size: 1.6rem; }
-  .scores th, .scores td { min-width: 0; padding-right: .5rem; overflow-wrap: anywhere; }
+  .scores th, .scores td { min-width: 0; padding-right: .6rem; font-size: .95rem; }
   .scores thead th { font-size: .75rem; }
   .neighbours span, .neighbours small { font-size: .68rem; }
   svg .name { font-size: 26px; stroke-width: 7; }
