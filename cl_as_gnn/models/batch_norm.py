@@ -52,25 +52,20 @@ class _GlobalNorm(torch.autograd.Function):
         return out.to(x.dtype), to_weight, to_bias, None
 
 
-@torch.compiler.disable
-def _global_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    out: tuple[Tensor, Tensor, Tensor] = _GlobalNorm.apply(x, weight, bias, eps)
-    return out
-
-
 def standardise(x: Tensor, eps: float = 1e-5) -> Tensor:
     """Each channel of ``(n, C)`` to mean 0 and variance 1 over the rows of all ranks."""
     if world_size() == 1:
         return F.batch_norm(x, None, None, training=True, eps=eps)
-    return _global_norm(x, None, None, eps)[0]
+    out: Tensor = _GlobalNorm.apply(x, None, None, eps)[0]
+    return out
 
 
 class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or world_size() == 1:
-            return super().forward(x)
-        self._check_input_dim(x)
-        out, mean, var = _global_norm(x, self.weight, self.bias, self.eps)
+            out: Tensor = super().forward(x)
+            return out
+        out, mean, var = _GlobalNorm.apply(x, self.weight, self.bias, self.eps)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum

@@ -35,12 +35,12 @@ class _GatherViews(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, num_views: int) -> Tensor:
         ctx.num_views = num_views
-        out = _gather(x).unflatten(1, (num_views, -1))
-        return out.transpose(0, 1).flatten(0, 2)
+        out: Tensor = _gather(x).unflatten(1, (num_views, -1)).transpose(0, 1).flatten(0, 2)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        own = grad.unflatten(0, (ctx.num_views, world_size(), -1))[:, own_rank()].flatten(0, 1)
+        own: Tensor = grad.unflatten(0, (ctx.num_views, world_size(), -1))[:, own_rank()].flatten(0, 1)
         # DDP averages gradients over ranks, where the global objective wants their sum.
         return own * world_size(), None
 
@@ -77,7 +77,8 @@ class _GatherRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         grad = grad.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(grad)
-        return grad.unflatten(0, (world_size(), -1))[own_rank()]
+        own: Tensor = grad.unflatten(0, (world_size(), -1))[own_rank()]
+        return own
 
 
 def gather_rows(x: Tensor) -> Tensor:
