@@ -153,7 +153,7 @@ def _all_or_none(trainer: Trainer, run: RunFolder) -> Iterator[None]:
             trainer.strategy.launcher.kill(signal.SIGKILL)
         if isinstance(error, RuntimeError) and lost_rank(error):
             raise RunError(
-                "another process of this run has stopped, for the reason that it gave: continue with clgnn train "
+                "another process of this run has stopped, and says why if it could: continue with clgnn train "
                 f"resume={run.path}"
             ) from None
         raise

@@ -86,7 +86,7 @@ def ranks(tmp_path_factory):
     command = [sys.executable, "-W", "ignore", __file__]
     started = [subprocess.Popen([*command, str(rank), str(folder)], env=env) for rank in range(RANKS)]
     try:
-        assert [process.wait(120) for process in started] == [0] * RANKS
+        assert [process.wait(400) for process in started] == [0] * RANKS
     finally:
         for process in started:
             process.kill()
