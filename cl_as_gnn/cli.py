@@ -71,7 +71,6 @@ def train(settings: Settings = None) -> None:
     from cl_as_gnn.training.fit import train as run_training
 
     if resume:
-        console.print(f"continuing [b]{resume[0].removeprefix('resume=')}[/b]")
         given = parse_overrides(word for word in words if not word.startswith("resume="))
         run, metrics = continue_run(
             Path(resume[0].removeprefix("resume=")), merge(read_yaml(path) if path else {}, given), console
@@ -79,11 +78,13 @@ def train(settings: Settings = None) -> None:
         folder = run.path
     else:
         config = _load(settings)
+        from cl_as_gnn.training.process import is_first_rank
         from cl_as_gnn.training.runs import prepare_run
 
         config = prepare_run(config)
         assert config.run_dir is not None
         folder = config.run_dir
+        console.quiet = not is_first_rank(config.trainer)
         console.print(f"{config.method.name} on {config.data.name}, run folder [b]{folder}[/b]")
         metrics = run_training(config, console=console)
     if metrics:
