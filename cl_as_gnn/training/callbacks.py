@@ -21,6 +21,7 @@ from cl_as_gnn.evaluation import leave_one_out_knn
 from cl_as_gnn.training.embed import embed
 from cl_as_gnn.training.minibatch import QUANTITIES
 from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.process import lost_rank
 from cl_as_gnn.training.runs import RunFolder
 
 
@@ -110,6 +111,8 @@ class Checkpoint(Callback):
             if trainer.is_global_zero:
                 os.replace(draft, self.run.checkpoint)
         except (OSError, RuntimeError) as error:
+            if lost_rank(error) or not trainer.is_global_zero:
+                raise
             draft.unlink(missing_ok=True)
             raise RunError(
                 f"cannot write {self.run.checkpoint}: {error}; the checkpoint before it is kept, make room and "

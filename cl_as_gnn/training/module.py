@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.config import OptimConfig, RunConfig
 from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
@@ -65,7 +66,8 @@ class EpochBatches:
     def __init__(self, module: ContrastiveModule):
         self.module = module
         self.total = len(module.images)
-        self.size = min(module.config.trainer.batch_size, self.total)
+        size = min(module.config.trainer.batch_size, self.total)
+        self.size = size - size % module.config.trainer.ranks
 
     def __len__(self) -> int:
         return self.total // self.size
@@ -102,6 +104,9 @@ class ContrastiveModule(LightningModule):
         self.register_buffer("labels", data.train.labels, persistent=False)
         self.images: Tensor
         self.labels: Tensor
+        # Every rank has read them from its own disk.
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ["images", "labels"])
+        self._draws: torch.Generator | None = None
         self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
         self._purities: list[Tensor] = []
@@ -113,7 +118,12 @@ class ContrastiveModule(LightningModule):
         return EpochBatches(self)
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self.epoch_seed(self.trainer.current_epoch, 1 + self.trainer.global_rank))
+        epoch = self.trainer.current_epoch
+        torch.manual_seed(self.epoch_seed(epoch, 1))
+        if self.trainer.world_size > 1:
+            # Ranks draw the same edges in their one graph, each from there on its own views.
+            seed = self.epoch_seed(epoch, 2 + self.trainer.global_rank)
+            self._draws = torch.Generator(self.device).manual_seed(seed)
         self._losses.clear()
         self._purities.clear()
         self.method.begin_epoch(self.progress)
@@ -125,10 +135,10 @@ class ContrastiveModule(LightningModule):
 
     def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            images = self.augment(self.images[sample], self.config.method.num_views)
+            images = self.augment(self.images[sample], self.config.method.num_views, self._draws)
         loss, data = self.method(Views(images, sample, self.progress, self.labels[sample]))
         self._losses.append(loss.detach())
-        self.minibatch = Minibatch.of(data, self.labels[sample])
+        self.minibatch = Minibatch.of(data, self.labels)
         if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
             self._purities.append(self.minibatch.purity())
         self.images_seen += len(sample) * self.trainer.world_size

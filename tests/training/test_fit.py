@@ -156,8 +156,8 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
 
 
 def test_devices_that_are_not_there_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"trainer.devices=2: .* only 1 is right"):
-        train(configure(tmp_path / "run", "trainer.devices=2"))
+    with pytest.raises(ConfigError, match=r"trainer.batch_size=255 is shared by 2 ranks"):
+        train(configure(tmp_path / "run", "trainer.devices=2", "trainer.batch_size=255"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"trainer.accelerator=gpu, but there is no CUDA device"):
         train(configure(tmp_path / "run", "trainer.accelerator=gpu"))
