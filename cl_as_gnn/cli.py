@@ -123,7 +123,9 @@ def compare(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="Settings over the base of every run, or seeds=[0,1].", show_default=False
+            metavar="[KEY=VALUE]...",
+            help="Settings over the base of every run, seeds=[0,1], budget.view_epochs=2.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -134,7 +136,7 @@ def compare(
     """Train every run of a suite with every seed and compare them.
 
     Finished runs are kept and stopped ones go on, so a killed suite continues where it was. Writes results.json,
-    results.md and results.png.
+    results.md and results.png (and curves.png, where the suite has curves).
     """
     import cl_as_gnn.methods  # noqa: F401  (registers every method's settings)
     from cl_as_gnn.compare import load_suite, rich_table, run_suite

@@ -122,6 +122,7 @@ class EvalConfig(Settings):
     baselines: bool = Field(True, description="score raw pixels and the untrained encoder as well")
     online_every: int = Field(1, ge=1, description="epochs between two online kNN estimates")
     online_size: int = Field(2000, ge=2, description="training images of the online kNN estimate (leave one out)")
+    graph_every: int = Field(2, ge=0, description="epochs between two measurements of a minibatch's graph; 0: none")
 
 
 class RunConfig(Settings):

@@ -98,6 +98,9 @@ class Method(nn.Module, Generic[ConfigT]):
         """Where features live: on the unit sphere."""
         return F.normalize(z, dim=1)
 
+    def begin_epoch(self, progress: float) -> None:
+        """Called before each epoch, ``progress`` the share of the training that is done; nothing by default."""
+
     def graph(self, views: Views) -> HeteroData:
         """Features of the views as nodes, with augmentation edges."""
         z = self.projector(self.encoder(views.images))

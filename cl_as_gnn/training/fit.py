@@ -184,7 +184,9 @@ def _finish(
             "dataset": data.name,
             "seed": config.seed,
             "epochs": config.trainer.epochs,
+            "num_views": config.method.num_views,
             "loss": module.epoch_loss,
+            "graph_purity": module.graph_purity,
             **score(train_x, test_x, data, config.eval),
         }
         module.method.eval()

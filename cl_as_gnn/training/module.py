@@ -17,6 +17,7 @@ from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import Method, Views, build_method
 from cl_as_gnn.models import build_encoder
+from cl_as_gnn.training.minibatch import Minibatch
 
 
 def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -106,8 +107,10 @@ class ContrastiveModule(LightningModule):
         # Every rank has read them from its own disk.
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ["images", "labels"])
         self._draws: torch.Generator | None = None
+        self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
-        self._stored_loss = math.nan
+        self._purities: list[Tensor] = []
+        self._stored_loss = self._stored_purity = math.nan
         self.images_seen = 0
         self.elapsed: Callable[[], float] = lambda: 0.0
 
@@ -122,13 +125,24 @@ class ContrastiveModule(LightningModule):
             seed = self.epoch_seed(epoch, 2 + self.trainer.global_rank)
             self._draws = torch.Generator(self.device).manual_seed(seed)
         self._losses.clear()
+        self._purities.clear()
+        self.method.begin_epoch(self.progress)
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done."""
+        return self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             images = self.augment(self.images[sample], self.config.method.num_views, self._draws)
-        progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        loss, _ = self.method(Views(images, sample, progress, self.labels[sample]))
+        loss, data = self.method(Views(images, sample, self.progress, self.labels[sample]))
         self._losses.append(loss.detach())
+        # The graph is that of the samples of all ranks.
+        everyone = data["view"].sample[: len(sample) * self.trainer.world_size]
+        self.minibatch = Minibatch.of(data, self.labels[everyone])
+        if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
+            self._purities.append(self.minibatch.purity())
         self.images_seen += len(sample) * self.trainer.world_size
         out: Tensor = loss
         return out
@@ -138,11 +152,20 @@ class ContrastiveModule(LightningModule):
         """Mean loss of the steps of the current epoch so far, or of the epoch that a checkpoint was made after."""
         return float(torch.stack(self._losses).mean()) if self._losses else self._stored_loss
 
+    @property
+    def graph_purity(self) -> float | None:
+        """Mean over the steps of the last epoch; None before, or if no batch had labels and neighbours."""
+        if not self._purities:
+            return None if math.isnan(self._stored_purity) else self._stored_purity
+        mean = float(torch.stack(self._purities).nanmean())
+        return None if math.isnan(mean) else mean
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cl_as_gnn"] = {
             "config": self.config.model_dump(mode="json"),
             "seconds": self.elapsed(),
             "loss": self.epoch_loss,
+            "graph_purity": self.graph_purity,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -153,6 +176,8 @@ class ContrastiveModule(LightningModule):
                 "resume it with its own config"
             )
         self._stored_loss = checkpoint["cl_as_gnn"]["loss"]
+        purity = checkpoint["cl_as_gnn"].get("graph_purity")
+        self._stored_purity = math.nan if purity is None else purity
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = build_optimizer(self.config.optim, self.method)

@@ -80,7 +80,7 @@ class RunFolder:
     def append_history(self, row: Mapping[str, float | int]) -> None:
         """Add one epoch; a file cut short by a kill, or epochs that a resumed run does again, are dropped first."""
         rows = [old for old in self.read_history() if int(old["epoch"]) < int(row["epoch"])]
-        lines = [",".join(row)] + [",".join(old[k] or "" for k in row) for old in rows]
+        lines = [",".join(row)] + [",".join(old.get(k) or "" for k in row) for old in rows]
         values = ("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values())
         lines.append(",".join(values))
         self.write(self.history, "\n".join(lines) + "\n")
