@@ -36,12 +36,10 @@ class Minibatch:
 
     @classmethod
     def of(cls, data: HeteroData, labels: Tensor) -> Minibatch:
-        """From the graph of a step (that of all ranks) and the labels of the training set; nothing is measured yet."""
+        """From the graph of a step; nothing is computed."""
         kind = ("sample", "affinity", "sample")
         affinity = (data[kind].edge_index, data[kind].edge_weight) if kind in data.edge_types else None
-        num_views = int(data.num_views)
-        sample = data["view"].sample.view(num_views, -1)[0]
-        return cls(data["view"].x.detach(), num_views, labels[sample], affinity)
+        return cls(data["view"].x.detach(), int(data.num_views), labels, affinity)
 
     @torch.no_grad()
     def purity(self) -> Tensor:

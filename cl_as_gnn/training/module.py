@@ -138,7 +138,9 @@ class ContrastiveModule(LightningModule):
             images = self.augment(self.images[sample], self.config.method.num_views, self._draws)
         loss, data = self.method(Views(images, sample, self.progress, self.labels[sample]))
         self._losses.append(loss.detach())
-        self.minibatch = Minibatch.of(data, self.labels)
+        # The graph is that of the samples of all ranks.
+        everyone = data["view"].sample[: len(sample) * self.trainer.world_size]
+        self.minibatch = Minibatch.of(data, self.labels[everyone])
         if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
             self._purities.append(self.minibatch.purity())
         self.images_seen += len(sample) * self.trainer.world_size
