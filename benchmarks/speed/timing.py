@@ -13,6 +13,10 @@ from typing import Any
 import torch
 
 WARM_UP = 2
+# A call this long is warm after one.
+LONG = 1.0
+# Of rows that time themselves: a sample of them takes many seconds.
+ALONE_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -83,22 +87,29 @@ class Contender:
 
 @dataclass
 class Row:
-    """Contenders for the same work, ours first, and whatever the reader needs to know about it."""
+    """Contenders for the same work, ours first, and whatever the reader needs to know about it.
+
+    With ``self_timed`` a call returns its seconds itself: what comes before and after them is not counted. An
+    ``untimed`` row has other numbers only, its contenders' ``extra``.
+    """
 
     group: str
     case: str
     contenders: list[Contender]
     sizes: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    self_timed: bool = False
+    untimed: bool = False
 
 
 def in_turn(calls: Mapping[str, Callable[[], object]], settings: Settings) -> dict[str, Timing]:
     """Time the calls A B C A B C …, after a warm-up of each that also sets how often a sample repeats it."""
     repeats = {}
     for name, call in calls.items():
-        for _ in range(WARM_UP):
-            call()
         once = _seconds(call, 1, settings.device)
+        if once < LONG:
+            for _ in range(WARM_UP):
+                once = _seconds(call, 1, settings.device)
         repeats[name] = max(1, math.ceil(settings.min_seconds / max(once, 1e-9)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     gc.collect()
@@ -130,6 +141,8 @@ def _synchronise(device: torch.device) -> None:
 
 def measure(row: Row, settings: Settings) -> dict[str, Any]:
     """Time a row's contenders, and in the same rounds the matrix product and the copy that their floors come from."""
+    if row.self_timed or row.untimed:
+        return _measure_alone(row)
     works = [contender.work for contender in row.contenders if contender.work]
     calls = {contender.name: contender.call for contender in row.contenders}
     dtypes = {work.dtype for work in works if work.flops}
@@ -160,6 +173,22 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
         "rates": rates,
         "notes": row.notes,
     }
+
+
+def _measure_alone(row: Row) -> dict[str, Any]:
+    """Without reference rates: a row that times itself, or has no times."""
+    contenders: list[dict[str, Any]] = [
+        {"name": contender.name, "extra": contender.extra} for contender in row.contenders
+    ]
+    if row.self_timed:
+        rounds = [[float(c.call()) for c in row.contenders] for _ in range(ALONE_ROUNDS)]  # type: ignore[arg-type]
+        timings = [Timing(samples, 1) for samples in zip(*rounds, strict=True)]
+        for entry, contender, timing in zip(contenders, row.contenders, timings, strict=True):
+            entry |= timing.as_dict() | {"times_ours": timing.median / timings[0].median}
+            if contender.items:
+                entry["items_per_s"] = contender.items / timing.median
+    head = {"group": row.group, "case": row.case, "sizes": row.sizes}
+    return {**head, "contenders": contenders, "rates": {}, "notes": row.notes}
 
 
 def _floor(work: Work, rates: Mapping[str, float]) -> float:
