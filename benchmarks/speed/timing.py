@@ -106,10 +106,10 @@ def in_turn(calls: Mapping[str, Callable[[], object]], settings: Settings) -> di
     """Time the calls A B C A B C …, after a warm-up of each that also sets how often a sample repeats it."""
     repeats = {}
     for name, call in calls.items():
-        once = _seconds(call, 1, settings.device)
+        once = seconds(call, 1, settings.device)
         if once < LONG:
             for _ in range(WARM_UP):
-                once = _seconds(call, 1, settings.device)
+                once = seconds(call, 1, settings.device)
         repeats[name] = max(1, math.ceil(settings.min_seconds / max(once, 1e-9)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     gc.collect()
@@ -118,14 +118,15 @@ def in_turn(calls: Mapping[str, Callable[[], object]], settings: Settings) -> di
     try:
         for _ in range(settings.rounds):
             for name, call in calls.items():
-                samples[name].append(_seconds(call, repeats[name], settings.device))
+                samples[name].append(seconds(call, repeats[name], settings.device))
     finally:
         if enabled:
             gc.enable()
     return {name: Timing(tuple(values), repeats[name]) for name, values in samples.items()}
 
 
-def _seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """Of one call, the mean of some."""
     _synchronise(device)
     start = time.perf_counter()
     for _ in range(repeats):
@@ -146,7 +147,7 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
     works = [contender.work for contender in row.contenders if contender.work]
     calls = {contender.name: contender.call for contender in row.contenders}
     dtypes = {work.dtype for work in works if work.flops}
-    references = {f"GEMM {_name(dtype)}": _gemm(dtype, settings) for dtype in sorted(dtypes, key=str)}
+    references = {f"GEMM {_name(dtype)}": gemm(dtype, settings) for dtype in sorted(dtypes, key=str)}
     if any(work.bytes for work in works):
         references["copy"] = _copy(settings)
     timings = in_turn(calls | references, settings)
@@ -200,7 +201,8 @@ def _name(dtype: torch.dtype) -> str:
     return {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
 
 
-def _gemm(dtype: torch.dtype, settings: Settings) -> Callable[[], object]:
+def gemm(dtype: torch.dtype, settings: Settings) -> Callable[[], object]:
+    """A product of two large square matrices."""
     a, b = torch.randn(2, settings.gemm, settings.gemm, device=settings.device).to(dtype)
     out = torch.empty_like(a)
     return lambda: torch.mm(a, b, out=out)

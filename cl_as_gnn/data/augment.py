@@ -157,17 +157,21 @@ class BatchedViews(nn.Module):
             lie in the channels-last memory format.
         """
         batch, size = len(images), self.image_size
-        views = torch.empty(num_views, batch, size, size * self.channels, device=images.device)
+        views = torch.empty(num_views * batch, size, size * self.channels, device=images.device)
+        crops = self.draw_crops(len(views), *images.shape[2:], generator)
+        mirrored = (_uniform(self.grey, generator, len(views)) < self.config.flip).float()
+        draws = torch.stack([*crops, mirrored, *self._draw_colours(len(views), generator)])
         step = batch if images.is_cuda else max(1, CACHED // (self.channels * size**2))
         # Mixed precision would run the matrix products in bfloat16, which is coarser than the pixels.
         with torch.autocast(images.device.type, enabled=False):
             for first in range(0, batch, step):
-                source = images[first : first + step].float()
-                for view in views[:, first : first + step]:
-                    self._draw(source, view, generator)
+                source = images[first : first + step].float().contiguous()
+                for view in range(num_views):
+                    part = slice(view * batch + first, view * batch + first + len(source))
+                    self._apply(source, draws[:, part], generator, views[part])
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
-    def _draw(self, images: Tensor, out: Tensor, generator: torch.Generator | None) -> None:
+    def _apply(self, images: Tensor, draws: Tensor, generator: torch.Generator | None, out: Tensor) -> None:
         """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel lie side by side.
 
         Turning the chroma commutes with all that moves pixels, and is done first, where channels are planes. The rest
@@ -175,16 +179,21 @@ class BatchedViews(nn.Module):
         """
         batch, channels, height, width = images.shape
         size = self.image_size
-        rows, columns = self._draw_sides(batch, height, width, generator)
-        angle = self._draw_angle(batch, generator) if self.config.rotate > 0 else None
-        brightness, contrast, chroma = self._draw_colours(batch, generator)
+        top, left, tall, wide, mirrored, brightness, contrast, *chroma = draws
+        rows = _interpolation(top, tall, height, size)
+        columns = _interpolation(left, wide, width, size, mirrored > 0)
+        if self.config.blur > 0:
+            blur = self._draw_blur(batch, generator)
+            rows, columns = blur @ rows, blur @ columns
         if channels == 3:
-            turn = (chroma @ self.colours).view(batch, channels, channels)
+            turn = (torch.stack(chroma, 1) @ self.colours).view(batch, channels, channels)
             images = torch.bmm(turn, images.view(batch, channels, -1))
         # The transposed operands are read as they lie, so that nothing is copied between the products.
         drawn = torch.bmm(columns, images.view(batch, channels * height, width).transpose(1, 2))
         drawn = torch.bmm(rows, drawn.view(batch, size * channels, height).transpose(1, 2))
-        if angle is not None:
+        if self.config.rotate > 0:
+            limit = math.radians(self.config.rotate)
+            angle = _uniform(images, generator, batch, between=(-limit, limit))
             drawn = _rotate(drawn.view(batch, size, size, channels), angle).view_as(drawn)
         level = drawn.view(batch, -1) @ self.grey.repeat(size**2) / size**2
         factor = (brightness * contrast).unsqueeze(1) / (255 * self.scale)
@@ -192,19 +201,6 @@ class BatchedViews(nn.Module):
         factor, shift = (value.repeat(1, size).unsqueeze(1) for value in (factor, shift))
         low, high = (((value - self.shift) / self.scale).repeat(size) for value in (0, 1))
         torch.clamp(torch.addcmul(shift, drawn, factor), low, high, out=out)
-
-    def _draw_sides(
-        self, batch: int, height: int, width: int, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Crop, flip, resize and blur as ``R`` ``(B, S, H)`` and ``C`` ``(B, S, W)``."""
-        top, left, tall, wide = self.draw_crops(batch, height, width, generator)
-        rows = _interpolation(top, tall, height, self.image_size)
-        mirrored = _uniform(self.grey, generator, batch) < self.config.flip
-        columns = _interpolation(left, wide, width, self.image_size, mirrored)
-        if self.config.blur > 0:
-            blur = self._draw_blur(batch, generator)
-            rows, columns = blur @ rows, blur @ columns
-        return rows, columns
 
     def draw_crops(
         self, batch: int, height: int, width: int, generator: torch.Generator | None = None
@@ -240,12 +236,8 @@ class BatchedViews(nn.Module):
         kernel = kernel / kernel.sum(1, keepdim=True)
         return (kernel @ self.taps).view(batch, self.image_size, self.image_size)
 
-    def _draw_angle(self, batch: int, generator: torch.Generator | None) -> Tensor:
-        limit = math.radians(self.config.rotate)
-        return _uniform(self.grey, generator, batch, between=(-limit, limit))
-
-    def _draw_colours(self, batch: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Brightness and contrast ``(B,)``, and shares ``(B, 3)`` of the matrices that make the chroma's."""
+    def _draw_colours(self, batch: int, generator: torch.Generator | None) -> list[Tensor]:
+        """Brightness, contrast, and of three channels the shares of the matrices that make the chroma's; ``(B,)``."""
         strength = self.config.jitter
         changed = _uniform(self.grey, generator, batch) < self.config.jitter_prob
         brightness, contrast, saturation = (
@@ -253,13 +245,13 @@ class BatchedViews(nn.Module):
             for s in strength[:3]
         )
         if self.channels == 1:
-            return brightness, contrast, saturation
+            return [brightness, contrast]
         hue = 2 * math.pi * strength[3]
         angle = torch.where(changed, _uniform(self.grey, generator, batch, between=(-hue, hue)), 0.0)
         coloured = _uniform(self.grey, generator, batch) >= self.config.grayscale
         saturation = saturation * coloured
         chroma = [torch.ones_like(saturation), saturation * angle.cos(), saturation * angle.sin()]
-        return brightness, contrast, torch.stack(chroma, 1)
+        return [brightness, contrast, *chroma]
 
 
 def _rotate(images: Tensor, angle: Tensor) -> Tensor:
