@@ -95,7 +95,7 @@ def nt_xent(
             raise ValueError("nt_xent takes `batch` within one set of nodes only: pass batch=None for a pair")
         return _info_nce(_unit("nt_xent", x[0]), _unit("nt_xent", x[1]), edge_index, temperature, edge_weight)
     z = _unit("nt_xent", x)
-    graph = Adjacency(edge_index.flip(0), _edges("nt_xent", edge_index, edge_weight, z), z.size(0))
+    graph = Adjacency(edge_index, _edges("nt_xent", edge_index, edge_weight, z), z.size(0)).transpose()
     return objective(
         z,
         Attraction(graph, temperature),
@@ -108,7 +108,7 @@ def _info_nce(
 ) -> Tensor:
     sizes = (anchor.size(0), positive.size(0))
     positive = positive.to(anchor.dtype)
-    graph = Adjacency(edge_index.flip(0), _edges("nt_xent", edge_index, edge_weight, anchor), sizes[::-1])
+    graph = Adjacency(edge_index, _edges("nt_xent", edge_index, edge_weight, anchor), sizes).transpose()
     share = graph.row_sum.to(anchor.dtype)
     total = share.sum().clamp(min=torch.finfo(anchor.dtype).tiny)
 
@@ -245,7 +245,7 @@ def spectral_contrastive_loss(
     weight = _edges("spectral_contrastive_loss", edge_index, edge_weight, z)
     with torch.autocast(z.device.type, enabled=False):
         z = z * (math.sqrt(mu) / z.norm(dim=1, keepdim=True).clamp(min=math.sqrt(mu)))
-        graph = Adjacency(edge_index.flip(0), weight, z.size(0))
+        graph = Adjacency(edge_index, weight, z.size(0)).transpose()
         attraction = (z * graph.pull(z)).sum() / graph.row_sum.sum().to(z.dtype)
         own = z.square().sum(1).square().sum()
         if batch is None:
