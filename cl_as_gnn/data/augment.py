@@ -168,10 +168,10 @@ class BatchedViews(nn.Module):
                 source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
                     part = slice(view * batch + first, view * batch + first + len(source))
-                    self._apply(source, draws[:, part], generator, views[part])
+                    self._view(source, draws[:, part], generator, views[part])
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
-    def _apply(self, images: Tensor, draws: Tensor, generator: torch.Generator | None, out: Tensor) -> None:
+    def _view(self, images: Tensor, draws: Tensor, generator: torch.Generator | None, out: Tensor) -> None:
         """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel lie side by side.
 
         Turning the chroma commutes with all that moves pixels, and is done first, where channels are planes. The rest

@@ -32,7 +32,6 @@ def _tile(n: int, device: torch.device, dtype: torch.dtype) -> int:
     return min(n, 1024 if dtype == torch.bfloat16 else 512)
 
 
-@torch.library.custom_op("cl_as_gnn::softmax_all_pairs", mutates_args=())
 def _softmax_all_pairs(
     x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool
 ) -> tuple[Tensor, Tensor]:
@@ -121,7 +120,13 @@ def _softmax_all_pairs(
     return lse, pull
 
 
-@_softmax_all_pairs.register_fake
+# For a compiler to see one operator; called without one it would only cost time.
+_compiled_softmax_all_pairs = torch.library.custom_op(
+    "cl_as_gnn::softmax_all_pairs", _softmax_all_pairs, mutates_args=()
+)
+
+
+@_compiled_softmax_all_pairs.register_fake
 def _(
     x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool
 ) -> tuple[Tensor, Tensor]:
@@ -172,8 +177,7 @@ def softmax_all_pairs(
     )
     weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        # Its registration is for a compiler to see one operator; without one it would only cost time.
-        run = _softmax_all_pairs if torch.compiler.is_compiling() else _softmax_all_pairs._init_fn
+        run = _compiled_softmax_all_pairs if torch.compiler.is_compiling() else _softmax_all_pairs
         lse, pull = run(x.contiguous(), weight, batch, float(temperature), unit, bf16)
     return lse, pull
 

@@ -108,7 +108,7 @@ def test_no_square_tensor_is_made(monkeypatch):
     monkeypatch.setattr(all_pairs, "_KEPT", 0)
     x = F.normalize(torch.randn(1000, 8), dim=1)
     with Largest():
-        all_pairs._softmax_all_pairs._init_fn(x, torch.ones(1000), None, 0.5, True, False)
+        all_pairs._softmax_all_pairs(x, torch.ones(1000), None, 0.5, True, False)
     assert 0 < Largest.seen <= 1000 * 8
 
 
