@@ -35,6 +35,8 @@ ABOUT = {
 }
 EXACT = tuple(f"ContraNorm τ={temperature}" for temperature in (1, 0.5, 0.2))
 LINEAR = tuple(f"linear ContraNorm s={scale}" for scale in (1, 0.8, 0.5, 0.2))
+CENTRING = "linear ContraNorm x − P x"
+FORMS = (*EXACT, *LINEAR, CENTRING)
 
 
 def _contra(name: str) -> Callable[[], torch.nn.Module]:
@@ -51,6 +53,7 @@ NORMS: dict[str, Callable[[], torch.nn.Module]] = {
     "mean subtraction": MeanSubtractionNorm,
     "mean subtraction + LayerNorm": lambda: torch.nn.Sequential(MeanSubtractionNorm(), torch.nn.LayerNorm(WIDTH)),
     **{name: _contra(name) for name in (*EXACT, *LINEAR)},
+    CENTRING: lambda: ContraNorm(WIDTH, 1.0, linear=True, identity=False),
 }
 
 
@@ -70,7 +73,7 @@ class DeepGCN(torch.nn.Module):
         rate = DROPOUT if self.training else 0.0
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if layer == 0:
-                hidden = x(weight, rate)
+                hidden = x(weight, dropout(x.value, rate) if rate else None)
             else:
                 hidden = self.norm(hidden).relu()
                 hidden = (dropout(hidden, rate) if rate else hidden) @ weight
@@ -146,7 +149,7 @@ def accuracies(content: Mapping[str, Any], name: str, norm: str, depth: int, spl
 
 def chosen(content: Mapping[str, Any], name: str, depth: int) -> str | None:
     """The form of ContraNorm of the highest mean validation accuracy among those with as many seeds as any."""
-    found = {n: accuracies(content, name, n, depth, "validation") for n in (*EXACT, *LINEAR)}
+    found = {n: accuracies(content, name, n, depth, "validation") for n in FORMS}
     most = max(map(len, found.values()))
     return max((n for n, v in found.items() if len(v) == most), key=lambda n: mean(found[n])) if most else None
 

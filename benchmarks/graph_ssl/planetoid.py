@@ -33,9 +33,9 @@ class FixedProduct:
             tuple(part.int() if k < 2 else part for k, part in enumerate(parts)) for parts in (graph.csr, graph.csc)
         )
 
-    def __call__(self, x: Tensor, p: float = 0.0) -> Tensor:
-        """A·x, with entries of A dropped with probability p and the others scaled up."""
-        value = self.value if p == 0 else dropout(self.value, p)
+    def __call__(self, x: Tensor, value: Tensor | None = None) -> Tensor:
+        """A·x, with other values ``(E,)`` for the entries of A if given."""
+        value = self.value if value is None else value
         sources, targets = self.size
         forward = torch.sparse_csr_tensor(*self._rows, value[self._order], (targets, sources), check_invariants=False)
         back = torch.sparse_csr_tensor(*self._columns, value[self._back], (sources, targets), check_invariants=False)
