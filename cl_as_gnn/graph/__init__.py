@@ -10,6 +10,7 @@ from cl_as_gnn.graph.rewiring import (
     SameLabelEdges,
     SampleAffinity,
     TwoViews,
+    view_agreement,
 )
 from cl_as_gnn.graph.view_graph import augmentation_edges, view_graph
 
@@ -25,5 +26,6 @@ __all__ = [
     "TwoViews",
     "augmentation_edges",
     "knn_edges",
+    "view_agreement",
     "view_graph",
 ]

@@ -20,10 +20,10 @@ class GCNConfig(SoftmaxConfig):
     num_hops: int = Field(4, ge=1, le=16, description="hops of the diffusion")
     affinity_temperature: float = Field(0.2, gt=0, description="of the row softmax over the k neighbours")
     gate: float = Field(
-        0.1,
+        0.3,
         ge=0,
         le=1,
-        description="share of neighbours as near as another view at which λ is given in full; 0: always",
+        description="agreement of the views' neighbourhoods up to which λ is 0; in full from a third more; 0: always",
     )
     start: float = Field(0.25, ge=0, le=1, description="share of the training before the affinity edges join")
 
@@ -37,8 +37,9 @@ class GCN(SoftmaxMethod[GCNConfig]):
 
     :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
     of each sample's views), :math:`N` renormalising rows. :math:`\lambda` opens by evidence, without a label:
-    :math:`\lambda_{\max} \min(1, f / \text{gate})`, f the share of neighbours whose views are as near as two views of
-    one image are on average in the batch; where neighbours are farther the method stays SimCLR. The message is
+    :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbours
+    found from one view and from another (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`); where
+    neighbours follow the augmentation, not the image, the method stays SimCLR. The message is
     :math:`\tfrac12 (A + A^\top) x - \tfrac12 (P + P^\top) x`: the gradient of the cross-entropy between the rows of
     :math:`A` and the softmax.
     """
@@ -61,5 +62,5 @@ class GCN(SoftmaxMethod[GCNConfig]):
         diffused = ViewsOf(Diffusion(walk, self.config.num_hops), self.config.num_views)
         share: float | Tensor = self.config.weight
         if self.config.gate > 0:
-            share = share * (edges.within / self.config.gate).clamp(max=1)
+            share = share * (3 * edges.agreement / self.config.gate - 3).clamp(0, 1)
         return Mixture(augmentation, diffused, share)

@@ -114,26 +114,28 @@ def test_gcn_is_cross_entropy_to_diffused_targets(views):
     torch.testing.assert_close(message, torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
 
 
-def test_gcn_opens_its_gate_by_the_share_of_neighbours_as_near_as_views():
-    """No neighbour is as near as the other view: SimCLR. Each is: λ in full. In between: in proportion."""
-    open_, gated, simclr = (make(n, **s) for n, s in (("gcn", {"gate": 0}), ("gcn", {"gate": 0.8}), ("simclr", {})))
-    views = Views(torch.empty(0), torch.arange(4), 0.9)
+def test_gcn_opens_its_gate_by_the_agreement_of_the_views_neighbourhoods():
+    """Views with neighbours of their own: SimCLR. The same neighbours: λ in full. Between: in proportion."""
+    settings = {"k": 2}
+    open_, gated, simclr = (make(n, **s) for n, s in (("gcn", settings | {"gate": 0}), ("gcn", settings), ("simclr", {})))
+    views = Views(torch.empty(0), torch.arange(SIZE), 0.9)
 
     def loss(method, x):
         return objective(x, *method.terms(method.rewire(view_graph(x, 2), views), views)).item()
 
-    far = torch.eye(4).repeat(2, 1)
-    assert loss(gated, far) == pytest.approx(loss(simclr, far))
-    near = F.normalize(torch.cat([torch.eye(4) + 1, torch.eye(4).flip(0) + 1]), dim=1)
-    assert loss(gated, near) == pytest.approx(loss(open_, near))
-    data = gated.rewire(view_graph(near, 2), views)
-    data["sample", "affinity", "sample"].within = torch.tensor(0.4)
-    half = objective(near, *gated.terms(data, views)).item()
-    assert half == pytest.approx((loss(open_, near) + loss(simclr, near)) / 2)
+    first = unit(2)[:SIZE]
+    apart = torch.cat([first, unit(2, seed=5)[:SIZE]])
+    assert loss(gated, apart) == pytest.approx(loss(simclr, apart))
+    same = torch.cat([first, first])
+    assert loss(gated, same) == pytest.approx(loss(open_, same))
+    data = gated.rewire(view_graph(same, 2), views)
+    data["sample", "affinity", "sample"].agreement = torch.tensor(0.35)  # gate 0.3, in full at 0.4
+    half = objective(same, *gated.terms(data, views)).item()
+    assert half == pytest.approx((loss(open_, same) + loss(simclr, same)) / 2)
 
 
 def test_gcn_is_simclr_before_its_start():
-    gcn, simclr = make("gcn", start=0.5), make("simclr")
+    gcn, simclr = make("gcn", start=0.5, gate=0), make("simclr")
     simclr.load_state_dict(gcn.state_dict())
     early, late = batch(gcn, progress=0.4), batch(gcn, progress=0.6)
     assert gcn(early)[0].item() == simclr(early)[0].item()

@@ -6,7 +6,7 @@ Diffusion edges are PyG's own ``torch_geometric.transforms.GDC``.
 from cl_as_gnn.graph.rewiring.drop_edges import DropEdges
 from cl_as_gnn.graph.rewiring.feature_knn import FeatureKNN
 from cl_as_gnn.graph.rewiring.mask_features import MaskFeatures
-from cl_as_gnn.graph.rewiring.minibatch import NeighbourPositives, SampleAffinity, sample_prototypes
+from cl_as_gnn.graph.rewiring.minibatch import NeighbourPositives, SampleAffinity, sample_prototypes, view_agreement
 from cl_as_gnn.graph.rewiring.same_label_edges import SameLabelEdges
 from cl_as_gnn.graph.rewiring.two_views import TwoViews
 
@@ -19,4 +19,5 @@ __all__ = [
     "SampleAffinity",
     "TwoViews",
     "sample_prototypes",
+    "view_agreement",
 ]

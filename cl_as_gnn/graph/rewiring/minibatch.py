@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,25 +12,41 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 from torch_geometric.utils import softmax
 
-from cl_as_gnn.graph.affinity import knn_edges
+from cl_as_gnn.graph.affinity import knn_edges, nearest
 from cl_as_gnn.graph.bank import FeatureQueue
 
 
-def view_mean(x: Tensor, num_views: int) -> Tensor:
-    """Mean over the views of each sample of the unit features ``(V·B, d)``, view-major: ``(B, d)``, no gradient."""
-    return F.normalize(x.detach().float(), dim=1).view(num_views, -1, x.size(1)).mean(0)
-
-
 def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
-    """The same, renormalised: ``(B, d)``."""
-    return F.normalize(view_mean(x, num_views), dim=1)
+    """Mean over the views of each sample of ``(V·B, d)``, view-major, renormalised: ``(B, d)``, no gradient."""
+    unit = F.normalize(x.detach().float(), dim=1)
+    return F.normalize(unit.view(num_views, -1, x.size(1)).mean(0), dim=1)
 
 
-def view_similarity(x: Tensor, num_views: int) -> Tensor:
-    """Mean cosine similarity between two different views of one sample, a scalar; ``x`` is ``(V·B, d)``, view-major."""
-    # |mean|² is the mean over all ordered pairs of views, of which V in V² are a view with itself.
-    everything = view_mean(x, num_views).square().sum(1).mean()
-    return (num_views * everything - 1) / (num_views - 1)
+def view_agreement(x: Tensor, num_views: int, k: int, backend: str = "auto") -> Tensor:
+    r"""How far two views of the samples have the same nearest neighbours, above chance: a scalar up to 1, no gradient.
+
+    .. math::
+        \frac{o - c}{1 - c}, \qquad o = \frac{1}{Bk} \sum_s |\mathrm{kNN}_a(s) \cap \mathrm{kNN}_b(s)|, \qquad
+        c = \frac{k}{B - 1},
+
+    :math:`\mathrm{kNN}_a(s)` the k samples whose view a is nearest to view a of sample s, o averaged over the pairs of
+    views a ≠ b, c what random neighbours would give. Neighbours that follow the augmentation, not the image, disagree.
+
+    Args:
+        x: features of the views, ``(V·B, d)``, view-major.
+        num_views: V.
+        k: neighbours a sample; with all others as neighbours there is nothing to agree on, and the result is 0.
+        backend: of :func:`cl_as_gnn.graph.knn_edges`.
+    """
+    views = x.detach().float().view(num_views, -1, x.size(1))
+    size = views.size(1)
+    chance = k / (size - 1)
+    if chance >= 1:
+        return views.new_zeros(())
+    found = [nearest(view, k, backend)[1] for view in views]
+    common = [(a[:, :, None] == b[:, None, :]).sum() for a, b in combinations(found, 2)]
+    overlap = torch.stack(common).float().mean() / (size * k)
+    return (overlap - chance) / (1 - chance)
 
 
 @functional_transform("sample_affinity")
@@ -42,12 +60,7 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
     .. math::
         W_{ij} = \frac{e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} e^{\cos(x_i, x_k) / T}},
 
-    and ``.within``, a label-free measure of how far these neighbourhoods can be trusted: the share of edges whose two
-    ends are as near as an augmentation would be,
-
-    .. math::
-        \frac{1}{|E|} \sum_{(i, j) \in E} \Big[\, \tfrac{1}{V^2} \textstyle\sum_{a, b} z_i^a \cdot z_j^b
-        \;\ge\; \text{mean over } s \text{ and } a \ne b \text{ of } z_s^a \cdot z_s^b \,\Big] .
+    and ``.agreement``, a label-free measure of how far these neighbourhoods can be trusted: :func:`view_agreement`.
 
     Args:
         k: neighbours a sample; a batch of k or fewer samples uses all of them.
@@ -66,17 +79,15 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
         if size < 2:
             edge_index = torch.empty(2, 0, dtype=torch.long, device=prototypes.device)
             weight = prototypes.new_empty(0)
-            within = prototypes.new_zeros(())
+            agreement = prototypes.new_zeros(())
         else:
-            edge_index, similarity = knn_edges(prototypes, min(self.k, size - 1), self.backend)
+            k = min(self.k, size - 1)
+            edge_index, similarity = knn_edges(prototypes, k, self.backend)
             weight = softmax(similarity / self.temperature, edge_index[1], num_nodes=size)
-            # Between views, not prototypes: averaging over views alone would bring the prototypes closer.
-            length = view_mean(data["view"].x, num_views).norm(dim=1)
-            between = similarity * length[edge_index[0]] * length[edge_index[1]]
-            within = (between >= view_similarity(data["view"].x, num_views)).float().mean()
+            agreement = view_agreement(data["view"].x, num_views, k, self.backend)
         data["sample", "affinity", "sample"].edge_index = edge_index
         data["sample", "affinity", "sample"].edge_weight = weight
-        data["sample", "affinity", "sample"].within = within
+        data["sample", "affinity", "sample"].agreement = agreement
         return data
 
     def __repr__(self) -> str:

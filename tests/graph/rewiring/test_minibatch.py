@@ -1,9 +1,10 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from torch_geometric.transforms import Compose
 
 from cl_as_gnn.graph import FeatureQueue, NeighbourPositives, SampleAffinity, view_graph
-from cl_as_gnn.graph.rewiring.minibatch import sample_prototypes, view_similarity
+from cl_as_gnn.graph.rewiring.minibatch import sample_prototypes, view_agreement
 
 
 def unit(n, d=4, seed=0):
@@ -60,20 +61,29 @@ def test_transforms_compose():
     assert repr(SampleAffinity(2)) == "SampleAffinity(k=2, temperature=0.2)"
 
 
-def test_view_similarity_is_the_mean_over_pairs_of_views():
-    x = unit(12)
-    blocks = x.view(3, 4, -1)
-    pairs = [(blocks[a] * blocks[b]).sum(1) for a in range(3) for b in range(3) if a != b]
-    torch.testing.assert_close(view_similarity(x, 3), torch.stack(pairs).mean())
+@pytest.mark.parametrize("views", [2, 3])
+def test_view_agreement_is_the_overlap_of_neighbourhoods_above_chance(views):
+    size, k = 12, 3
+    noise = torch.cat([unit(size, seed=v) for v in range(views)])
+    x = F.normalize(unit(size, seed=9).repeat(views, 1) + 0.5 * noise, dim=1)
+
+    def neighbours(view, sample):
+        block = x[view * size : (view + 1) * size]
+        others = [t for t in range(size) if t != sample]
+        return set(sorted(others, key=lambda t: -float(block[t] @ block[sample]))[:k])
+
+    shares = [
+        len(neighbours(a, s) & neighbours(b, s)) / k for s in range(size) for a in range(views) for b in range(a)
+    ]
+    overlap, chance = sum(shares) / len(shares), k / (size - 1)
+    assert chance < overlap < 1
+    expected = torch.tensor((overlap - chance) / (1 - chance))
+    torch.testing.assert_close(view_agreement(x, views, k), expected)
+    torch.testing.assert_close(SampleAffinity(k)(view_graph(x, views))["sample", "affinity", "sample"].agreement, expected)
 
 
-def test_within_is_the_share_of_neighbours_as_near_as_two_views():
-    first = unit(10)
-    x = torch.cat([first, F.normalize(first + unit(10, seed=1), dim=1)])
-    edges = SampleAffinity(k=3)(view_graph(x, 2))["sample", "affinity", "sample"]
-    pairs = [(x[[s, s + 10]] @ x[[t, t + 10]].t()).mean() for s, t in edges.edge_index.t().tolist()]
-    near = torch.stack(pairs) >= view_similarity(x, 2)
-    assert 0 < near.sum() < len(near)
-    torch.testing.assert_close(edges.within, near.float().mean())
-    apart = SampleAffinity(k=2)(view_graph(torch.eye(4).repeat(2, 1), 2))["sample", "affinity", "sample"]
-    assert apart.within == 0
+def test_view_agreement_runs_from_chance_to_one():
+    same, other = unit(400), unit(400, seed=1)
+    assert view_agreement(torch.cat([same, same]), 2, 5) == 1
+    assert abs(view_agreement(torch.cat([same, other]), 2, 5)) < 0.05  # 0 in the mean
+    assert view_agreement(torch.cat([same[:4], same[:4]]), 2, 3) == 0  # all the others: nothing to agree on

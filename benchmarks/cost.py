@@ -1,0 +1,100 @@
+"""What a training step of each method costs beside SimCLR's: ``python -m benchmarks.cost``.
+
+The recipe of the digits suite, steps in turn in one process. Banks are filled and late starts are over, so that every
+method does all of its work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.speed.machine import describe, versions
+from benchmarks.speed.timing import Settings, in_turn
+from cl_as_gnn.config import load_config
+from cl_as_gnn.data import ImageData, load_images
+from cl_as_gnn.methods import METHODS, Views
+from cl_as_gnn.training.module import ContrastiveModule, build_optimizer
+from cl_as_gnn.training.process import keep_freed_memory, pick_precision
+
+OUT = Path(__file__).parent / "results" / "cost.json"
+BASELINE = "simclr"
+FILL = 8  # steps before the clock: more than an epoch of digits
+
+
+def step_of(name: str, data: ImageData, device: torch.device) -> tuple[Callable[[], None], int]:
+    """A training step of a method at the end of its training, and the views it encodes."""
+    config = load_config(None, [f"method.name={name}"])
+    torch.manual_seed(0)
+    module = ContrastiveModule(config, data).to(device).train()
+    optimizer = build_optimizer(config.optim, module.method)
+    batch, views = config.trainer.batch_size, config.method.num_views
+    bf16 = pick_precision(config.trainer) == "bf16-mixed"
+
+    def step() -> None:
+        sample = torch.randperm(len(module.images), device=device)[:batch]
+        with torch.no_grad():
+            images = module.augment(module.images[sample], views)
+        with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
+            loss, _ = module.method(Views(images, sample, 0.9, module.labels[sample]))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    for _ in range(FILL):
+        step()
+    return step, batch * views
+
+
+def measure(names: Sequence[str], settings: Settings) -> dict[str, Any]:
+    """Seconds a step of each method, and the ratio to the baseline's, a step and an encoded view."""
+    config = load_config(None, [])
+    keep_freed_memory(config.trainer)
+    data = load_images(config.data, progress=False).pooled()
+    built = {name: step_of(name, data, settings.device) for name in names}
+    timings = in_turn({name: step for name, (step, _) in built.items()}, settings)
+    base, base_views = timings[BASELINE].median, built[BASELINE][1]
+    rows = {
+        name: {
+            **timing.as_dict(),
+            "views": built[name][1],
+            "step_ratio": timing.median / base,
+            "view_ratio": timing.median / built[name][1] * base_views / base,
+        }
+        for name, timing in timings.items()
+    }
+    return {
+        "protocol": f"digits recipe, batch {config.trainer.batch_size} images, {pick_precision(config.trainer)}, "
+        f"medians of {settings.rounds} rounds in turn in one process; ratios to {BASELINE}",
+        "versions": versions(),
+        "machine": describe(settings.device),
+        "methods": rows,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
+    parser.add_argument("methods", nargs="*", help="methods beside simclr (default: all)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args(arguments)
+    names = sorted({BASELINE, *(given.methods or METHODS)})
+    report = measure(names, Settings(torch.device(given.device), rounds=given.rounds))
+    given.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    table = Table("method", "ms a step", "× simclr", "× a view", title=report["protocol"])
+    for name, row in report["methods"].items():
+        table.add_row(name, f"{1e3 * row['median_s']:.1f}", f"{row['step_ratio']:.2f}", f"{row['view_ratio']:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
