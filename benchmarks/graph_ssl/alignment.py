@@ -1,4 +1,4 @@
-"""``python -m benchmarks.graph_ssl.alignment --root DATA``: positives alone, no negatives; does the norm prevent collapse?
+"""``python -m benchmarks.graph_ssl.alignment --root DATA``: no negatives; does a norm alone prevent collapse?
 
 Resumable: run again, it goes on where it stopped, and with more ``--seeds`` it adds them.
 """
@@ -34,7 +34,8 @@ ABOUT = {
         "Cora, two views by edge drop .3/.4 and feature mask .3/.4; GCN 1433-64-64 with ReLU between, the norm on its "
         "output, no projector, no predictor; alignment loss (squared distance of unit features of the same node), "
         "for the reference NT-Xent at τ = .4; Adam, lr 5e-3, weight decay 1e-5, 100 epochs, the last one counts; "
-        "ContraNorm with s = 1 and its LayerNorm; probe: logistic regression on unit features of the frozen encoder, public split, C of 1, 10, 100, 1000 by "
+        "ContraNorm with s = 1 and its LayerNorm; probe: logistic regression on unit features of the frozen encoder, "
+        "public split, C of 1, 10, 100, 1000 by "
         "validation accuracy; 1,000 test nodes; untrained = the same before the first step"
     )
 }

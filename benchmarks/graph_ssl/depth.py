@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -28,9 +29,9 @@ DATASETS = ("Cora", "CiteSeer")
 ABOUT = {
     "protocol": (
         "supervised GCN, hidden 32, propagation D^-1 (A + I), one norm module shared by all hidden layers, order: "
-        "dropout 154/256, convolution, norm, ReLU; features of unit L1 norm; Adam, lr 5e-3, weight decay 5e-4, 200 epochs, "
-        "the last one counts; public split; test = its 1,000 test nodes, rest = all nodes outside training and "
-        "validation (2,068 of Cora, 2,707 of CiteSeer)"
+        "dropout 154/256, convolution, norm, ReLU; features of unit L1 norm; Adam, lr 5e-3, weight decay 5e-4, "
+        "200 epochs, the last one counts; public split; test = its 1,000 test nodes, rest = all nodes outside training "
+        "and validation (2,068 of Cora, 2,707 of CiteSeer)"
     )
 }
 EXACT = tuple(f"ContraNorm τ={temperature}" for temperature in (1, 0.5, 0.2))
@@ -63,7 +64,7 @@ class DeepGCN(torch.nn.Module):
     def __init__(self, in_channels: int, classes: int, depth: int, norm: torch.nn.Module):
         super().__init__()
         widths = [in_channels, *[WIDTH] * (depth - 1), classes]
-        self.weights = torch.nn.ParameterList(torch.empty(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.weights = torch.nn.ParameterList(torch.empty(a, b) for a, b in pairwise(widths))
         self.biases = torch.nn.ParameterList(torch.zeros(b) for b in widths[1:])
         for weight in self.weights:
             torch.nn.init.xavier_uniform_(weight)
@@ -137,7 +138,8 @@ def run(
                         return report.content
                     result = train(*ready[name], norm, depth, seed)
                     report.add(**key, **result)
-                    say(f"{name}, {depth} layers, {norm}, seed {seed}: {result['test']} %, {result['cpu_seconds']} s of CPU")
+                    seconds = result["cpu_seconds"]
+                    say(f"{name}, {depth} layers, {norm}, seed {seed}: {result['test']} %, {seconds} s of CPU")
     return report.content
 
 
@@ -190,9 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     norms = options.norms.split(",")
     if wrong := [norm for norm in norms if norm not in NORMS]:
         parser.error(f"--norms {','.join(wrong)}: there are {', '.join(NORMS)}")
-    content = run(
-        options.root, options.out, options.seeds, options.data.split(","), depths, norms, options.minutes
-    )
+    content = run(options.root, options.out, options.seeds, options.data.split(","), depths, norms, options.minutes)
     if options.page:
         write(content, options.page)
 

@@ -49,7 +49,8 @@ def masked(z: Tensor) -> Tensor:
 
     .. math::
         s_{ij} = \\cos(u_i, y_j) / \\tau, \\qquad
-        L = -\\frac1N \\sum_i \\frac{1}{|P_i|} \\sum_j P_{ij} \\Big(s_{ij} - \\log \\sum_k (P + M)_{ik} e^{s_{ik}}\\Big).
+        L = -\\frac1N \\sum_i \\frac{1}{|P_i|}
+            \\sum_j P_{ij} \\Big(s_{ij} - \\log \\sum_k (P + M)_{ik} e^{s_{ik}}\\Big).
     """
 
     def one(anchor: Tensor, other: Tensor) -> Tensor:
@@ -159,7 +160,9 @@ def _time(run: Mapping[str, Any]) -> str:
     if not run["fits"]:
         return "–"
     seconds = run["seconds"]
-    text = f"{seconds / 60:,.0f} min" if seconds >= 300 else f"{seconds:,.0f} s" if seconds >= 10 else f"{seconds:.2f} s"
+    text = (
+        f"{seconds / 60:,.0f} min" if seconds >= 300 else f"{seconds:,.0f} s" if seconds >= 10 else f"{seconds:.2f} s"
+    )
     return ("≈ " if run["estimate"] else "") + text
 
 

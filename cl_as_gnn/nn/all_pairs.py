@@ -30,7 +30,7 @@ def _tile(n: int, device: torch.device, dtype: torch.dtype) -> int:
 
 @torch.library.custom_op("cl_as_gnn::softmax_all_pairs", mutates_args=())
 def _softmax_all_pairs(
-    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool
+    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool, side: int = 0
 ) -> tuple[Tensor, Tensor]:
     n = x.size(0)
     lse = x.new_full((n,), -math.inf)
@@ -40,7 +40,7 @@ def _softmax_all_pairs(
     scaled = x / math.sqrt(temperature)
     if bf16:
         scaled = scaled.to(torch.bfloat16)
-    size = _tile(n, x.device, scaled.dtype)
+    size = side or _tile(n, x.device, scaled.dtype)
     starts = range(0, n, size)
     bounds = None if batch is None else [(int(b.min()), int(b.max())) for b in batch.split(size)]
     blocks = scaled.split(size)
@@ -113,7 +113,7 @@ def _softmax_all_pairs(
 
 @_softmax_all_pairs.register_fake
 def _(
-    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool
+    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool, side: int = 0
 ) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.size(0)), torch.empty_like(x)
 
@@ -125,6 +125,7 @@ def softmax_all_pairs(
     batch: Tensor | None = None,
     *,
     unit: bool = False,
+    tile: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Log-partition of every node over all others, and the message that its gradient sends.
 
@@ -142,6 +143,7 @@ def softmax_all_pairs(
         row_weight: :math:`\rho`, ``(n,)``; all ones if not given.
         batch: graph of each node, ``(n,)``; nodes of different graphs do not see each other.
         unit: the rows have unit length, so that no shift by the row maximum is needed unless :math:`\tau` is tiny.
+        tile: side of the tiles, the memory that is used beside the features; chosen for the device if not given.
 
     Returns:
         ``(n,)`` and ``(n, d)``. A node that is alone in its graph has :math:`\ell_i = -\infty` and sends nothing.
@@ -162,7 +164,7 @@ def softmax_all_pairs(
     )
     weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        lse, pull = _softmax_all_pairs(x.contiguous(), weight, batch, float(temperature), unit, bf16)
+        lse, pull = _softmax_all_pairs(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
     return lse, pull
 
 

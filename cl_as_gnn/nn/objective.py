@@ -97,6 +97,7 @@ class SoftmaxRepulsion:
         unit: the rows have unit length.
         batch: graph of each node: nodes of different graphs do not repel each other.
         total: another :math:`W`, where several terms share one.
+        tile: of :func:`~cl_as_gnn.nn.all_pairs.softmax_all_pairs`.
     """
 
     def __init__(
@@ -107,13 +108,14 @@ class SoftmaxRepulsion:
         unit: bool = True,
         batch: Tensor | None = None,
         total: float | None = None,
+        tile: int | None = None,
     ):
         self.temperature, self.row_weight, self.unit = temperature, row_weight, unit
-        self.batch, self.total = batch, total
+        self.batch, self.total, self.tile = batch, total, tile
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
-        lse, pull = softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit)
+        lse, pull = softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit, tile=self.tile)
         total = _total(weight, self.total)
         # A node that is alone has no partition function; 0 * inf would be NaN.
         value = (weight * lse).masked_fill(weight == 0, 0).sum() / total

@@ -117,7 +117,9 @@ def test_gcn_is_cross_entropy_to_diffused_targets(views):
 def test_gcn_opens_its_gate_by_the_agreement_of_the_views_neighbourhoods():
     """Views with neighbours of their own: SimCLR. The same neighbours: λ in full. Between: in proportion."""
     settings = {"k": 2}
-    open_, gated, simclr = (make(n, **s) for n, s in (("gcn", settings | {"gate": 0}), ("gcn", settings), ("simclr", {})))
+    open_, gated, simclr = (
+        make(n, **s) for n, s in (("gcn", settings | {"gate": 0}), ("gcn", settings), ("simclr", {}))
+    )
     views = Views(torch.empty(0), torch.arange(SIZE), 0.9)
 
     def loss(method, x):

@@ -72,14 +72,14 @@ def test_view_agreement_is_the_overlap_of_neighbourhoods_above_chance(views):
         others = [t for t in range(size) if t != sample]
         return set(sorted(others, key=lambda t: -float(block[t] @ block[sample]))[:k])
 
-    shares = [
-        len(neighbours(a, s) & neighbours(b, s)) / k for s in range(size) for a in range(views) for b in range(a)
-    ]
+    shares = [len(neighbours(a, s) & neighbours(b, s)) / k for s in range(size) for a in range(views) for b in range(a)]
     overlap, chance = sum(shares) / len(shares), k / (size - 1)
     assert chance < overlap < 1
     expected = torch.tensor((overlap - chance) / (1 - chance))
     torch.testing.assert_close(view_agreement(x, views, k), expected)
-    torch.testing.assert_close(SampleAffinity(k)(view_graph(x, views))["sample", "affinity", "sample"].agreement, expected)
+    torch.testing.assert_close(
+        SampleAffinity(k)(view_graph(x, views))["sample", "affinity", "sample"].agreement, expected
+    )
 
 
 def test_view_agreement_runs_from_chance_to_one():
