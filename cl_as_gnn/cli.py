@@ -71,7 +71,6 @@ def train(settings: Settings = None) -> None:
     from cl_as_gnn.training.fit import train as run_training
 
     if resume:
-        console.print(f"continuing [b]{resume[0].removeprefix('resume=')}[/b]")
         given = parse_overrides(word for word in words if not word.startswith("resume="))
         run, metrics = continue_run(
             Path(resume[0].removeprefix("resume=")), merge(read_yaml(path) if path else {}, given), console
@@ -79,11 +78,13 @@ def train(settings: Settings = None) -> None:
         folder = run.path
     else:
         config = _load(settings)
+        from cl_as_gnn.training.process import is_first_rank
         from cl_as_gnn.training.runs import prepare_run
 
         config = prepare_run(config)
         assert config.run_dir is not None
         folder = config.run_dir
+        console.quiet = not is_first_rank(config.trainer)
         console.print(f"{config.method.name} on {config.data.name}, run folder [b]{folder}[/b]")
         metrics = run_training(config, console=console)
     if metrics:
@@ -122,7 +123,9 @@ def compare(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="Settings over the base of every run, or seeds=[0,1].", show_default=False
+            metavar="[KEY=VALUE]...",
+            help="Settings over the base of every run, seeds=[0,1], budget.view_epochs=2.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -133,7 +136,7 @@ def compare(
     """Train every run of a suite with every seed and compare them.
 
     Finished runs are kept and stopped ones go on, so a killed suite continues where it was. Writes results.json,
-    results.md and results.png.
+    results.md and results.png (and curves.png, where the suite has curves).
     """
     import cl_as_gnn.methods  # noqa: F401  (registers every method's settings)
     from cl_as_gnn.compare import load_suite, rich_table, run_suite
@@ -174,6 +177,24 @@ def inspect(
     if run is not None and settings:
         raise ConfigError("inspect takes either --run RUN or a config with settings, not both")
     for line in inspect_batch(config, run, out, samples, k):
+        console.print(line, soft_wrap=True)
+
+
+@app.command()
+def report(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].", show_default=False)
+    ] = None,
+) -> None:
+    """Write one HTML page of a run: numbers beside baselines, curves, graph, map, neighbours, settings.
+
+    The page is a single file that fetches nothing. A run that has not finished gets what there is; one whose images
+    are not at hand goes without the pictures.
+    """
+    from cl_as_gnn.report import write_report
+
+    for line in write_report(run, out, console):
         console.print(line, soft_wrap=True)
 
 

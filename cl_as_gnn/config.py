@@ -100,9 +100,14 @@ class TrainerConfig(Settings):
     batch_size: int = Field(256, ge=2, description="images a step, over all devices; each gives method.num_views views")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where that is fast")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = Field(1, ge=1)
-    num_nodes: int = Field(1, ge=1)
+    devices: int = Field(1, ge=1, description="GPUs of each machine, or processes where there are none")
+    num_nodes: int = Field(1, ge=1, description="machines")
     compile: bool = Field(False, description="torch.compile the encoder: pays off in long runs")
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share a batch, one a device."""
+        return self.devices * self.num_nodes
 
 
 class EvalConfig(Settings):
@@ -117,6 +122,7 @@ class EvalConfig(Settings):
     baselines: bool = Field(True, description="score raw pixels and the untrained encoder as well")
     online_every: int = Field(1, ge=1, description="epochs between two online kNN estimates")
     online_size: int = Field(2000, ge=2, description="training images of the online kNN estimate (leave one out)")
+    graph_every: int = Field(2, ge=0, description="epochs between two measurements of a minibatch's graph; 0: none")
 
 
 class RunConfig(Settings):

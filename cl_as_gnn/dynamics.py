@@ -23,9 +23,8 @@ from torch import Tensor
 from torch_geometric.utils import dense_to_sparse, to_scipy_sparse_matrix
 
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.evaluation.geometry import dirichlet_energy, effective_rank
+from cl_as_gnn.evaluation.geometry import dirichlet_energy, effective_rank, graph_mismatch
 from cl_as_gnn.nn import AlignmentConv, ContrastiveConv, UniformityConv
-from cl_as_gnn.nn.self_attention import pairwise_attention
 
 REGIMES = {"align": "align only", "uniformity": "uniformity only", "both": "both"}
 QUANTITIES = {
@@ -188,7 +187,7 @@ def simulate(
     distance = (points[:, None] - points[None]).norm(dim=2)
     adjacency = (distance <= radius).double()
     edge_index, _ = dense_to_sparse(adjacency)
-    normalised, basis = _normalised(adjacency), component_basis(adjacency)
+    basis = component_basis(adjacency)
 
     align = AlignmentConv(step_size)
     uniformity = UniformityConv(temperature=1.0, step_size=step_size)
@@ -205,11 +204,10 @@ def simulate(
         return moved
 
     def measure(x: Tensor) -> list[float]:
-        gap = normalised @ x - pairwise_attention(x, x, x, loops=diagonal)
         return [
             dirichlet_energy(x, edge_index),
             effective_rank(x),
-            float(gap.norm() / x.norm()),
+            graph_mismatch(x, edge_index, loops=diagonal),
             float(x.var(0).mean().sqrt()),
             collapse_distance(x, basis),
         ]

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cl_as_gnn.evaluation import _checks
+from cl_as_gnn.nn import AlignmentConv
+from cl_as_gnn.nn.self_attention import pairwise_attention
 
 
 @torch.no_grad()
@@ -129,6 +131,42 @@ def dirichlet_energy(x: Tensor, edge_index: Tensor, edge_weight: Tensor | None =
     for (source, target), w in zip(torch.split(edge_index, chunk, dim=1), torch.split(weight, chunk), strict=True):
         energy += float((w * (scaled[source] - scaled[target]).square().sum(dim=1)).sum())
     return energy / 2 / total
+
+
+@torch.no_grad()
+def graph_mismatch(
+    x: Tensor,
+    edge_index: Tensor,
+    edge_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    loops: bool = False,
+) -> float:
+    """Return how far attraction along a graph is from repulsion along the complete affinity graph, 0 in equilibrium.
+
+        ‖(Ā - Ā')X‖_F / ‖X‖_F,   Ā = D^(-1/2) A D^(-1/2),   Ā'_ij = exp(x_i·x_j / τ) / Σ_k exp(x_i·x_k / τ)
+
+    Wang et al., "A Message Passing Perspective on Learning Dynamics of Contrastive Learning", ICLR 2023: learning stops
+    where the two agree on the features.
+
+    Args:
+        x: node features, n × d.
+        edge_index: edges as in PyTorch Geometric, 2 × e.
+        edge_weight: their weights, e, not below 0; 1 each if None.
+        temperature: τ.
+        loops: let a node attend to itself in Ā'.
+
+    Raises:
+        ConfigError: `temperature` is not above 0.
+        ValueError: as in `dirichlet_energy`.
+    """
+    _checks.positive(temperature, "temperature")
+    x = _checks.features(x, "x")
+    edge_index, weight = _edges(edge_index, edge_weight, len(x), x.device)
+    total = float(x.norm())
+    if total == 0:
+        raise ValueError("x is all zeros: what moves it is undefined")
+    attracted: Tensor = AlignmentConv().gather(x, edge_index, weight.to(x.dtype))
+    return float((attracted - pairwise_attention(x, x, x, temperature, loops=loops)).norm()) / total
 
 
 @torch.no_grad()

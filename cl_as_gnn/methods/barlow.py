@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.methods.base import Method, Views
+from cl_as_gnn.models.batch_norm import standardise
 from cl_as_gnn.nn.objective import Term
 from cl_as_gnn.nn.terms import ChannelCorrelation
 
@@ -37,7 +37,7 @@ class Barlow(Method[BarlowConfig]):
 
     def place(self, z: Tensor) -> Tensor:
         parts = z.chunk(self.config.num_views)
-        return torch.cat([F.batch_norm(part, None, None, training=True) for part in parts])
+        return torch.cat([standardise(part) for part in parts])
 
     def terms(self, data: HeteroData, views: Views) -> list[Term]:
         return [ChannelCorrelation(self.config.off_diagonal, self.config.num_views)]

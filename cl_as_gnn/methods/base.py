@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -18,6 +18,7 @@ from cl_as_gnn.graph.view_graph import AUGMENTATION
 from cl_as_gnn.models.heads import mlp_head
 from cl_as_gnn.nn.adjacency import Adjacency, LinearOperator
 from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, Term, objective
+from cl_as_gnn.nn.ranks import gather_views, own_rows
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound="SoftmaxConfig")
@@ -26,12 +27,20 @@ METHODS: dict[str, type[Method[Any]]] = {}
 
 @dataclass
 class Views:
-    """One batch: V views of B images, view-major; ``labels`` ``(B,)`` are for methods that say so (−1 = unknown)."""
+    """One batch: V views of B images, view-major; ``labels`` ``(B,)`` are for methods that say so (−1 = unknown).
+
+    Where the batch lies on several ranks, ``images`` are this rank's own, and :meth:`joined` has the ``sample`` and
+    ``labels`` of all of them.
+    """
 
     images: Tensor
     sample: Tensor
     progress: float
     labels: Tensor | None = None
+
+    def joined(self) -> Views:
+        labels = None if self.labels is None else gather_views(self.labels)
+        return replace(self, sample=gather_views(self.sample), labels=labels)
 
 
 class SoftmaxConfig(MethodConfig):
@@ -46,6 +55,11 @@ class Method(nn.Module, Generic[ConfigT]):
     The walk of a batch is :meth:`forward`: ``graph`` (encoder, projector, minibatch graph) → ``rewire`` (bank and
     neighbour edges) → ``terms`` (the two operators) → loss value, with the message handed back on ``backward`` →
     ``remember`` (banks). A new method overrides what differs and nothing else.
+
+    On several ranks each encodes its own images and :func:`gather_views` joins what comes out, so that all ranks see
+    one graph, that of the global minibatch, and their banks stay equal. What mixes the batch before that (batch
+    normalisation, whitening) takes its statistics over all ranks. Wrap the module in DDP with
+    ``broadcast_buffers=False``; the result is that of one process on the global batch.
 
     Subclasses set ``Config`` (its ``name`` is the method's name) and the three lines that ``clgnn methods`` prints.
 
@@ -84,11 +98,15 @@ class Method(nn.Module, Generic[ConfigT]):
         """Where features live: on the unit sphere."""
         return F.normalize(z, dim=1)
 
+    def begin_epoch(self, progress: float) -> None:
+        """Called before each epoch, ``progress`` the share of the training that is done; nothing by default."""
+
     def graph(self, views: Views) -> HeteroData:
         """Features of the views as nodes, with augmentation edges."""
         z = self.projector(self.encoder(views.images))
         with torch.autocast(z.device.type, enabled=False):
-            return view_graph(self.place(z.float()), self.config.num_views, views.sample)
+            x = gather_views(self.place(z.float()), self.config.num_views)
+            return view_graph(x, self.config.num_views, views.sample)
 
     def rewire(self, data: HeteroData, views: Views) -> HeteroData:
         """Add or drop nodes and edges; nothing by default."""
@@ -103,6 +121,7 @@ class Method(nn.Module, Generic[ConfigT]):
 
     def forward(self, views: Views) -> tuple[Tensor, HeteroData]:
         """Loss of a batch, whose ``backward`` hands the message to the encoder, and the graph it was computed on."""
+        views = views.joined()
         data = self.rewire(self.graph(views), views)
         loss = objective(data["view"].x, *self.terms(data, views))
         self.remember(data)
@@ -124,7 +143,8 @@ class SoftmaxMethod(Method[SoftmaxConfigT]):
 
     def terms(self, data: HeteroData, views: Views) -> list[Term]:
         graph, temperature = self.attract(data, views), self.config.temperature
-        return [Attraction(graph, temperature), SoftmaxRepulsion(temperature, graph.row_sum)]
+        repel = SoftmaxRepulsion(temperature, graph.row_sum, own=own_rows(self.config.num_views))
+        return [Attraction(graph, temperature), repel]
 
 
 def build_method(config: MethodConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int) -> Method[Any]:

@@ -6,6 +6,7 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
 from cl_as_gnn.nn.objective import Attraction, Term
+from cl_as_gnn.nn.ranks import own_rows
 from cl_as_gnn.nn.terms import NegativeRepulsion
 
 
@@ -34,5 +35,5 @@ class DCL(SoftmaxMethod[DCLConfig]):
         temperature = self.config.temperature
         return [
             Attraction(self.attract(data, views), temperature),
-            NegativeRepulsion(temperature, data["view"].sample),
+            NegativeRepulsion(temperature, data["view"].sample, own_rows(self.config.num_views)),
         ]

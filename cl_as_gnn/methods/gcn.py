@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 from torch import Tensor
@@ -11,10 +11,9 @@ from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
 from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, LinearOperator, Mixture, ViewsOf
 
 
-class GCNConfig(SoftmaxConfig):
-    """Settings of GCN diffusion."""
+class DiffusionConfig(SoftmaxConfig):
+    """Settings of every method that diffuses along affinity edges between samples."""
 
-    name: Literal["gcn"] = "gcn"
     weight: float = Field(0.8, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
     k: int = Field(5, ge=1, description="nearest neighbours a sample in the affinity graph")
     num_hops: int = Field(4, ge=1, le=16, description="hops of the diffusion")
@@ -28,7 +27,42 @@ class GCNConfig(SoftmaxConfig):
     start: float = Field(0.25, ge=0, le=1, description="share of the training before the affinity edges join")
 
 
-class GCN(SoftmaxMethod[GCNConfig]):
+DiffusionConfigT = TypeVar("DiffusionConfigT", bound=DiffusionConfig)
+
+
+class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
+    """Methods that attract along augmentation edges and, diffused, along affinity edges between the samples."""
+
+    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+        if views.progress < self.config.start:
+            return data
+        return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
+
+    def diffuse(self, data: HeteroData) -> LinearOperator:
+        """T, from the affinity edges of the samples."""
+        edges = data["sample", "affinity", "sample"]
+        walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
+        return Diffusion(walk, self.config.num_hops)
+
+    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
+        augmentation = super().attract(data, views)
+        if "sample" not in data.node_types:
+            return augmentation
+        edges = data["sample", "affinity", "sample"]
+        diffused = ViewsOf(self.diffuse(data), self.config.num_views)
+        share: float | Tensor = self.config.weight
+        if self.config.gate > 0:
+            share = share * (3 * edges.agreement / self.config.gate - 3).clamp(0, 1)
+        return Mixture(augmentation, diffused, share)
+
+
+class GCNConfig(DiffusionConfig):
+    """Settings of GCN diffusion."""
+
+    name: Literal["gcn"] = "gcn"
+
+
+class GCN(DiffusionMethod[GCNConfig]):
     r"""Multi-hop GCN diffusion over augmentation and kNN affinity edges attracts, the complete graph repels.
 
     .. math::
@@ -47,20 +81,3 @@ class GCN(SoftmaxMethod[GCNConfig]):
     Config = GCNConfig
     attracts = "L-hop diffusion over augmentation and kNN affinity edges (multi-hop GCN)"
     source = "this package; the diffusion of SGC and GDC applied to InfoNCE"
-
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
-        if views.progress < self.config.start:
-            return data
-        return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
-
-    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
-        augmentation = super().attract(data, views)
-        if "sample" not in data.node_types:
-            return augmentation
-        edges = data["sample", "affinity", "sample"]
-        walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
-        diffused = ViewsOf(Diffusion(walk, self.config.num_hops), self.config.num_views)
-        share: float | Tensor = self.config.weight
-        if self.config.gate > 0:
-            share = share * (3 * edges.agreement / self.config.gate - 3).clamp(0, 1)
-        return Mixture(augmentation, diffused, share)

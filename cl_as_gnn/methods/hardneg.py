@@ -7,6 +7,7 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.methods.base import Method, SoftmaxConfig, Views
 from cl_as_gnn.nn.objective import Term
+from cl_as_gnn.nn.ranks import own_rows
 from cl_as_gnn.nn.terms import HardNegatives
 
 
@@ -27,7 +28,7 @@ class HardNegativeMethod(Method[NegativesConfigT]):
 
     def terms(self, data: HeteroData, views: Views) -> list[Term]:
         c = self.config
-        return [HardNegatives(c.temperature, c.sharpness, c.tau_plus, c.num_views)]
+        return [HardNegatives(c.temperature, c.sharpness, c.tau_plus, c.num_views, own_rows(c.num_views))]
 
 
 class HardNegConfig(NegativesConfig):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from pydantic import Field, field_validator
@@ -15,10 +15,9 @@ from cl_as_gnn.methods.simsiam import StopGradientMethod
 from cl_as_gnn.nn import StageAggregation
 
 
-class JKConfig(MethodConfig):
-    """Settings of jumping knowledge over epochs."""
+class JumpingConfig(MethodConfig):
+    """Settings of every method whose targets reach back over epochs."""
 
-    name: Literal["jk"] = "jk"
     stages: tuple[float, ...] = Field((0.5, 0.5), description="shares γ of this epoch, the last, the one before, …")
     start: float = Field(0.05, ge=0, le=1, description="share of the training before earlier stages join")
 
@@ -30,21 +29,13 @@ class JKConfig(MethodConfig):
         return value
 
 
-class JK(StopGradientMethod[JKConfig]):
-    r"""SimSiam with multi-stage aggregation, `Wang et al. 2023 <https://arxiv.org/abs/2303.04435>`_.
+JumpingConfigT = TypeVar("JumpingConfigT", bound=JumpingConfig)
 
-    .. math::
-        p_i' = p_i + \alpha \sum_{j \to i} \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
 
-    :math:`m_s^{(r)}` the unit features (mean over the views) that sample s had r epochs ago, kept in a bank with a row
-    a sample. Every stage is normalised before it is mixed; a sample not seen r epochs ago leaves its share to the rest.
-    """
+class JumpingMethod(StopGradientMethod[JumpingConfigT]):
+    """Methods whose targets are mixed with what the same image gave in earlier epochs."""
 
-    Config = JKConfig
-    attracts = "the other views and the same image in earlier epochs (jumping knowledge)"
-    source = "Wang et al., ICLR 2023 (SimSiam-Multi)"
-
-    def __init__(self, config: JKConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
+    def __init__(self, config: JumpingConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
         super().__init__(config, encoder, heads, num_samples)
         self.bank = SampleBank(num_samples, heads.projector_dim, len(config.stages) - 1)
         self.aggregate = StageAggregation(config.stages)
@@ -63,3 +54,24 @@ class JK(StopGradientMethod[JKConfig]):
     def remember(self, data: HeteroData) -> None:
         size = data["sample"].x.size(0)
         self.bank.write(data["view"].sample[:size], data["sample"].x)
+
+
+class JKConfig(JumpingConfig):
+    """Settings of jumping knowledge over epochs."""
+
+    name: Literal["jk"] = "jk"
+
+
+class JK(JumpingMethod[JKConfig]):
+    r"""SimSiam with multi-stage aggregation, `Wang et al. 2023 <https://arxiv.org/abs/2303.04435>`_.
+
+    .. math::
+        p_i' = p_i + \alpha \sum_{j \to i} \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
+
+    :math:`m_s^{(r)}` the unit features (mean over the views) that sample s had r epochs ago, kept in a bank with a row
+    a sample. Every stage is normalised before it is mixed; a sample not seen r epochs ago leaves its share to the rest.
+    """
+
+    Config = JKConfig
+    attracts = "the other views and the same image in earlier epochs (jumping knowledge)"
+    source = "Wang et al., ICLR 2023 (SimSiam-Multi)"

@@ -19,6 +19,7 @@ from cl_as_gnn.models.heads import mlp_head
 from cl_as_gnn.models.momentum import MomentumCopy
 from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.objective import Attraction, Term
+from cl_as_gnn.nn.ranks import gather_views
 
 
 class MomentumConfig(MethodConfig):
@@ -51,9 +52,9 @@ class MomentumMethod(Method[MomentumConfigT]):
     def graph(self, views: Views) -> HeteroData:
         if self.training:
             self.target.update(nn.Sequential(self.encoder, self.projector), self.momentum(views.progress))
-        z = self.predict(self.projector(self.encoder(views.images)))
-        data = view_graph(F.normalize(z.float(), dim=1), self.config.num_views, views.sample)
-        data["target"].x = F.normalize(self.target(views.images).float(), dim=1)
+        z, num_views = self.predict(self.projector(self.encoder(views.images))), self.config.num_views
+        data = view_graph(gather_views(F.normalize(z.float(), dim=1), num_views), num_views, views.sample)
+        data["target"].x = gather_views(F.normalize(self.target(views.images).float(), dim=1), num_views)
         data["target", "augmentation", "view"].edge_index = data[AUGMENTATION].edge_index
         return data
 

@@ -12,6 +12,7 @@ from cl_as_gnn.graph.view_graph import AUGMENTATION
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
 from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, Term
+from cl_as_gnn.nn.ranks import own_rows
 
 
 class NeighbourConfig(SoftmaxConfig):
@@ -50,7 +51,7 @@ class NeighbourMethod(SoftmaxMethod[NeighbourConfigT]):
         return [
             Attraction(Adjacency(kept, rest, n), temperature, total=n),
             Attraction(rewired, temperature, source, total=n),
-            SoftmaxRepulsion(temperature),
+            SoftmaxRepulsion(temperature, own=own_rows(self.config.num_views)),
         ]
 
     def remember(self, data: HeteroData) -> None:

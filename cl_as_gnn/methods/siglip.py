@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 from cl_as_gnn.config import EncoderConfig, MethodConfig
 from cl_as_gnn.methods.base import Method, Views
 from cl_as_gnn.nn.objective import Term
+from cl_as_gnn.nn.ranks import own_rows
 from cl_as_gnn.nn.terms import LogisticPairs
 
 
@@ -43,4 +44,4 @@ class SigLIP(Method[SigLIPConfig]):
         self.bias = nn.Parameter(torch.tensor(config.bias))
 
     def terms(self, data: HeteroData, views: Views) -> list[Term]:
-        return [LogisticPairs(self.log_scale, self.bias, self.config.num_views)]
+        return [LogisticPairs(self.log_scale, self.bias, self.config.num_views, own_rows(self.config.num_views))]

@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.models.heads import mlp_head
 from cl_as_gnn.nn.norm import ContraNorm
+from cl_as_gnn.nn.ranks import gather_rows, own_rank, world_size
 
 
 class SimCLRContraNormConfig(SoftmaxConfig):
@@ -16,6 +17,15 @@ class SimCLRContraNormConfig(SoftmaxConfig):
     name: Literal["simclr_contranorm"] = "simclr_contranorm"
     scale: float = Field(0.1, ge=0, description="s of the repulsion inside the projector")
     norm_temperature: float = Field(1.0, gt=0, description="τ of the softmax inside the projector")
+
+
+class BatchContraNorm(ContraNorm):
+    """ContraNorm among the rows of all ranks."""
+
+    def forward(self, x: Tensor, batch: Tensor | None = None, batch_size: int | None = None) -> Tensor:
+        if not self.training or world_size() == 1:
+            return super().forward(x, batch, batch_size)
+        return super().forward(gather_rows(x)).chunk(world_size())[own_rank()]
 
 
 class SimCLRContraNorm(SoftmaxMethod[SimCLRContraNormConfig]):
@@ -37,4 +47,4 @@ class SimCLRContraNorm(SoftmaxMethod[SimCLRContraNormConfig]):
         heads = self.heads
         head = mlp_head(in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers)
         width = in_dim if heads.projector_layers == 1 else heads.projector_hidden
-        return head.insert(len(head) - 1, ContraNorm(width, self.config.scale, self.config.norm_temperature))
+        return head.insert(len(head) - 1, BatchContraNorm(width, self.config.scale, self.config.norm_temperature))

@@ -13,6 +13,7 @@ from cl_as_gnn.methods.base import ConfigT, Method, Views
 from cl_as_gnn.models.heads import mlp_head
 from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.objective import Attraction, Term
+from cl_as_gnn.nn.ranks import gather_views
 
 
 class SimSiamConfig(MethodConfig):
@@ -42,9 +43,10 @@ class StopGradientMethod(Method[ConfigT]):
         )
 
     def graph(self, views: Views) -> HeteroData:
-        z = self.projector(self.encoder(views.images))
-        data = view_graph(F.normalize(self.predictor(z).float(), dim=1), self.config.num_views, views.sample)
-        data["target"].x = F.normalize(z.detach().float(), dim=1)
+        z, num_views = self.projector(self.encoder(views.images)), self.config.num_views
+        prediction = F.normalize(self.predictor(z).float(), dim=1)
+        data = view_graph(gather_views(prediction, num_views), num_views, views.sample)
+        data["target"].x = gather_views(F.normalize(z.detach().float(), dim=1), num_views)
         data["target", "augmentation", "view"].edge_index = data[AUGMENTATION].edge_index
         return data
 

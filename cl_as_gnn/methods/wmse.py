@@ -12,16 +12,19 @@ from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.graph.view_graph import AUGMENTATION
 from cl_as_gnn.methods.base import Method, Views
 from cl_as_gnn.nn.objective import Term
+from cl_as_gnn.nn.ranks import total, world_size
 from cl_as_gnn.nn.terms import PowerAlignment
 
 
 def whiten(x: Tensor, shrink: float) -> Tensor:
     r""":math:`(x - \bar x) L^{-\top}` with :math:`L L^\top` the covariance, shrunk towards its mean variance.
 
-    In float64: what is inverted is as ill-conditioned as the features are collapsed.
+    Moments of the batches of all ranks. In float64: what is inverted is as ill-conditioned as the features are
+    collapsed.
     """
-    centred = (x - x.mean(0)).double()
-    covariance = centred.t() @ centred / max(1, x.size(0) - 1)
+    count = x.size(0) * world_size()
+    centred = (x - total(x.sum(0)) / count).double()
+    covariance = total(centred.t() @ centred) / max(1, count - 1)
     level = covariance.diagonal().mean()
     target = level * torch.eye(x.size(1), device=x.device, dtype=torch.double)
     factor, _ = torch.linalg.cholesky_ex((1 - shrink) * covariance + shrink * target)

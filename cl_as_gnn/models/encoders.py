@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
 from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.models.batch_norm import BatchNorm2d
 
 _RESNETS = {"resnet18": resnet18, "resnet50": resnet50}
 _NAMES = ("small", *_RESNETS)
@@ -21,7 +22,7 @@ class ConvNorm(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, kernel: int = 3) -> None:
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel, stride, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
 
@@ -32,7 +33,7 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.norm(self.conv(x))
@@ -81,7 +82,7 @@ class ResNetEncoder(nn.Module):
 
     def __init__(self, name: str, in_channels: int, image_size: int) -> None:
         super().__init__()
-        net = _RESNETS[name]()
+        net = _RESNETS[name](norm_layer=BatchNorm2d)
         self.out_dim: int = net.fc.in_features
         net.fc = nn.Identity()
         if image_size <= 64:

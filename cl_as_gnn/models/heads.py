@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.models.batch_norm import BatchNorm1d
 
 
 def mlp_head(
@@ -31,9 +32,9 @@ def mlp_head(
             raise ConfigError(f"{name} must be at least 1, got {value}")
     layers: list[nn.Module] = []
     for _ in range(num_layers - 1):
-        layers += [nn.Linear(in_dim, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU(inplace=True)]
+        layers += [nn.Linear(in_dim, hidden_dim, bias=False), BatchNorm1d(hidden_dim), nn.ReLU(inplace=True)]
         in_dim = hidden_dim
     layers.append(nn.Linear(in_dim, out_dim, bias=not last_bn))
     if last_bn:
-        layers.append(nn.BatchNorm1d(out_dim, affine=last_affine))
+        layers.append(BatchNorm1d(out_dim, affine=last_affine))
     return nn.Sequential(*layers)

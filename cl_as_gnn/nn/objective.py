@@ -15,6 +15,8 @@ from torch import Tensor
 
 from cl_as_gnn.nn.adjacency import LinearOperator
 from cl_as_gnn.nn.all_pairs import softmax_all_pairs
+from cl_as_gnn.nn.own_pairs import softmax_own_rows
+from cl_as_gnn.nn.ranks import OwnRows
 
 Term = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -98,6 +100,7 @@ class SoftmaxRepulsion:
         batch: graph of each node: nodes of different graphs do not repel each other.
         total: another :math:`W`, where several terms share one.
         tile: of :func:`~cl_as_gnn.nn.all_pairs.softmax_all_pairs`.
+        own: the rows of this rank, where ``x`` was gathered from several: the message is then zero in all others.
     """
 
     def __init__(
@@ -109,13 +112,23 @@ class SoftmaxRepulsion:
         batch: Tensor | None = None,
         total: float | None = None,
         tile: int | None = None,
+        own: OwnRows | None = None,
     ):
+        if batch is not None and own is not None:
+            raise ValueError("SoftmaxRepulsion takes graphs of a batch or rows of a rank, not both")
         self.temperature, self.row_weight, self.unit = temperature, row_weight, unit
-        self.batch, self.total, self.tile = batch, total, tile
+        self.batch, self.total, self.tile, self.own = batch, total, tile, own
+
+    def _pairs(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        if self.own is None:
+            return softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit, tile=self.tile)
+        index = self.own.index(x.size(0), x.device)
+        lse, pull = softmax_own_rows(x, index, self.own.join, self.temperature, weight, unit=self.unit)
+        return lse, torch.zeros_like(x).index_copy_(0, index, pull.to(x.dtype))
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
-        lse, pull = softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit, tile=self.tile)
+        lse, pull = self._pairs(x, weight)
         total = _total(weight, self.total)
         # A node that is alone has no partition function; 0 * inf would be NaN.
         value = (weight * lse).masked_fill(weight == 0, 0).sum() / total

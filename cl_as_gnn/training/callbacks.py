@@ -19,7 +19,9 @@ from cl_as_gnn.data import Split
 from cl_as_gnn.errors import RunError
 from cl_as_gnn.evaluation import leave_one_out_knn
 from cl_as_gnn.training.embed import embed
+from cl_as_gnn.training.minibatch import QUANTITIES
 from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.process import lost_rank
 from cl_as_gnn.training.runs import RunFolder
 
 
@@ -68,6 +70,14 @@ class EpochLog(Callback):
         self.run, self.online = run, online
         self._start = 0.0
 
+    def _graph(self, trainer: Trainer, module: ContrastiveModule) -> dict[str, float | None]:
+        """Quantities of the graph of the last minibatch, in the epochs that are measured."""
+        epoch, every = trainer.current_epoch + 1, module.config.eval.graph_every
+        if every == 0 or (epoch % every and epoch != trainer.max_epochs):
+            return dict.fromkeys(QUANTITIES)
+        assert module.minibatch is not None
+        return module.minibatch.quantities(getattr(module.config.method, "temperature", 0.5))
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.perf_counter()
 
@@ -80,6 +90,7 @@ class EpochLog(Callback):
             "loss": pl_module.epoch_loss,
             "online_knn": self.online.value,
             "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            **self._graph(trainer, pl_module),
             "seconds": time.perf_counter() - self._start,
         }
         self.run.append_history(row)
@@ -100,6 +111,8 @@ class Checkpoint(Callback):
             if trainer.is_global_zero:
                 os.replace(draft, self.run.checkpoint)
         except (OSError, RuntimeError) as error:
+            if lost_rank(error) or not trainer.is_global_zero:
+                raise
             draft.unlink(missing_ok=True)
             raise RunError(
                 f"cannot write {self.run.checkpoint}: {error}; the checkpoint before it is kept, make room and "

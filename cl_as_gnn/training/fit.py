@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import signal
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from rich.console import Console
 
 from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
@@ -24,7 +28,15 @@ from cl_as_gnn.models import build_encoder
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
 from cl_as_gnn.training.embed import embed
 from cl_as_gnn.training.module import ContrastiveModule
-from cl_as_gnn.training.process import keep_freed_memory, pick_device, pick_precision, uses_gpu
+from cl_as_gnn.training.process import (
+    check_ranks,
+    is_first_rank,
+    keep_freed_memory,
+    lost_rank,
+    pick_device,
+    pick_precision,
+    uses_gpu,
+)
 from cl_as_gnn.training.protocol import describe, geometry, pixels, score
 from cl_as_gnn.training.runs import RunFolder, create_run, load_checkpoint, open_run
 
@@ -70,13 +82,11 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         RunError: the run failed; the last checkpoint is kept.
     """
     console = console or Console(quiet=True)
-    for key in ("devices", "num_nodes"):
-        if (count := getattr(config.trainer, key)) > 1:
-            raise ConfigError(
-                f"trainer.{key}={count}: the graph of a minibatch is not yet joined across devices, so only 1 is right"
-            )
     if config.trainer.accelerator == "gpu" and not uses_gpu(config.trainer):
         raise ConfigError("trainer.accelerator=gpu, but there is no CUDA device: use trainer.accelerator=auto or cpu")
+    check_ranks(config.trainer)
+    if not is_first_rank(config.trainer):
+        console = Console(quiet=True)
     start = time.perf_counter()
     _quiet()
     keep_freed_memory(config.trainer)
@@ -91,6 +101,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         default_root_dir=run.path,
         max_epochs=config.trainer.epochs,
         accelerator="gpu" if uses_gpu(config.trainer) else "cpu",
+        # Buffers are not sent from the first rank: banks and statistics are replicas, computed from the whole batch.
+        strategy="auto" if config.trainer.ranks == 1 else DDPStrategy(broadcast_buffers=False),
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
         precision=pick_precision(config.trainer),
@@ -105,7 +117,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     )
     fit_start = time.perf_counter()
     try:
-        trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
+        with _all_or_none(trainer, run):
+            trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         raise RunError(
             f"interrupted in epoch {trainer.current_epoch + 1}: continue with clgnn train resume={run.path}"
@@ -115,6 +128,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         if all(p.isfinite().all() for p in module.parameters()):
             raise
         raise diverged(module, trainer.current_epoch + 1) from None
+    if config.trainer.ranks > 1:
+        torch.distributed.destroy_process_group()  # what follows is the first rank's alone
     fit_seconds = time.perf_counter() - fit_start
     trained = module.images_seen
     metrics: dict[str, Any] = {}
@@ -126,6 +141,22 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         }
         run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+@contextmanager
+def _all_or_none(trainer: Trainer, run: RunFolder) -> Iterator[None]:
+    """A rank that fails takes the others with it, also those that wait for it in a collective."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        if isinstance(error, RuntimeError) and lost_rank(error):
+            raise RunError(
+                "another process of this run has stopped, and says why if it could: continue with clgnn train "
+                f"resume={run.path}"
+            ) from None
+        raise
 
 
 def _finish(
@@ -153,7 +184,9 @@ def _finish(
             "dataset": data.name,
             "seed": config.seed,
             "epochs": config.trainer.epochs,
+            "num_views": config.method.num_views,
             "loss": module.epoch_loss,
+            "graph_purity": module.graph_purity,
             **score(train_x, test_x, data, config.eval),
         }
         module.method.eval()
@@ -189,6 +222,8 @@ def continue_run(
     """``resume=``: pick a stopped run up where its last checkpoint stands."""
     run = open_run(path)
     config = resumed_config(run, given)
+    if console is not None and is_first_rank(config.trainer):
+        console.print(f"continuing [b]{path}[/b]")
     return run, train(config, run, console)
 
 

@@ -10,12 +10,14 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.config import OptimConfig, RunConfig
 from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import Method, Views, build_method
 from cl_as_gnn.models import build_encoder
+from cl_as_gnn.training.minibatch import Minibatch
 
 
 def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -64,7 +66,8 @@ class EpochBatches:
     def __init__(self, module: ContrastiveModule):
         self.module = module
         self.total = len(module.images)
-        self.size = min(module.config.trainer.batch_size, self.total)
+        size = min(module.config.trainer.batch_size, self.total)
+        self.size = size - size % module.config.trainer.ranks
 
     def __len__(self) -> int:
         return self.total // self.size
@@ -101,8 +104,13 @@ class ContrastiveModule(LightningModule):
         self.register_buffer("labels", data.train.labels, persistent=False)
         self.images: Tensor
         self.labels: Tensor
+        # Every rank has read them from its own disk.
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ["images", "labels"])
+        self._draws: torch.Generator | None = None
+        self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
-        self._stored_loss = math.nan
+        self._purities: list[Tensor] = []
+        self._stored_loss = self._stored_purity = math.nan
         self.images_seen = 0
         self.elapsed: Callable[[], float] = lambda: 0.0
 
@@ -110,15 +118,31 @@ class ContrastiveModule(LightningModule):
         return EpochBatches(self)
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self.epoch_seed(self.trainer.current_epoch, 1 + self.trainer.global_rank))
+        epoch = self.trainer.current_epoch
+        torch.manual_seed(self.epoch_seed(epoch, 1))
+        if self.trainer.world_size > 1:
+            # Ranks draw the same edges in their one graph, each from there on its own views.
+            seed = self.epoch_seed(epoch, 2 + self.trainer.global_rank)
+            self._draws = torch.Generator(self.device).manual_seed(seed)
         self._losses.clear()
+        self._purities.clear()
+        self.method.begin_epoch(self.progress)
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done."""
+        return self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            images = self.augment(self.images[sample], self.config.method.num_views)
-        progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        loss, _ = self.method(Views(images, sample, progress, self.labels[sample]))
+            images = self.augment(self.images[sample], self.config.method.num_views, self._draws)
+        loss, data = self.method(Views(images, sample, self.progress, self.labels[sample]))
         self._losses.append(loss.detach())
+        # The graph is that of the samples of all ranks.
+        everyone = data["view"].sample[: len(sample) * self.trainer.world_size]
+        self.minibatch = Minibatch.of(data, self.labels[everyone])
+        if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
+            self._purities.append(self.minibatch.purity())
         self.images_seen += len(sample) * self.trainer.world_size
         out: Tensor = loss
         return out
@@ -128,11 +152,20 @@ class ContrastiveModule(LightningModule):
         """Mean loss of the steps of the current epoch so far, or of the epoch that a checkpoint was made after."""
         return float(torch.stack(self._losses).mean()) if self._losses else self._stored_loss
 
+    @property
+    def graph_purity(self) -> float | None:
+        """Mean over the steps of the last epoch; None before, or if no batch had labels and neighbours."""
+        if not self._purities:
+            return None if math.isnan(self._stored_purity) else self._stored_purity
+        mean = float(torch.stack(self._purities).nanmean())
+        return None if math.isnan(mean) else mean
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cl_as_gnn"] = {
             "config": self.config.model_dump(mode="json"),
             "seconds": self.elapsed(),
             "loss": self.epoch_loss,
+            "graph_purity": self.graph_purity,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -143,6 +176,8 @@ class ContrastiveModule(LightningModule):
                 "resume it with its own config"
             )
         self._stored_loss = checkpoint["cl_as_gnn"]["loss"]
+        purity = checkpoint["cl_as_gnn"].get("graph_purity")
+        self._stored_purity = math.nan if purity is None else purity
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = build_optimizer(self.config.optim, self.method)

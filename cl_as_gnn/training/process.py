@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from typing import Literal
 
 import torch
 
 from cl_as_gnn.config import TrainerConfig
+from cl_as_gnn.errors import ConfigError
 
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+# Set by torchrun, by Slurm, and by Lightning for the processes that it starts.
+_RANK_VARIABLES = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
+
+
+def is_first_rank(config: TrainerConfig) -> bool:
+    """Whether this process prints and writes: it is the only one of its run, or the first of several."""
+    return config.ranks == 1 or not any(int(os.environ.get(name) or 0) for name in _RANK_VARIABLES)
+
+
+def check_ranks(config: TrainerConfig) -> None:
+    """ConfigError where the batch, the launcher or the machine do not go with the number of ranks."""
+    if config.batch_size % config.ranks:
+        raise ConfigError(
+            f"trainer.batch_size={config.batch_size} is shared by {config.ranks} ranks (devices x num_nodes), of which "
+            f"it is no multiple: use {max(1, config.batch_size // config.ranks) * config.ranks}"
+        )
+    started = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_torchelastic_launched() else config.ranks
+    if started != config.ranks:
+        raise ConfigError(
+            f"torchrun started {started} processes, trainer.devices={config.devices} x trainer.num_nodes="
+            f"{config.num_nodes} are {config.ranks}: set trainer.devices to its --nproc-per-node and "
+            "trainer.num_nodes to its --nnodes"
+        )
+    if uses_gpu(config) and config.devices > torch.cuda.device_count():
+        raise ConfigError(
+            f"trainer.devices={config.devices}, but this machine has {torch.cuda.device_count()} GPUs: use as many, or "
+            "trainer.accelerator=cpu"
+        )
+
+
+def lost_rank(error: Exception) -> bool:
+    """Whether an error says that another process of the run is gone."""
+    text = str(error)
+    return isinstance(error, torch.distributed.DistError) or "gloo" in text or "Connection closed by peer" in text
 
 
 def uses_gpu(config: TrainerConfig) -> bool:

@@ -17,6 +17,7 @@ from torch import nn
 
 from cl_as_gnn.config import RunConfig, build_config, read_yaml, to_yaml
 from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.training.process import is_first_rank
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class RunFolder:
     def append_history(self, row: Mapping[str, float | int]) -> None:
         """Add one epoch; a file cut short by a kill, or epochs that a resumed run does again, are dropped first."""
         rows = [old for old in self.read_history() if int(old["epoch"]) < int(row["epoch"])]
-        lines = [",".join(row)] + [",".join(old[k] or "" for k in row) for old in rows]
+        lines = [",".join(row)] + [",".join(old.get(k) or "" for k in row) for old in rows]
         values = ("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values())
         lines.append(",".join(values))
         self.write(self.history, "\n".join(lines) + "\n")
@@ -92,19 +93,24 @@ class RunFolder:
 
 
 def prepare_run(config: RunConfig) -> RunConfig:
-    """The config with its run folder named; ConfigError if that folder holds a run already."""
+    """The config with its run folder named; ConfigError if that folder holds a run already.
+
+    Of several ranks only the first looks, and writes: the others' names may differ by the time.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = config.run_dir or Path("runs") / f"{config.data.name}-{config.method.name}-seed{config.seed}-{stamp}"
-    if RunFolder(path).config.exists():
+    if is_first_rank(config.trainer) and RunFolder(path).config.exists():
         raise ConfigError(f"run_dir={path} holds a run already: continue it with resume={path}, or name another folder")
     return config.model_copy(update={"run_dir": path})
 
 
 def create_run(config: RunConfig) -> RunFolder:
-    """Make the folder of a new run and put the resolved config into it."""
+    """Make the folder of a new run and put the resolved config into it (the first rank does)."""
     config = prepare_run(config)
     assert config.run_dir is not None
     run = RunFolder(config.run_dir)
+    if not is_first_rank(config.trainer):
+        return run
     try:
         run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -136,7 +142,13 @@ def load_encoder(run: RunFolder) -> nn.Module:
     with safe_open(str(run.encoder), framework="pt") as file:
         meta = json.loads((file.metadata() or {})["cl_as_gnn"])
     encoder = build_encoder(meta["name"], meta["channels"], meta["image_size"], meta["width"])
-    encoder.load_state_dict(load_file(run.encoder))
+    try:
+        encoder.load_state_dict(load_file(run.encoder))
+    except RuntimeError:
+        raise RunError(
+            f"{run.encoder} does not fit the encoder {meta['name']!r} of this version: use the version of cl_as_gnn "
+            "that trained it (metrics.json names it), or train again"
+        ) from None
     return encoder.eval()
 
 

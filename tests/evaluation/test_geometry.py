@@ -10,7 +10,14 @@ from torch import Tensor
 from torch_geometric.utils import get_laplacian, to_dense_adj
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import alignment, dirichlet_energy, edge_purity, effective_rank, uniformity
+from cl_as_gnn.evaluation import (
+    alignment,
+    dirichlet_energy,
+    edge_purity,
+    effective_rank,
+    graph_mismatch,
+    uniformity,
+)
 
 
 def normal(n: int, d: int, seed: int = 0) -> Tensor:
@@ -172,3 +179,21 @@ def test_errors_are_one_line_and_name_the_cure(call: Callable[[], float], error:
     with pytest.raises(error, match=line) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("loops", [False, True])
+def test_mismatch_is_that_of_dense_matrices(loops):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(9, 4, generator=generator, dtype=torch.float64)
+    adjacency = (torch.rand(9, 9, generator=generator, dtype=torch.float64) > 0.6).double()
+    adjacency = torch.maximum(adjacency, adjacency.t()).fill_diagonal_(0)
+    adjacency[0] = adjacency[:, 0] = 0
+    index = adjacency.nonzero().t()
+    root = adjacency.sum(1).rsqrt().nan_to_num(posinf=0)
+    affinity = x @ x.t() / 0.7
+    if not loops:
+        affinity.fill_diagonal_(-torch.inf)
+    expected = (root[:, None] * adjacency * root @ x - affinity.softmax(1) @ x).norm() / x.norm()
+    assert graph_mismatch(x, index, temperature=0.7, loops=loops) == pytest.approx(expected.item(), abs=1e-10)
+    with pytest.raises(ValueError, match="all zeros"):
+        graph_mismatch(torch.zeros(3, 2), index[:, :0])

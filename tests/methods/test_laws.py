@@ -436,3 +436,113 @@ def test_gat_rewire_attends_over_the_neighbours_of_the_positive(filled):
         lse = torch.cat([x[:i], x[i + 1 :]]).matmul(x[i]).div(0.3).logsumexp(0)
         expected = expected - (pull / 0.3 - lse) / len(x)
     check(method, x, data, expected)
+
+
+@pytest.mark.parametrize("repel", ["complete", "nearest", "random", "farther"])
+def test_affinity_repulsion_is_a_softmax_over_part_of_the_nodes(repel, monkeypatch):
+    draws = torch.rand(3 * SIZE, 3 * SIZE, generator=torch.Generator().manual_seed(4), dtype=torch.double)
+    drawn = iter(draws.split(2))  # strips of two rows of 21
+    monkeypatch.setattr(torch, "rand_like", lambda _: next(drawn))
+    method = make("affinity_repulsion", num_views=3, temperature=0.3, repel=repel, repel_k=5)
+    x, expected = unit(3), 0
+    for i in range(len(x)):
+        rest = [k for k in range(len(x)) if k % SIZE != i % SIZE]
+        nearest = sorted(rest, key=lambda k: -(x[i] @ x[k]).item())
+        rest = {
+            "complete": rest,
+            "nearest": nearest[:5],
+            "farther": nearest[5:],
+            "random": sorted(rest, key=lambda k: -float(draws[i, k]))[:5],
+        }[repel]
+        own = other_views(i, 3)
+        expected = expected + (x[own + rest] @ x[i] / 0.3).logsumexp(0) - (x[own] @ x[i]).mean() / 0.3
+    check(method, x, view_graph(x, 3), expected / len(x))
+
+
+@pytest.mark.parametrize(("hops", "seen"), [(1, 20), (2, 20), (3, 15), (4, 20)])
+def test_gcn_bank_is_cross_entropy_to_walks_over_the_whole_set(hops, seen):
+    settings = {"num_hops": hops, "weight": 0.7, "affinity_temperature": 0.2, "gate": 0, "temperature": 0.3}
+    method = make("gcn_bank", k=3, **settings)
+    stored = F.normalize(rows(seen, seed=3).float(), dim=1)
+    method.bank.write(torch.arange(seen), stored)
+    x, views = unit(2), Views(torch.empty(0), torch.tensor([3, 14, 1, 0, 12, 5, 9]), 0.9)
+    method.begin_epoch(0.1)
+    assert "sample" not in method.rewire(view_graph(x, 2, views.sample), views).node_types
+    method.begin_epoch(0.9)
+    data = method.rewire(view_graph(x, 2, views.sample), views)
+    walk = torch.zeros(20, 20, dtype=torch.double)
+    for i in range(seen):
+        near = sorted((j for j in range(seen) if j != i), key=lambda j: -float(stored[i] @ stored[j]))[:3]
+        walk[i, near] = (stored[near].double() @ stored[i].double() / 0.2).softmax(0)
+    power = torch.linalg.matrix_power(walk, hops)[views.sample][:, views.sample].fill_diagonal_(0)
+    total = power.sum(1, keepdim=True)
+    assert (total > 0).any()
+    diffused = torch.where(total > 0, power / total, 0).repeat(2, 2) / 2
+    share = 0.7 * (total > 0).double().repeat(2, 1)
+    target = 0.7 * diffused
+    expected = -sum(
+        (1 - share[i]) * (x[i] @ x[(i + SIZE) % len(x)]) / 0.3
+        + target[i] @ (x @ x[i]) / 0.3
+        - torch.cat([x[:i], x[i + 1 :]]).matmul(x[i]).div(0.3).logsumexp(0)
+        for i in range(len(x))
+    ) / len(x)
+    loss = objective(x, *method.terms(data, views))
+    # The affinity weights are kept in float32.
+    torch.testing.assert_close(loss.detach(), expected.squeeze().detach(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
+    method.remember(data)
+    mean = F.normalize(x[:SIZE] + x[SIZE:], dim=1).float()
+    torch.testing.assert_close(method.bank.features[0, views.sample], mean.detach())
+
+
+def test_oracle_diffuses_along_edges_of_known_purity():
+    method = make("oracle", k=2, num_hops=1, weight=0.7, purity=0.5, temperature=0.3)
+    x, labels = unit(2), torch.tensor([0, 1, 0, 1, 0, 1, -1])
+    views = nowhere(labels)
+    data = method.rewire(view_graph(x, 2), views)
+    source, target = data["sample", "affinity", "sample"].edge_index.tolist()
+    for i in range(6):
+        found = [labels[j].item() == labels[i].item() for j, t in zip(source, target, strict=True) if t == i]
+        assert sorted(found) == [False, True]
+    assert 6 not in source + target
+    own = info_nce(x, [other_views(i, 2) for i in range(len(x))], 0.3)
+    positives = [
+        [j + v * SIZE for j, t in zip(source, target, strict=True) if t == i % SIZE for v in (0, 1)] for i in range(14)
+    ]
+    alone = [[] if own else other_views(i, 2) for i, own in enumerate(positives)]
+    expected = (
+        12 * (0.3 * info_nce(x, [other_views(i, 2) * bool(positives[i]) for i in range(14)], 0.3))
+        + (12 * 0.7 * info_nce(x, positives, 0.3) + 2 * info_nce(x, alone, 0.3))
+    ) / 14
+    assert own.item() != pytest.approx(expected.item())
+    loss = objective(x, *method.terms(data, views))
+    torch.testing.assert_close(loss, expected, atol=1e-6, rtol=0)
+    with pytest.raises(ConfigError, match="wants labels"):
+        method.rewire(view_graph(x, 2), nowhere())
+
+
+def test_jk_gcn_attracts_to_stages_of_diffused_neighbours():
+    method = make("jk_gcn", k=2, num_hops=2, weight=0.6, stages=[0.5, 0.5], start=0.0, affinity_start=0.2)
+    past = F.normalize(rows(SIZE, seed=5).float(), dim=1)
+    method.bank.write(torch.arange(SIZE), past)
+    x = unit(2)
+    data = method.rewire(with_targets(x, 2), nowhere())
+    mixed = 0.5 * unit(2, 7).detach() + 0.5 * past.double().repeat(2, 1)
+    torch.testing.assert_close(data["target"].x, mixed.to(data["target"].x.dtype), atol=1e-6, rtol=0)
+    mean = F.normalize(F.normalize(mixed, dim=1).view(2, SIZE, -1).mean(0), dim=1)
+    cosine = (mean @ mean.t()).fill_diagonal_(-math.inf)
+    near = cosine.topk(2).indices
+    walk = torch.full_like(cosine, -math.inf).scatter_(1, near, cosine.gather(1, near) / 0.2).softmax(1)
+    power = torch.linalg.matrix_power(walk, 2).fill_diagonal_(0)
+    power = power / power.sum(1, keepdim=True)
+    expected = 0
+    for i in range(len(x)):
+        pull = 0.4 * mixed[(i + SIZE) % len(x)] + 0.6 * power[i % SIZE] @ mixed.view(2, SIZE, -1).mean(0)
+        expected = expected - x[i] @ pull / len(x)
+    loss = objective(x, *method.terms(data, nowhere()))
+    torch.testing.assert_close(loss, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
+    jk = make("jk", stages=[0.5, 0.5], start=0.0)
+    jk.bank.load_state_dict(method.bank.state_dict())
+    early = objective(x, *method.terms(method.rewire(with_targets(x, 2), nowhere(progress=0.1)), nowhere()))
+    assert early.item() == objective(x, *jk.terms(jk.rewire(with_targets(x, 2), nowhere()), nowhere())).item()

@@ -27,7 +27,10 @@ SMALL = [
     "eval.draws=2",
     "eval.online_size=300",
 ]
-SCORES = ("loss", "knn_top1", "linear_top1", "label1_top1", "label10_top1", "alignment", "uniformity", "effective_rank")
+SCORES = (
+    *("loss", "knn_top1", "linear_top1", "label1_top1", "label10_top1"),
+    *("alignment", "uniformity", "effective_rank", "graph_purity"),
+)
 
 
 def configure(path, *settings):
@@ -58,6 +61,10 @@ def test_a_run_folder_holds_what_is_promised(tmp_path):
     assert float(run.read_history()[-1]["loss"]) < float(run.read_history()[0]["loss"])
     assert metrics["knn_top1"] > 70
     assert 0 < metrics["edge_purity"] <= 1
+    measured = ["", "2", "3"]
+    assert [row["epoch"] if row["graph_rank"] else "" for row in run.read_history()] == measured
+    assert 0 < float(run.read_history()[-1]["graph_energy"]) < 2
+    assert 0.5 < metrics["graph_purity"] <= 1
     encoder = load_encoder(run)
     assert not encoder.training
     assert encoder(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
@@ -96,6 +103,13 @@ def test_a_stopped_run_resumes_to_the_same_numbers_banks_included(tmp_path, monk
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert resumed["epochs"] == 3
     assert len(open_run(tmp_path / "part").read_history()) == 3
+
+
+def test_measuring_the_graph_changes_nothing(tmp_path):
+    measured = train(configure(tmp_path / "a", "eval.graph_every=1"))
+    silent = train(configure(tmp_path / "b", "eval.graph_every=0"))
+    assert scores(measured) == scores(silent)
+    assert {row["graph_mismatch"] for row in open_run(tmp_path / "b").read_history()} == {""}
 
 
 def test_a_run_killed_between_two_epochs_resumes_to_the_same_numbers(tmp_path):
@@ -142,8 +156,8 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
 
 
 def test_devices_that_are_not_there_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"trainer.devices=2: .* only 1 is right"):
-        train(configure(tmp_path / "run", "trainer.devices=2"))
+    with pytest.raises(ConfigError, match=r"trainer.batch_size=255 is shared by 2 ranks"):
+        train(configure(tmp_path / "run", "trainer.devices=2", "trainer.batch_size=255"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"trainer.accelerator=gpu, but there is no CUDA device"):
         train(configure(tmp_path / "run", "trainer.accelerator=gpu"))

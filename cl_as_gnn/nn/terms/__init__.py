@@ -13,6 +13,7 @@ from cl_as_gnn.nn.terms.pair_term import PairTerm
 from cl_as_gnn.nn.terms.power_alignment import PowerAlignment
 from cl_as_gnn.nn.terms.queue_contrast import QueueContrast
 from cl_as_gnn.nn.terms.same_label import SameLabel
+from cl_as_gnn.nn.terms.subset_repulsion import SubsetRepulsion
 
 __all__ = [
     "AnchorContrast",
@@ -28,4 +29,5 @@ __all__ = [
     "PowerAlignment",
     "QueueContrast",
     "SameLabel",
+    "SubsetRepulsion",
 ]

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.ranks import OwnRows
 from cl_as_gnn.nn.terms.pair_term import PairTerm, row_softmax
 
 
@@ -26,10 +27,14 @@ class HardNegatives(PairTerm):
             <https://arxiv.org/abs/2007.00224>`_.
         tau_plus: :math:`\tau^+`, the share of negatives that are of the anchor's class.
         num_views: V; nodes are view-major.
+        own: rows of this rank, where nodes were gathered from several.
     """
 
-    def __init__(self, temperature: float, sharpness: float, tau_plus: float, num_views: int):
+    def __init__(
+        self, temperature: float, sharpness: float, tau_plus: float, num_views: int, own: OwnRows | None = None
+    ):
         self.temperature, self.sharpness, self.tau_plus, self.num_views = temperature, sharpness, tau_plus, num_views
+        self.own = own
 
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         n, top = similarity.size(1), 1 / self.temperature

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cl_as_gnn.nn.ranks import OwnRows
 from cl_as_gnn.nn.terms.pair_term import PairTerm
 
 
@@ -21,11 +22,12 @@ class LogisticPairs(PairTerm):
         log_scale: :math:`\log t`, a scalar parameter.
         bias: :math:`b`, a scalar parameter.
         num_views: V; nodes are view-major.
+        own: rows of this rank, where nodes were gathered from several.
     """
 
-    def __init__(self, log_scale: Tensor, bias: Tensor, num_views: int):
+    def __init__(self, log_scale: Tensor, bias: Tensor, num_views: int, own: OwnRows | None = None):
         self.learned = (log_scale, bias)
-        self.num_views = num_views
+        self.num_views, self.own = num_views, own
 
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         n = similarity.size(1)

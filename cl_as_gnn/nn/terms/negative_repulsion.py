@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor
 
+from cl_as_gnn.nn.ranks import OwnRows
 from cl_as_gnn.nn.terms.pair_term import PairTerm, row_softmax
 
 
@@ -20,10 +21,11 @@ class NegativeRepulsion(PairTerm):
     Args:
         temperature: :math:`\tau`.
         group: :math:`g`, ``(n,)``: nodes of one group (the views of a sample) do not repel each other.
+        own: rows of this rank, where nodes were gathered from several.
     """
 
-    def __init__(self, temperature: float, group: Tensor):
-        self.temperature, self.group = temperature, group
+    def __init__(self, temperature: float, group: Tensor, own: OwnRows | None = None):
+        self.temperature, self.group, self.own = temperature, group, own
 
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         n = similarity.size(1)

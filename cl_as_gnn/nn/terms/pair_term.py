@@ -3,6 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.ranks import OwnRows, total
+
 _STRIP = 2**21  # entries of one strip of similarities
 
 
@@ -14,7 +16,12 @@ class PairTerm:
         \text{message} = -(G + G^\top) X, \quad G_{ij} = \partial \ell_i / \partial s_{ij} .
 
     A subclass gives :math:`\ell` and :math:`G` of a strip in :meth:`strip`; no :math:`n \times n` tensor is kept.
+
+    Where ``own`` is set (``x`` was gathered from several ranks), each rank does the strips of its own rows, and value
+    and message are summed over the ranks.
     """
+
+    own: OwnRows | None = None
 
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """Loss of the strip's rows (a scalar), its slope (like ``similarity``), then slopes of learned parameters.
@@ -30,11 +37,14 @@ class PairTerm:
         sums: list[Tensor] = []
         gradient = torch.zeros_like(x)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            for rows in torch.arange(n, device=x.device).split(max(1, _STRIP // n)):
+            index = torch.arange(n, device=x.device) if self.own is None else self.own.index(n, x.device)
+            for rows in index.split(max(1, _STRIP // n)):
                 value, slope, *rest = self.strip(x[rows] @ x.t(), rows)
                 gradient[rows] += slope @ x
                 gradient.addmm_(slope.t(), x[rows])
                 sums = [a + b for a, b in zip(sums, [value, *rest], strict=True)] if sums else [value, *rest]
+            if self.own is not None:
+                gradient, sums = total(gradient), [total(part) for part in sums]
         return sums[0], -gradient, *(-part for part in sums[1:])
 
 

@@ -1,4 +1,4 @@
-"""Pictures: the graph of one minibatch."""
+"""The graph of one minibatch, as a picture."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.data import RECIPES, BatchedViews, channel_stats
+from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation import edge_purity
 from cl_as_gnn.graph import view_graph
@@ -50,26 +50,17 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
     config = config or (run.load_config() if run else None)
     assert config is not None
     data = scored_data(config)
-    samples = min(samples, len(data.train))
     views = config.method.num_views
-    if k >= samples * views:
-        nodes = samples * views
-        raise ConfigError(f"-k {k}: {samples} images with {views} views make {nodes} nodes, choose a smaller k")
     torch.manual_seed(config.seed)
     encoder = (
         load_encoder(run)
         if run
         else build_encoder(config.encoder.name, data.channels, data.image_size, config.encoder.width).eval()
     )
-    stats = channel_stats(data.train)
-    augment = BatchedViews(config.data.augment or RECIPES[data.name], data.image_size, data.channels, *stats)
-    sample = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(config.seed))[:samples]
-    with torch.no_grad():
-        pixels = augment(data.train.images[sample], views)
-        graph = view_graph(F.normalize(encoder(pixels).float(), dim=1), views, sample, affinity_k=k)
-    labels = data.train.labels[graph["view"].sample]
+    graph, images, labels = batch_graph(config, data, encoder, samples, k)
+    samples = len(labels) // views
     title = f"{data.name}: {samples} images × {views} views, {'trained' if run else 'untrained'} encoder"
-    figure = draw_graph(graph, denormalise(pixels, stats), labels, title)
+    figure = draw_graph(graph, images, labels, title)
     try:
         figure.savefig(out, dpi=150)
     except OSError as error:
@@ -81,6 +72,36 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
         f"edge purity {100 * edge_purity(edges.edge_index, labels):.0f} %: the share of kNN edges within a class",
         *([] if run else ["the encoder is untrained; --run RUN shows the graph of a trained one"]),
     ]
+
+
+def batch_graph(
+    config: RunConfig, data: ImageData, encoder: nn.Module, samples: int, k: int
+) -> tuple[HeteroData, np.ndarray[Any, Any], Tensor]:
+    """One minibatch of a run: its graph, its views as images ``(n, H, W, 3)`` in 0 … 1 and their classes ``(n,)``.
+
+    Args:
+        config: views, their augmentation and the seed that picks the images.
+        data: whose training images are drawn from.
+        encoder: images to features, on the CPU and in eval mode.
+        samples: images in the batch; all there are, if fewer.
+        k: affinity edges into each view.
+
+    Raises:
+        ConfigError: the batch has no k other views to choose neighbours from.
+    """
+    samples = min(samples, len(data.train))
+    views = config.method.num_views
+    if k >= samples * views:
+        nodes = samples * views
+        raise ConfigError(f"-k {k}: {samples} images with {views} views make {nodes} nodes, choose a smaller k")
+    generator = torch.Generator().manual_seed(config.seed)
+    stats = channel_stats(data.train)
+    augment = BatchedViews(config.data.augment or RECIPES[data.name], data.image_size, data.channels, *stats)
+    sample = torch.randperm(len(data.train), generator=generator)[:samples]
+    with torch.no_grad():
+        pixels = augment(data.train.images[sample], views, generator)
+        graph = view_graph(F.normalize(encoder(pixels).float(), dim=1), views, sample, affinity_k=k)
+    return graph, denormalise(pixels, stats), data.train.labels[graph["view"].sample]
 
 
 def denormalise(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
@@ -117,14 +138,14 @@ def _pairs(edge_index: Tensor) -> np.ndarray[Any, Any]:
     return pairs
 
 
-def draw_graph(graph: HeteroData, images: np.ndarray[Any, Any], labels: Tensor, title: str) -> Figure:
+def draw_graph(graph: HeteroData, images: np.ndarray[Any, Any], labels: Tensor, title: str = "") -> Figure:
     """A figure of a minibatch graph: each node is its image, each relation has its own line.
 
     Args:
         graph: of :func:`cl_as_gnn.graph.view_graph`, with affinity edges.
         images: ``(n, H, W, 3)`` in 0 … 1.
         labels: class of each view ``(n,)``; tells kNN edges within a class from those across.
-        title: above the picture.
+        title: above the picture; without one there is neither a title nor a legend, and a page says both.
     """
     figure = Figure(figsize=(9, 8.2), layout="constrained")
     axes: Axes = figure.subplots()
@@ -151,6 +172,8 @@ def draw_graph(graph: HeteroData, images: np.ndarray[Any, Any], labels: Tensor, 
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
     axes.set_axis_off()
+    if not title:
+        return figure
     axes.set_title(title)
     figure.legend(
         handles=[

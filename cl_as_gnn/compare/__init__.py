@@ -1,0 +1,18 @@
+"""Suites of runs: methods × seeds at one budget, and what they show."""
+
+from cl_as_gnn.compare.results import HEADLINE, interval, markdown, rich_table, summarise
+from cl_as_gnn.compare.runs import run_suite
+from cl_as_gnn.compare.suite import Budget, Cell, Suite, load_suite
+
+__all__ = [
+    "HEADLINE",
+    "Budget",
+    "Cell",
+    "Suite",
+    "interval",
+    "load_suite",
+    "markdown",
+    "rich_table",
+    "run_suite",
+    "summarise",
+]

@@ -1,0 +1,55 @@
+"""Pictures of a suite's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cl_as_gnn.compare.results import HEADLINE
+
+
+def differences(results: Mapping[str, Any]) -> Figure:
+    """Differences to the baseline with their intervals, one panel a number."""
+    rows = [row for row in results["rows"] if row != results["baseline"]]
+    figure = Figure(figsize=(9, 1.4 + 0.32 * max(len(rows), 1)), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, key in zip(panels, ("label1_top1", "label10_top1", "knn_top1"), strict=True):
+        axes.axvline(0, color="#404040", linewidth=0.8)
+        for y, row in enumerate(rows):
+            entry = results["rows"][row].get(key)
+            if entry is None:
+                continue
+            half = 0 if np.isnan(entry["ci95"]) else entry["ci95"]
+            colour = "#9a9a9a" if abs(entry["delta"]) <= half else ("#1f7a3d" if entry["delta"] > 0 else "#b03a2e")
+            axes.errorbar(entry["delta"], y, xerr=half, fmt="o", color=colour, capsize=3)
+        axes.set_title(f"{HEADLINE[key]}: Δ to {results['baseline']}", fontsize=10)
+        axes.set_xlabel("points")
+        axes.grid(axis="x", color="#dddddd")
+        axes.set_axisbelow(True)
+    panels[0].set_yticks(range(len(rows)), rows)
+    panels[0].invert_yaxis()
+    return figure
+
+
+def curves(results: Mapping[str, Any]) -> Figure:
+    """Accuracy against the purity of the graph, mean ± standard deviation over the seeds; the baseline is a line."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, key in zip(figure.subplots(1, 2), ("label1_top1", "knn_top1"), strict=True):
+        base = results["rows"][results["baseline"]].get(key)
+        if base is not None:
+            axes.axhline(base["mean"], color="#404040", linewidth=0.8, label=results["baseline"])
+        for name, rows in results["curves"].items():
+            entries = [results["rows"][row] for row in rows]
+            points = [(e["graph_purity"], e[key]) for e in entries if "graph_purity" in e and key in e]
+            spread = [0 if np.isnan(score["std"]) else score["std"] for _, score in points]
+            x, y = [purity for purity, _ in points], [score["mean"] for _, score in points]
+            axes.errorbar(x, y, yerr=spread, fmt="o-", markersize=4, capsize=3, label=name)
+        axes.set_title(f"{HEADLINE[key]}, %", fontsize=10)
+        axes.set_xlabel("purity of the graph")
+        axes.grid(color="#dddddd")
+        axes.set_axisbelow(True)
+    figure.axes[0].legend(fontsize=8)
+    return figure

@@ -1,0 +1,152 @@
+"""What the runs of a suite show: means, paired differences, tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from scipy import stats
+
+from cl_as_gnn.compare.suite import Cell, Suite
+
+HEADLINE = {
+    "knn_top1": "kNN",
+    "linear_top1": "linear",
+    "label1_top1": "1 label",
+    "label10_top1": "10 labels",
+}
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """Mean of paired differences and the half-width of its 95 % interval (Student's t; NaN for one pair)."""
+    values = np.asarray(differences, dtype=float)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(half)
+
+
+def summarise(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
+    """Mean, standard deviation (n − 1) and paired differences to the baseline over the same seeds."""
+    table: dict[str, dict[int, dict[str, Any]]] = {}
+    for cell in cells:
+        metrics = cell.metrics
+        assert metrics is not None
+        table.setdefault(cell.row, {})[cell.seed] = metrics
+    rows = {}
+    for row, by_seed in table.items():
+        entry: dict[str, Any] = {"seeds": {str(seed): {k: m.get(k) for k in HEADLINE} for seed, m in by_seed.items()}}
+        for key in HEADLINE:
+            values = [m[key] for m in by_seed.values() if m.get(key) is not None]
+            if len(values) < len(by_seed):
+                continue
+            against = [m[key] - table[suite.baseline][seed][key] for seed, m in by_seed.items()]
+            delta, half = interval(against)
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+            entry[key] = {"mean": float(np.mean(values)), "std": spread, "delta": delta, "ci95": half}
+        entry["seconds"] = float(np.median([m["seconds"] for m in by_seed.values()]))
+        purities = [m["graph_purity"] for m in by_seed.values() if m.get("graph_purity") is not None]
+        if purities:
+            entry["graph_purity"] = float(np.mean(purities))
+        entry["epochs"], entry["num_views"] = next((m["epochs"], m["num_views"]) for m in by_seed.values())
+        rows[row] = entry
+    first = next(iter(table[suite.baseline].values()))
+    return {
+        "suite": suite.name,
+        "baseline": suite.baseline,
+        "seeds": list(suite.seeds),
+        "budget": None if suite.budget is None else suite.budget.model_dump(),
+        "base": suite.base,
+        "runs": suite.runs,
+        "curves": suite.curves,
+        "dataset": first["dataset"],
+        "epochs": first["epochs"],
+        "protocol": first["protocol"],
+        "versions": first["versions"],
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": available_cores()},
+        "device": first["device"],
+        "precision": first["precision"],
+        "date": time.strftime("%Y-%m-%d"),
+        "config_digests": {f"{c.row}/seed{c.seed}": c.config.digest for c in cells},
+        "baselines": first.get("baselines", {}),
+        "rows": rows,
+    }
+
+
+def _cell(entry: Mapping[str, Any], key: str) -> str:
+    if key not in entry:
+        return "–"
+    spread = entry[key]["std"]
+    return f"{entry[key]['mean']:.1f}" + ("" if np.isnan(spread) else f" ± {spread:.1f}")
+
+
+def _delta(entry: Mapping[str, Any], key: str) -> str:
+    if key not in entry:
+        return "–"
+    half = entry[key]["ci95"]
+    return f"{entry[key]['delta']:+.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
+
+
+def work(results: Mapping[str, Any]) -> str:
+    """The budget in words."""
+    budget = results.get("budget")
+    if budget is None:
+        return f"{results['epochs']} epochs"
+    return f"{budget['view_epochs']} epochs × views, {budget['batch_views']} views a step"
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The table with its protocol, as Markdown."""
+    titles = list(HEADLINE.values())
+    seeds = len(results["seeds"])
+    lines = [
+        f"**{results['suite']}**: {results['dataset']}, {work(results)}, {seeds} seeds, mean ± standard "
+        f"deviation, top-1 in %. Δ: paired difference to `{results['baseline']}` over the same seeds ± half of its "
+        "95 % interval.",
+        "",
+        "| run | " + " | ".join(titles) + " | Δ 1 label | Δ 10 labels | Δ kNN | purity | seconds |",
+        "|---|" + "---|" * (len(titles) + 5),
+    ]
+    for row, entry in results["rows"].items():
+        cells = [_cell(entry, key) for key in HEADLINE]
+        cells += [
+            "" if row == results["baseline"] else _delta(entry, k) for k in ("label1_top1", "label10_top1", "knn_top1")
+        ]
+        cells.append(f"{entry['graph_purity']:.2f}" if "graph_purity" in entry else "–")
+        lines.append(f"| `{row}` | " + " | ".join(cells) + f" | {entry['seconds']:.0f} |")
+    for name, scores in results["baselines"].items():
+        values = ["–" if scores[k] is None else f"{scores[k]:.1f}" for k in HEADLINE]
+        lines.append(f"| {name} | " + " | ".join(values) + " | | | | | |")
+    lines += [
+        "",
+        "Purity: share within a class of the minibatch's affinity graph in the last epoch. Seconds: median wall time "
+        "of a run with its evaluation.",
+        "",
+        f"Protocol: {results['protocol']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def rich_table(results: Mapping[str, Any]) -> Table:
+    """The same for the terminal."""
+    table = Table(box=None, pad_edge=False, title=f"{results['suite']}: top-1 in %", title_justify="left")
+    table.add_column("")
+    for title in HEADLINE.values():
+        table.add_column(title, justify="right")
+    table.add_column(f"Δ 1 label to {results['baseline']}", justify="right")
+    for row, entry in results["rows"].items():
+        cells = [_cell(entry, key) for key in HEADLINE]
+        table.add_row(row, *cells, "" if row == results["baseline"] else _delta(entry, "label1_top1"))
+    return table

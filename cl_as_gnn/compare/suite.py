@@ -1,0 +1,116 @@
+"""A suite: which runs there are, what they share, and what each changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from cl_as_gnn.config import RunConfig, Settings, build_config, merge, parse_overrides, read_yaml
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.training.runs import RunFolder
+
+
+class Budget(Settings):
+    """The same work for runs with different numbers of views V."""
+
+    view_epochs: int = Field(ge=1, description="epochs times views: a run gets view_epochs / V epochs")
+    batch_views: int = Field(512, ge=4, description="views a step: a run gets batch_views / V images a step")
+
+    def tree(self, num_views: int) -> dict[str, Any]:
+        """The settings of a run with so many views."""
+        return {
+            "trainer": {
+                "epochs": max(1, round(self.view_epochs / num_views)),
+                "batch_size": max(2, self.batch_views // num_views),
+            }
+        }
+
+
+class Suite(Settings):
+    """A YAML suite: what all runs share, what each changes, and against which one differences are taken."""
+
+    name: str
+    baseline: str = Field(description="the run that differences are taken to")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    budget: Budget | None = Field(None, description="equal work at different numbers of views, in place of epochs")
+    base: dict[str, Any] = Field(default_factory=dict, description="settings of every run")
+    runs: dict[str, dict[str, Any]] = Field(min_length=1, description="name of the run: settings over the base")
+    curves: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="name of a curve of accuracy against graph purity: its runs, in order"
+    )
+
+    def config(self, row: str, given: Mapping[str, Any], seed: int) -> RunConfig:
+        """Settings of one run, with ``given`` over those of every run."""
+        tree = merge(merge(merge(self.base, self.runs[row]), given), {"seed": seed})
+        if self.budget is None:
+            return build_config(tree)
+        for key in ("epochs", "batch_size"):
+            if key in tree.get("trainer", {}):
+                raise ConfigError(
+                    f"trainer.{key} of run {row!r} follows from the budget: set budget.view_epochs instead"
+                )
+        return build_config(merge(tree, self.budget.tree(build_config(tree).method.num_views)))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a suite: a row's settings with one seed."""
+
+    row: str
+    seed: int
+    config: RunConfig
+
+    @property
+    def run(self) -> RunFolder:
+        assert self.config.run_dir is not None
+        return RunFolder(self.config.run_dir)
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """Numbers of the finished run, if it was this very experiment."""
+        if not self.run.metrics.is_file():
+            return None
+        found: dict[str, Any] = json.loads(self.run.metrics.read_text(encoding="utf-8"))
+        if found["config_digest"] != self.config.digest:
+            raise ConfigError(
+                f"{self.run.path} holds other settings than the suite now has: remove it, or name another --out"
+            )
+        return found
+
+
+def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, list[Cell]]:
+    """A suite and its runs, each checked before anything is trained.
+
+    Args:
+        path: the YAML file.
+        overrides: ``key=value`` settings over the base of every run, ``seeds=[...]`` or ``budget.…``.
+        out: folder of the results.
+    """
+    tree = read_yaml(path)
+    given = parse_overrides(overrides)
+    if "seeds" in given:
+        tree["seeds"] = given.pop("seeds")
+    if "budget" in given:
+        tree["budget"] = merge(tree.get("budget") or {}, given.pop("budget"))
+    tree.setdefault("name", path.stem)
+    try:
+        suite = Suite.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+    if suite.baseline not in suite.runs:
+        raise ConfigError(f"{path}: baseline {suite.baseline!r} is none of its runs: {', '.join(suite.runs)}")
+    for name in sorted({row for rows in suite.curves.values() for row in rows} - set(suite.runs)):
+        raise ConfigError(f"{path}: curves name {name!r}, which is none of its runs: {', '.join(suite.runs)}")
+    cells = []
+    for row in suite.runs:
+        for seed in suite.seeds:
+            config = suite.config(row, given, seed)
+            cells.append(Cell(row, seed, config.model_copy(update={"run_dir": out / "runs" / row / f"seed{seed}"})))
+    return suite, cells

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.graph import SampleAffinity, view_graph
+from cl_as_gnn.methods.base import Views
+from cl_as_gnn.methods.jk import JumpingConfig, JumpingMethod
+from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, Mixture, ViewsOf
+from cl_as_gnn.nn.objective import Attraction, Term
+
+
+class JKGCNConfig(JumpingConfig):
+    """Settings of jumping knowledge with diffusion."""
+
+    name: Literal["jk_gcn"] = "jk_gcn"
+    weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
+    k: int = Field(5, ge=1, description="nearest neighbours a sample in the affinity graph")
+    num_hops: int = Field(4, ge=1, le=16, description="hops of the diffusion")
+    affinity_temperature: float = Field(0.2, gt=0, description="of the row softmax over the k neighbours")
+    affinity_start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours join")
+
+
+class JKGCN(JumpingMethod[JKGCNConfig]):
+    r"""``jk`` and ``gcn`` together: predictions attract to targets of earlier epochs and of diffused neighbours.
+
+    .. math::
+        p_i' = p_i + \alpha \sum_j \Big( (1 - \lambda) A_{\text{aug}}
+            + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T \Big)_{ij} \,
+            \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
+
+    T the diffusion of ``gcn`` over the kNN graph of the mixed targets. One-way, as every edge to a target.
+    """
+
+    Config = JKGCNConfig
+    attracts = "the other views, diffused kNN neighbours, and both in earlier epochs, one-way"
+    source = "this package; SimSiam-Multi with the diffusion of gcn"
+
+    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+        data = super().rewire(data, views)
+        if views.progress >= self.config.affinity_start:
+            affinity = SampleAffinity(self.config.k, self.config.affinity_temperature)
+            found = affinity(view_graph(data["target"].x, self.config.num_views))
+            edges = found["sample", "affinity", "sample"]
+            data["sample", "affinity", "sample"].edge_index = edges.edge_index
+            data["sample", "affinity", "sample"].edge_weight = edges.edge_weight
+        return data
+
+    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+        if ("sample", "affinity", "sample") not in data.edge_types:
+            return super().terms(data, views)
+        n, edges = data["view"].x.size(0), data["sample", "affinity", "sample"]
+        walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
+        diffused = ViewsOf(Diffusion(walk, self.config.num_hops), self.config.num_views)
+        edge_index = data["target", "augmentation", "view"].edge_index
+        share = data["view"].x.new_full((edge_index.size(1),), 1 / (self.config.num_views - 1))
+        graph = Mixture(Adjacency(edge_index, share, n), diffused, self.config.weight)
+        return [Attraction(graph, source=data["target"].x)]

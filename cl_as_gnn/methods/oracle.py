@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.graph.rewiring import oracle_edges
+from cl_as_gnn.methods.base import Views
+from cl_as_gnn.methods.gcn import DiffusionConfig, DiffusionMethod
+
+
+class OracleConfig(DiffusionConfig):
+    """Settings of diffusion over edges of known purity."""
+
+    name: Literal["oracle"] = "oracle"
+    purity: float = Field(1.0, ge=0, le=1, description="share of the k edges a sample that join samples of one label")
+    gate: float = Field(0.0, ge=0, le=1, description="0: the edges are not the neighbours that a gate would judge")
+
+
+class Oracle(DiffusionMethod[OracleConfig]):
+    r"""``gcn`` along edges whose purity is known: what a kNN graph of that purity could be worth.
+
+    Of the k edges of each sample the share ``purity`` comes from samples of its own label and the rest from samples of
+    other labels, with equal weights, as :func:`cl_as_gnn.graph.rewiring.oracle_edges` draws them. It reads the training
+    labels: an instrument, not a self-supervised method. A sample without a label (−1) has its own views alone.
+    """
+
+    Config = OracleConfig
+    attracts = "L-hop diffusion over edges within the label, a known share of them corrupted (reads labels)"
+    source = "this package; a control for gcn"
+
+    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+        if views.labels is None:
+            raise ConfigError("method.name=oracle wants labels: choose a method without, for example gcn")
+        data = super().rewire(data, views)
+        if "sample" in data.node_types:
+            edges = data["sample", "affinity", "sample"]
+            edges.edge_index, edges.edge_weight = oracle_edges(
+                views.labels, views.sample, self.config.k, self.config.purity
+            )
+        return data

@@ -1,0 +1,75 @@
+"""What is measured of the graph of a minibatch while training; labels are read for the measurement alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, graph_mismatch
+from cl_as_gnn.graph import augmentation_edges, knn_edges
+from cl_as_gnn.graph.rewiring import sample_prototypes
+
+QUANTITIES = ("graph_energy", "graph_rank", "graph_mismatch", "graph_purity")
+_K = 5
+
+
+@dataclass
+class Minibatch:
+    """The nodes of a step, without their history.
+
+    Attributes:
+        x: features that the messages act on, ``(V·B, d)``, view-major.
+        num_views: V.
+        labels: of the samples ``(B,)``, −1 = unknown.
+        affinity: edges and weights between the samples, where the method attracts along such.
+    """
+
+    x: Tensor
+    num_views: int
+    labels: Tensor
+    affinity: tuple[Tensor, Tensor] | None
+
+    @classmethod
+    def of(cls, data: HeteroData, labels: Tensor) -> Minibatch:
+        """From the graph of a step; nothing is computed."""
+        kind = ("sample", "affinity", "sample")
+        affinity = (data[kind].edge_index, data[kind].edge_weight) if kind in data.edge_types else None
+        return cls(data["view"].x.detach(), int(data.num_views), labels, affinity)
+
+    @torch.no_grad()
+    def purity(self) -> Tensor:
+        """Share of the weight of labelled affinity edges within a class, a scalar on the device; NaN without edges."""
+        if self.affinity is not None:
+            (source, target), weight = self.affinity
+        elif self.labels.numel() < 2:
+            return self.x.new_full((), math.nan)
+        else:
+            k = min(_K, self.labels.numel() - 1)
+            (source, target), similarity = knn_edges(sample_prototypes(self.x, self.num_views), k)
+            weight = torch.ones_like(similarity)
+        source, target = self.labels[source], self.labels[target]
+        weight = weight * ((source >= 0) & (target >= 0))
+        return (weight * (source == target)).sum() / weight.sum()
+
+    def quantities(self, temperature: float) -> dict[str, float | None]:
+        """``QUANTITIES`` of the minibatch graph with unit features; no value where one is not defined.
+
+        Args:
+            temperature: τ of the complete affinity graph.
+        """
+        x = F.normalize(self.x.float(), dim=1)
+        if not x.any():
+            return dict.fromkeys(QUANTITIES)
+        edges = augmentation_edges(self.labels.numel(), self.num_views, x.device)
+        values = (
+            dirichlet_energy(x, edges),
+            effective_rank(x),
+            graph_mismatch(x, edges, temperature=temperature),
+            float(self.purity()),
+        )
+        return {name: None if math.isnan(v) else v for name, v in zip(QUANTITIES, values, strict=True)}

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+
+import cl_as_gnn.methods
+from cl_as_gnn.compare import load_suite
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.methods import METHODS
+from cl_as_gnn.training.fit import train
+
+assert cl_as_gnn.methods
+
+SUITES = Path(__file__).parents[2] / "benchmarks" / "suites"
+SUITE = """
+name: tiny
+baseline: simclr
+seeds: [0]
+base:
+  trainer: {epochs: 1}
+runs:
+  simclr: {method: {name: simclr}}
+  gcn: {method: {name: gcn, start: 0}}
+"""
+BUDGET = """
+baseline: two
+seeds: [0]
+budget: {view_epochs: 12, batch_views: 60}
+runs:
+  two: {method: {name: simclr}}
+  three: {method: {name: simclr, num_views: 3}}
+  four: {method: {name: gat}}
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_runs_differ_only_in_what_is_compared(tmp_path):
+    _, cells = load_suite(write(tmp_path, SUITE), ["optim.lr=0.01", "seeds=[3, 4]"], tmp_path / "out")
+    assert [(c.row, c.seed) for c in cells] == [("simclr", 3), ("simclr", 4), ("gcn", 3), ("gcn", 4)]
+    trees = [c.config.model_dump(exclude={"method", "seed", "run_dir"}) for c in cells]
+    assert all(tree == trees[0] for tree in trees)
+    assert cells[0].config.optim.lr == 0.01
+
+
+def test_a_budget_is_the_same_number_of_images_encoded(tmp_path):
+    _, cells = load_suite(write(tmp_path, BUDGET), ["budget.view_epochs=24"], tmp_path / "out")
+    found = {c.row: (c.config.trainer.epochs, c.config.trainer.batch_size) for c in cells}
+    assert found == {"two": (12, 30), "three": (8, 20), "four": (6, 15)}
+    with pytest.raises(ConfigError, match=r"trainer.epochs of run 'two' follows from the budget"):
+        load_suite(write(tmp_path, BUDGET), ["trainer.epochs=3"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SUITE.replace("baseline: simclr", "baseline: moco"), "baseline 'moco' is none of its runs: simclr, gcn"),
+        (SUITE.replace("baseline", "base_line"), "baseline: field required"),
+        (SUITE.replace("start: 0", "strat: 0"), "did you mean method.start?"),
+        (SUITE + "curves: {k: [gat]}", "curves name 'gat', which is none of its runs: simclr, gcn"),
+        (SUITE.replace("seeds: [0]", "seeds: []"), "seeds: "),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        load_suite(path, [], tmp_path / "out")
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.yaml")), ids=lambda p: p.name)
+def test_every_suite_of_the_benchmarks_is_right(tmp_path, path):
+    suite, cells = load_suite(path, [], tmp_path)
+    assert suite.name == path.stem
+    assert len({c.config.digest for c in cells}) == len(suite.runs) * len(suite.seeds)
+    if suite.budget:
+        for cell in cells:
+            done = cell.config.trainer.epochs * cell.config.method.num_views
+            assert done == pytest.approx(suite.budget.view_epochs, rel=0.02)
+
+
+def test_the_digits_suite_has_every_method():
+    suite, cells = load_suite(SUITES / "digits.yaml", [], Path("out"))
+    assert {c.config.method.name for c in cells} == set(suite.runs) == set(METHODS)
+
+
+def test_the_smoke_version_has_the_runs_of_the_paper_and_they_run(tmp_path):
+    paper, _ = load_suite(SUITES / "paper.yaml", [], tmp_path)
+    smoke, cells = load_suite(SUITES / "paper_smoke.yaml", ["budget.view_epochs=2"], tmp_path)
+    assert {row: run["method"] for row, run in smoke.runs.items()} == {r: x["method"] for r, x in paper.runs.items()}
+    for cell in cells:
+        assert train(cell.config)["knn_top1"] > 10

@@ -1,0 +1,115 @@
+"""Two real processes that share a batch give the gradients, banks and statistics of one process that has all of it.
+
+Run as a script, this file is one of the two processes.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from cl_as_gnn.config import EncoderConfig, build_config
+from cl_as_gnn.graph import FeatureQueue, SampleBank
+from cl_as_gnn.methods import METHODS, Views, build_method
+from cl_as_gnn.models import build_encoder
+from cl_as_gnn.nn.ranks import own_rank, world_size
+
+RANKS, SAMPLES, SIZE, STEPS = 2, 24, 16, 2
+HEADS = EncoderConfig(projector_hidden=16, projector_dim=6, predictor_hidden=8)
+# Every method as it comes, and the settings that take another way through the code.
+CASES = [
+    *((name, {}) for name in sorted(METHODS)),
+    ("simclr", {"num_views": 3}),
+    ("gat", {"num_views": 2, "normalize": "batch"}),
+    ("gcn", {"gate": 0}),
+    ("barlow", {"num_views": 3}),
+    ("siglip", {"num_views": 3}),
+]
+
+
+def label(case):
+    return " ".join([case[0], *(f"{key}={value}" for key, value in case[1].items())])
+
+
+def batch(step, views):
+    """The global batch of a step: half of the samples of one step come again in the next."""
+    generator = torch.Generator().manual_seed(step)
+    images = torch.randn(views, SIZE, 1, 8, 8, generator=generator, dtype=torch.double)
+    sample = (torch.randperm(SIZE, generator=generator) + step * SIZE // 2) % SAMPLES
+    return images, sample
+
+
+def steps(case):
+    """Losses, gradients and, at the end, the whole state of a few steps on this rank's part of each batch."""
+    name, settings = case
+    torch.manual_seed(0)
+    config = build_config({"method": {"name": name, **settings}}).method
+    method = build_method(config, build_encoder("small", 1, 8, width=8), HEADS, SAMPLES).double()
+    for module in method.modules():
+        if isinstance(module, FeatureQueue | SampleBank):
+            module.float()  # features are kept and compared in float32
+    model = DistributedDataParallel(method, broadcast_buffers=False) if world_size() > 1 else method
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.05)
+    out = {"loss": [], "grads": []}
+    for step in range(STEPS):
+        images, sample = batch(step, config.num_views)
+        images = images.chunk(world_size(), dim=1)[own_rank()].flatten(0, 1)
+        sample = sample.chunk(world_size())[own_rank()]
+        torch.manual_seed(step)
+        loss, _ = model(Views(images, sample, 0.9, sample % 3))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        out["loss"].append(loss.detach())
+        out["grads"].append({key: p.grad.clone() for key, p in method.named_parameters()})
+    out["state"] = {key: value.clone() for key, value in method.state_dict().items()}
+    return out
+
+
+def work(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS)
+    torch.save({label(case): steps(case) for case in CASES}, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What each rank computed, for every case: the processes are started once."""
+    folder = tmp_path_factory.mktemp("ranks")
+    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "ignore", __file__]
+    started = [subprocess.Popen([*command, str(rank), str(folder)], env=env) for rank in range(RANKS)]
+    try:
+        assert [process.wait(400) for process in started] == [0] * RANKS
+    finally:
+        for process in started:
+            process.kill()
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(RANKS)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_two_ranks_are_one_process_on_the_global_batch(ranks, case):
+    alone, shared = steps(case), [rank[label(case)] for rank in ranks]
+    for one, two in zip(alone["loss"], shared[0]["loss"], strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-6, atol=1e-7)
+    for one, two in zip(alone["grads"], shared[0]["grads"], strict=True):
+        norm = torch.stack([grad.norm() for grad in one.values()]).norm()
+        assert norm > 1e-3
+        for key, grad in one.items():
+            assert (two[key] - grad).norm() <= 1e-6 * norm, key
+    for key, value in alone["state"].items():
+        torch.testing.assert_close(
+            shared[0]["state"][key], value, rtol=1e-6, atol=1e-6, msg=lambda m, k=key: f"{k} {m}"
+        )
+        # The banks of the ranks are replicas to the last bit, or their graphs would drift apart.
+        assert torch.equal(shared[0]["state"][key], shared[1]["state"][key]), key
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,259 @@
+"""The page of a run: what is on it, that it stands alone, and what it does without a finished run or its images."""
+
+import json
+import re
+import shutil
+import sys
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from cl_as_gnn import cli
+from cl_as_gnn.config import load_config
+from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.report import write_report
+from cl_as_gnn.training.fit import train
+
+TINY = ["encoder.width=8", "trainer.epochs=2", "eval.draws=2", "eval.online_size=300", "method.k=4"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, with baselines."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    train(load_config(None, [*TINY, f"run_dir={path}"]))
+    return path
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of it to change."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def whole(finished, tmp_path_factory):
+    """The page of the finished run."""
+    out = tmp_path_factory.mktemp("page") / "page.html"
+    write_report(finished, out)
+    return parse(out)
+
+
+def parse(path):
+    """The page as a tree: it is well-formed, so every element is closed and every text escaped."""
+    return ElementTree.fromstring(path.read_text(encoding="utf-8"))
+
+
+def text(element):
+    return " ".join(" ".join(element.itertext()).split())
+
+
+def headings(page):
+    return [h.text for h in page.iter("h2")]
+
+
+def leaves(tree, prefix=""):
+    """Every number of nested JSON under its path."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float):
+            yield prefix + key, value
+
+
+def test_every_number_of_the_run_is_there_and_no_other(whole, finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    shown = {d.get("data-key"): d for d in whole.iter("data")}
+    assert {key: float(d.get("value")) for key, d in shown.items()} == dict(leaves(metrics))
+    for key, d in shown.items():
+        readable = float(d.text.replace(",", "").replace("−", "-"))
+        assert readable == pytest.approx(float(d.get("value")), rel=1e-3, abs=0.5 if key == "seconds" else 0.051), key
+    scores = next(t for t in whole.iter("table") if t.get("class") == "scores")
+    rows = {r[0].text: [d.text for d in r.iter("data")] for r in scores.iter("tr")}
+    for name in ("untrained encoder", "raw pixels"):
+        keys = ("knn_top1", "linear_top1", "label1_top1", "label10_top1")
+        assert rows[name] == [f"{metrics['baselines'][name][key]:.1f}" for key in keys]
+    assert metrics["protocol"] in text(whole)
+    assert all(f"{name} {version}" in text(whole) for name, version in metrics["versions"].items())
+
+
+def test_it_stands_alone_and_is_small(whole, finished, tmp_path):
+    sources = [v for e in whole.iter() for k, v in e.attrib.items() if k in ("src", "href", "srcset", "data", "action")]
+    assert len(sources) > 40, "the graph and the neighbours are pictures"
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not list(whole.iter("script"))
+    assert not list(whole.iter("link"))
+    write_report(finished, tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|url\(|@import", page)
+    assert len(page.encode()) < 500_000
+
+
+def test_pictures_say_what_they_show(whole):
+    assert all(image.get("alt") for image in whole.iter("img"))
+    assert all(s.get("aria-label") and s.get("role") == "img" for s in whole.iter("svg"))
+    for t in whole.iter("table"):
+        assert t.find("caption") is not None
+        assert all(head.get("scope") == "col" for head in t.find("thead").iter("th"))
+    assert whole.get("lang") == "en"
+
+
+def test_wrong_neighbours_are_marked_and_only_they(whole):
+    grid = next(t for t in whole.iter("table") if t.get("class") == "neighbours")
+    rows = list(grid.find("tbody"))
+    assert len(rows) == 8
+    for row in rows:
+        query, *found = [next(s for s in cell if s.tag == "span") for cell in row]
+        assert len(found) == 5
+        for span in found:
+            assert (span.text.removeprefix("✗ ") != query.text) == (span.get("class") == "wrong")
+            assert span.text.startswith("✗ ") == (span.get("class") == "wrong")
+
+
+def test_nearest_neighbours_of_training_images_are_themselves():
+    """The bank holds the queries: each must find itself first, with similarity 1."""
+    from cl_as_gnn.data import Split
+    from cl_as_gnn.report.pictures import _neighbours
+
+    torch.manual_seed(0)
+    x = torch.nn.functional.normalize(torch.randn(30, 6), dim=1)
+    split = Split(torch.randint(0, 255, (30, 1, 8, 8), dtype=torch.uint8), torch.arange(30) % 3)
+    grid = ElementTree.fromstring(_neighbours(x, split, x, split, ("a", "b", "<c>"), load_config()))
+    for row, name in zip(next(grid.iter("tbody")), ("a", "b", "<c>"), strict=True):
+        query, first = row[0], row[1]
+        assert query.find("img").get("src") == first.find("img").get("src")
+        assert (query.find("span").text, first.find("small").text) == (name, "1.00")
+
+
+def test_every_numeric_column_has_a_chart(run):
+    csv = "epoch,loss,online_knn,note,gap/attract,gap/repel,dirichlet_energy,bad\n"
+    csv += "1,5,,x,1,2,0.5,nan\n2,4,70,x,0.5,1,0.25,inf\n3,3.5,75,x,0.25,,0.125,nan\n"
+    (run / "metrics.csv").write_text(csv)
+    (run / "metrics.json").unlink()
+    write_report(run)
+    page = parse(run / "report.html")
+    charts = {s.get("aria-label").split(" by epoch: ")[0]: s for s in page.iter("svg")}
+    assert set(charts) == {"Loss", "Online kNN, %", "Gap", "Dirichlet energy"}
+    lines = {name: [p.get("d") for p in s.iter("path") if p.get("class") == "line"] for name, s in charts.items()}
+    assert {name: len(d) for name, d in lines.items()} == {
+        "Loss": 1,
+        "Online kNN, %": 1,
+        "Gap": 2,
+        "Dirichlet energy": 1,
+    }
+    # Values 5, 4, 3.5 in epochs 1, 2, 3: equal steps to the right, downwards two to one.
+    points = [tuple(map(float, p.split())) for p in lines["Loss"][0][1:].split("L")]
+    (x0, y0), (x1, y1), (x2, y2) = points
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
+    assert x1 > x0
+    assert y1 - y0 == pytest.approx(2 * (y2 - y1), abs=0.3)
+    assert y1 > y0
+    assert "attract 1 in epoch 1, 0.25 in epoch 3; repel 2 in epoch 1, 1 in epoch 2" in charts["Gap"].get("aria-label")
+
+
+def test_what_differs_from_the_defaults_comes_first(whole):
+    settings = next(s for s in whole.iter("section") if s.find("h2").text == "Settings")
+    rows = [[text(cell) for cell in row] for row in settings.find("div").iter("tr")][1:]
+    assert rows == [
+        ["encoder.width", "8", "32"],
+        ["method.k", "4", str(load_config().method.k)],
+        ["trainer.epochs", "2", "100"],
+        ["eval.draws", "2", "10"],
+        ["eval.online_size", "300", "2000"],
+    ]
+    assert "uniformity" not in text(settings)
+    assert "weight_decay: 0.0001" in text(settings.find("details"))
+
+
+def test_an_unfinished_run_gets_what_there_is(run):
+    (run / "metrics.json").unlink()
+    (run / "encoder.safetensors").unlink()
+    lines = write_report(run)
+    page = parse(run / "report.html")
+    assert headings(page) == ["By epoch", "Settings"]
+    assert lines[1] in text(page)
+    assert "2 of 2 epochs are done" in lines[1]
+    assert lines[1].endswith(f"clgnn train resume={run}")
+    assert "has not finished" in lines[1]
+    (run / "metrics.csv").unlink()
+    write_report(run)
+    assert "No epoch has ended yet" in text(parse(run / "report.html"))
+
+
+def test_without_its_images_or_encoder_a_run_gets_the_rest(run):
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("name: digits\n  root: null", "name: cifar10\n  root: gone"))
+    lines = write_report(run)
+    page = parse(run / "report.html")
+    assert headings(page) == ["Accuracy", "Geometry of the features", "By epoch", "Settings", "Made with"]
+    assert lines[1].startswith("No pictures: data.root=gone is not there")
+    assert lines[1] in text(page)
+    config.write_text(config.read_text().replace("root: gone", "root: null").replace("cifar10", "digits"))
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(str(run / "encoder.safetensors"), framework="pt") as file:
+        meta = file.metadata()
+    save_file({"other": torch.zeros(1)}, run / "encoder.safetensors", metadata=meta)
+    lines = write_report(run)
+    assert "does not fit the encoder 'small' of this version" in lines[1]
+
+
+def test_whatever_is_text_is_escaped(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    evil = "<script>alert('&')</script>"
+    metrics |= {"protocol": evil, "dataset": evil, "device": evil, "versions": {evil: evil}, "config_digest": evil}
+    metrics["baselines"] = {evil: metrics["baselines"]["raw pixels"]}
+    metrics[evil] = 3.0
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    (run / "metrics.csv").write_text(f"epoch,{evil}\n1,2\n2,3\n")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("root: null", f'root: "{evil}"'))
+    write_report(run)
+    page = parse(run / "report.html")
+    assert not list(page.iter("script"))
+    assert text(page).count(evil) >= 10
+
+
+def test_numbers_that_are_not_there(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    del metrics["baselines"]
+    metrics |= {"label10_top1": None, "images_per_second": None}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    write_report(run)
+    page = text(parse(run / "report.html"))
+    assert "eval.baselines=false" in page
+    assert "–" in page
+    assert "None" not in page
+
+
+def test_mistakes(finished, tmp_path):
+    with pytest.raises(ConfigError, match=r"name the file page\.html"):
+        write_report(finished, tmp_path / "page.pdf")
+    with pytest.raises(ConfigError, match="there is no folder"):
+        write_report(finished, tmp_path / "none" / "page.html")
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(RunError, match="cannot write"):
+        write_report(finished, tmp_path / "page.html")
+
+
+def test_the_command(run, tmp_path, monkeypatch, capsys):
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["clgnn", "report", *map(str, words)])
+        try:
+            cli.main()
+        except SystemExit as stop:
+            return stop.code, *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    code, out, err = call(run)
+    assert code == 0, err
+    assert out.startswith(f"{run}/report.html: ")
+    code, _, err = call(tmp_path / "missing")
+    assert code == 2
+    assert err.startswith("error: no run folder")
+    assert len(err.splitlines()) == 1
+    code, _, err = call(tmp_path)
+    assert code == 2
+    assert "is not a run folder" in err

@@ -1,0 +1,87 @@
+"""Real runs of two processes, started as a user starts them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+EPOCHS = 5
+TRAIN = [
+    *(sys.executable, "-m", "cl_as_gnn.cli", "train"),
+    *("trainer.accelerator=cpu", "trainer.devices=2", f"trainer.epochs={EPOCHS}", "trainer.batch_size=64"),
+    *("method.name=jk", "encoder.width=8", "encoder.projector_hidden=32", "encoder.projector_dim=16"),
+    *("data.validation=0.6", "eval.split=validation", "eval.baselines=false", "eval.draws=1", "eval.online_size=100"),
+]
+SCORES = ("loss", "knn_top1", "linear_top1", "label1_top1", "alignment", "uniformity")
+
+
+def start(folder, *words):
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*TRAIN, *words], cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True)
+
+
+def scores(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    return {key: metrics[key] for key in SCORES}
+
+
+def history(run):
+    path = run / "metrics.csv"
+    return path.read_text().splitlines()[1:] if path.exists() else []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of two ranks in a folder that it names itself, with what it printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(folder)
+    out, error = process.communicate(timeout=500)
+    assert process.returncode == 0, error
+    return folder, out, error
+
+
+def test_two_ranks_write_one_run(whole):
+    folder, out, error = whole
+    (run,) = (folder / "runs").iterdir()
+    assert {"config.yaml", "metrics.csv", "metrics.json", "checkpoints", "encoder.safetensors"} <= set(os.listdir(run))
+    assert not list(run.rglob("*.part"))
+    assert len(history(run)) == EPOCHS
+    losses = [float(row.split(",")[1]) for row in history(run)]
+    assert losses[-1] < losses[0]
+    assert scores(run)["knn_top1"] > 50
+    # One process prints: the folder once, an epoch's line once, the table once.
+    assert [out.count(text) for text in ("run folder", f"epoch 1/{EPOCHS}", "10 labels/class")] == [1, 1, 1]
+    assert error == ""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the second process is looked up in /proc")
+def test_a_rank_that_dies_ends_the_run_which_resumes_to_the_same_numbers(whole, tmp_path):
+    run = tmp_path / "run"
+    process = start(tmp_path, "run_dir=run")
+    try:
+        deadline = time.time() + 400
+        while time.time() < deadline and not history(run):
+            time.sleep(0.01)
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        _, error = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    # It ends by itself with one line; where that takes long, Lightning ends it.
+    assert process.returncode in (1, -signal.SIGKILL)
+    if process.returncode == 1:
+        assert error.splitlines()[-1].startswith("error: another process of this run has stopped")
+    assert "Traceback" not in error
+    assert 1 <= len(history(run)) < EPOCHS
+    resumed = start(tmp_path, "resume=run")
+    _, error = resumed.communicate(timeout=500)
+    assert resumed.returncode == 0, error
+    (other,) = (whole[0] / "runs").iterdir()
+    assert scores(run) == scores(other)
+    assert [row.split(",")[:3] for row in history(run)] == [row.split(",")[:3] for row in history(other)]
