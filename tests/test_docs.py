@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from cl_as_gnn import nn
 from cl_as_gnn.config import build_config, flatten, load_config
@@ -27,6 +28,21 @@ def test_every_layer_and_setting_is_on_its_page():
     shared = {"name", "temperature", "num_views"}
     own = set(METHODS["gcn"].Config.model_fields) - shared
     assert [key for key in keys if key not in own and f"{key}" not in settings] == []
+
+
+def test_every_example_of_the_layers_runs_and_every_layer_has_one():
+    import re
+
+    page = (ROOT / "docs" / "layers.md").read_text()
+    names: dict[str, object] = {}
+    torch.manual_seed(0)
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "docs/layers.md", "exec"), names)
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    for layer in (name for name in nn.__all__ if name != "functional"):
+        section = next((part for part in sections if part.startswith(f"{layer}\n")), "")
+        for wanted in ("Directions", "Shapes", f"nn.{layer}("):
+            assert wanted in section, f"docs/layers.md: {layer} lacks {wanted}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)

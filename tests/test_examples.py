@@ -5,8 +5,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch_geometric.data import Data
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -54,3 +56,18 @@ def test_own_data(run, tmp_path):
 def test_hetero(run):
     before, after = (float(re.search(r"club: ([\d.]+) %", run("hetero.py", "--steps", steps))[1]) for steps in (0, 20))
     assert after > before
+
+
+def test_image_folder(run, tmp_path):
+    """Two classes that differ in colour: enough for features of seconds of training."""
+    rng = np.random.default_rng(0)
+    for name, colour in (("red", (200, 60, 60)), ("blue", (60, 60, 200))):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(24):
+            pixels = np.clip(rng.normal(colour, 40, (16, 16, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    small = ["data.image_size=16", "trainer.epochs=2", "trainer.batch_size=16", "encoder.width=8", "eval.draws=1"]
+    out = run("image_folder.py", tmp_path / "photos", *small, "--run-dir", tmp_path / "run")
+    scores = re.search(r"kNN ([\d.]+) %, linear probe ([\d.]+) %", out)
+    assert float(scores[2]) > 60
+    assert len(re.findall(r"test images \d+ and \d+ look alike: cosine [\d.]+", out)) == 3

@@ -33,7 +33,7 @@ def _tile(n: int, device: torch.device, dtype: torch.dtype) -> int:
 
 
 def _softmax_all_pairs(
-    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool
+    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool, side: int = 0
 ) -> tuple[Tensor, Tensor]:
     n = x.size(0)
     lse = x.new_full((n,), -math.inf)
@@ -45,7 +45,7 @@ def _softmax_all_pairs(
     scaled = x * math.sqrt((_LOG2_E if plain else 1) / temperature)
     if bf16:
         scaled = scaled.to(torch.bfloat16)
-    size = _tile(n, x.device, scaled.dtype)
+    size = side or _tile(n, x.device, scaled.dtype)
     starts = range(0, n, size)
     bounds = None if batch is None else [(int(b.min()), int(b.max())) for b in batch.split(size)]
     blocks = scaled.split(size)
@@ -128,7 +128,7 @@ _compiled_softmax_all_pairs = torch.library.custom_op(
 
 @_compiled_softmax_all_pairs.register_fake
 def _(
-    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool
+    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool, side: int = 0
 ) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.size(0)), torch.empty_like(x)
 
@@ -140,6 +140,7 @@ def softmax_all_pairs(
     batch: Tensor | None = None,
     *,
     unit: bool = False,
+    tile: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Log-partition of every node over all others, and the message that its gradient sends.
 
@@ -157,6 +158,7 @@ def softmax_all_pairs(
         row_weight: :math:`\rho`, ``(n,)``; all ones if not given.
         batch: graph of each node, ``(n,)``; nodes of different graphs do not see each other.
         unit: the rows have unit length, so that no shift by the row maximum is needed unless :math:`\tau` is tiny.
+        tile: side of the tiles, the memory that is used beside the features; chosen for the device if not given.
 
     Returns:
         ``(n,)`` and ``(n, d)``. A node that is alone in its graph has :math:`\ell_i = -\infty` and sends nothing.
@@ -178,7 +180,7 @@ def softmax_all_pairs(
     weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         run = _compiled_softmax_all_pairs if torch.compiler.is_compiling() else _softmax_all_pairs
-        lse, pull = run(x.contiguous(), weight, batch, float(temperature), unit, bf16)
+        lse, pull = run(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
     return lse, pull
 
 

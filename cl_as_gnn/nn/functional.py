@@ -1,7 +1,8 @@
 """Contrastive losses that take their positives as edges of a graph.
 
 Each normalises the rows of ``x`` if its paper does, streams what would be :math:`n \\times n`, and keeps the edge
-weights constant. Rows 0 of ``edge_index`` are the anchors, rows 1 their positives.
+weights constant. Rows 0 of ``edge_index`` are the anchors, rows 1 their positives. A pair of feature matrices is a
+bipartite graph: anchors are rows of the first, positives and all others rows of the second.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.all_pairs import softmax_all_pairs, softmax_bipartite
+from cl_as_gnn.nn.all_pairs import softmax_bipartite
 from cl_as_gnn.nn.linear_attention import linear_attention
 from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, objective
+from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion, gaussian_pairs
+from cl_as_gnn.nn.terms.power_alignment import PowerAlignment
 
-# Elements of the largest tensor that is made for edges or for a strip of pairs: 2**22 floats are 16 MB.
+# Elements of the largest tensor that is made for a strip of pairs: 2**22 floats are 16 MB.
 _STRIP = 2**22
+
+Features = Tensor | tuple[Tensor, Tensor]
 
 
 def _features(name: str, x: Tensor) -> Tensor:
@@ -40,12 +45,26 @@ def _edges(name: str, edge_index: Tensor, edge_weight: Tensor | None, like: Tens
     return None if edge_weight is None else edge_weight.detach().to(like.dtype)
 
 
+def _pair(name: str, x: tuple[Tensor, Tensor], batch: Tensor | None) -> tuple[Tensor, Tensor]:
+    if batch is not None:
+        raise ValueError(f"{name} takes `batch` within one set of nodes only: pass batch=None for a pair")
+    first, second = (_features(name, part) for part in x)
+    return first, second.to(first.dtype)
+
+
+def _positive(name: str, **value: float | None) -> None:
+    for key, number in value.items():
+        if number is not None and not number > 0:
+            raise ValueError(f"{name} wants a positive {key}, got {number}")
+
+
 def nt_xent(
-    x: Tensor | tuple[Tensor, Tensor],
+    x: Features,
     edge_index: Tensor,
     temperature: float = 0.5,
     edge_weight: Tensor | None = None,
     batch: Tensor | None = None,
+    chunk: int | None = None,
 ) -> Tensor:
     r"""NT-Xent (`SimCLR <https://arxiv.org/abs/2002.05709>`_) with positives given as edges, in memory linear in n.
 
@@ -80,6 +99,8 @@ def nt_xent(
         temperature: :math:`\tau > 0`.
         edge_weight: non-negative weights ``(E,)``; constants (no gradient flows to them).
         batch: graph of each node ``(n,)``: only nodes of the same graph are negatives. Not with a pair.
+        chunk: similarities are made ``chunk`` × ``chunk`` at a time, for a pair ``chunk`` anchors at a time; by the
+            device if not given (a few MB on a CPU).
 
     Returns:
         a scalar; equals ``lightly.loss.NTXentLoss`` on the same pairs. Differentiable once.
@@ -88,33 +109,35 @@ def nt_xent(
         ValueError: on an empty ``edge_index``, a temperature that is not positive, a wrong shape, or ``batch`` with a
             pair.
     """
-    if not temperature > 0:
-        raise ValueError(f"nt_xent wants a positive temperature, got {temperature}")
+    _positive("nt_xent", temperature=temperature, chunk=chunk)
     if isinstance(x, tuple):
-        if batch is not None:
-            raise ValueError("nt_xent takes `batch` within one set of nodes only: pass batch=None for a pair")
-        return _info_nce(_unit("nt_xent", x[0]), _unit("nt_xent", x[1]), edge_index, temperature, edge_weight)
+        first, second = (F.normalize(part, dim=1) for part in _pair("nt_xent", x, batch))
+        return _info_nce(first, second, edge_index, temperature, edge_weight, chunk)
     z = _unit("nt_xent", x)
     graph = Adjacency(edge_index, _edges("nt_xent", edge_index, edge_weight, z), z.size(0)).transpose()
     return objective(
         z,
         Attraction(graph, temperature),
-        SoftmaxRepulsion(temperature, graph.row_sum.to(z.dtype), batch=batch),
+        SoftmaxRepulsion(temperature, graph.row_sum.to(z.dtype), batch=batch, tile=chunk),
     )
 
 
 def _info_nce(
-    anchor: Tensor, positive: Tensor, edge_index: Tensor, temperature: float, edge_weight: Tensor | None
+    anchor: Tensor,
+    positive: Tensor,
+    edge_index: Tensor,
+    temperature: float,
+    edge_weight: Tensor | None,
+    chunk: int | None,
 ) -> Tensor:
     sizes = (anchor.size(0), positive.size(0))
-    positive = positive.to(anchor.dtype)
     graph = Adjacency(edge_index, _edges("nt_xent", edge_index, edge_weight, anchor), sizes).transpose()
     share = graph.row_sum.to(anchor.dtype)
     total = share.sum().clamp(min=torch.finfo(anchor.dtype).tiny)
 
     def term(both: Tensor) -> tuple[Tensor, Tensor]:
         query, key = both.split(sizes)
-        strip = max(1, _STRIP // max(key.size(0), 1))
+        strip = chunk or max(1, _STRIP // max(key.size(0), 1))
         lse, to_query, to_key = softmax_bipartite(query, key, temperature, share, chunk=strip)
         pulled = graph.pull(key)
         value = (share * lse).sum() - (query * pulled).sum() / temperature
@@ -124,7 +147,13 @@ def _info_nce(
     return objective(torch.cat([anchor, positive]), term)
 
 
-def alignment_loss(x: Tensor, edge_index: Tensor, alpha: float = 2, edge_weight: Tensor | None = None) -> Tensor:
+def alignment_loss(
+    x: Features,
+    edge_index: Tensor,
+    alpha: float = 2,
+    edge_weight: Tensor | None = None,
+    chunk: int | None = None,
+) -> Tensor:
     r"""Alignment of positive pairs, from `"Understanding Contrastive Representation Learning through Alignment and
     Uniformity on the Hypersphere" <https://arxiv.org/abs/2005.10242>`_.
 
@@ -138,78 +167,70 @@ def alignment_loss(x: Tensor, edge_index: Tensor, alpha: float = 2, edge_weight:
     send nothing.
 
     Args:
-        x: features ``(n, d)`` of any length; half precision is computed in float32.
+        x: features ``(n, d)`` of any length, or a pair ``((n_u, d), (n_v, d))``; half precision is computed in float32.
         edge_index: positive pairs ``(2, E)``, in any order; several a node.
         alpha: :math:`\alpha > 0`.
         edge_weight: non-negative weights ``(E,)``; constants.
+        chunk: edges visited at a time.
 
     Returns:
-        a scalar. Differentiable once; edges are visited a strip at a time.
+        a scalar. Differentiable once.
     """
-    if not alpha > 0:
-        raise ValueError(f"alignment_loss wants a positive alpha, got {alpha}")
+    _positive("alignment_loss", alpha=alpha, chunk=chunk)
+    if isinstance(x, tuple):
+        first, second = _pair("alignment_loss", x, None)
+        edge_index = torch.stack([edge_index[0], edge_index[1] + first.size(0)])
+        x = torch.cat([first, second])
     z = _unit("alignment_loss", x)
     weight = _edges("alignment_loss", edge_index, edge_weight, z)
-    if weight is None:
-        weight = z.new_ones(edge_index.size(1))
-    weight = weight / weight.sum().clamp(min=torch.finfo(z.dtype).tiny)
-    strip = max(1, _STRIP // max(z.size(1), 1))
-
-    def term(z: Tensor) -> tuple[Tensor, Tensor]:
-        value, message = z.new_zeros(()), torch.zeros_like(z)
-        for edges, share in zip(edge_index.split(strip, dim=1), weight.split(strip), strict=True):
-            apart = z[edges[1]] - z[edges[0]]
-            length = apart.square().sum(1)
-            value = value + (share * length.pow(alpha / 2)).sum()
-            slope = torch.where(length > 0, length, 1).pow(alpha / 2 - 1)
-            apart = apart.mul_((alpha * share * slope).unsqueeze(1))
-            message.index_add_(0, edges[0], apart).index_add_(0, edges[1], apart, alpha=-1)
-        return value, message
-
-    return objective(z, term)
+    return objective(z, PowerAlignment(edge_index, alpha, 1.0, weight, chunk))
 
 
-def uniformity_loss(x: Tensor, t: float = 2, batch: Tensor | None = None) -> Tensor:
+def uniformity_loss(x: Features, t: float = 2, batch: Tensor | None = None, chunk: int | None = None) -> Tensor:
     r"""Uniformity on the sphere, from `"Understanding Contrastive Representation Learning through Alignment and
     Uniformity on the Hypersphere" <https://arxiv.org/abs/2005.10242>`_.
 
     .. math::
         L = \log \frac{1}{|\mathcal{N}|} \sum_{(i, j) \in \mathcal{N}} e^{-t \lVert z_i - z_j \rVert^2}, \qquad
-        -\frac{\partial L}{\partial Z} = -4 t \, K Z, \quad
+        -\frac{\partial L}{\partial z_i} = 4 t \sum_j K_{ij} (z_i - z_j), \quad
         K_{ij} = \frac{e^{2 t z_i \cdot z_j}}{\sum_{(k, l) \in \mathcal{N}} e^{2 t z_k \cdot z_l}},
 
     :math:`z_i = x_i / \lVert x_i \rVert` and :math:`\mathcal{N}` the pairs of different nodes (of the same graph,
     where ``batch`` is given): repelling messages along the complete graph, normalised over all of it and not row by
-    row. Streamed.
+    row. Streamed in one pass. Of a pair of feature matrices, :math:`\mathcal{N}` are all pairs of a row of the first
+    with a row of the second.
 
     Args:
-        x: features ``(n, d)`` of any length, two nodes or more; half precision is computed in float32.
+        x: features ``(n, d)`` of any length, two nodes or more, or a pair ``((n_u, d), (n_v, d))``; half precision is
+            computed in float32.
         t: :math:`t > 0`.
-        batch: graph of each node ``(n,)``; some graph has two nodes or more.
+        batch: graph of each node ``(n,)``; some graph has two nodes or more. Not with a pair.
+        chunk: rows visited at a time.
 
     Returns:
         a scalar, at least :math:`-4t`. Differentiable once.
     """
-    if not t > 0:
-        raise ValueError(f"uniformity_loss wants a positive t, got {t}")
+    _positive("uniformity_loss", t=t, chunk=chunk)
+    if isinstance(x, tuple):
+        first, second = _pair("uniformity_loss", x, batch)
+        sizes = (first.size(0), second.size(0))
+
+        def between(z: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.autocast(z.device.type, enabled=False):
+                query, key = z.split(sizes)
+                value, to_query, to_key = gaussian_pairs(query, key, t, chunk=chunk)
+            return value - math.log(sizes[0] * sizes[1]), torch.cat([to_query, to_key]) * (2 * t)
+
+        return objective(_unit("uniformity_loss", torch.cat([first, second])), between)
     z = _unit("uniformity_loss", x)
     size = torch.tensor([z.size(0)]) if batch is None else torch.bincount(batch)
-    pairs = int((size * (size - 1)).sum())
-    if pairs == 0:
+    if not (size > 1).any():
         raise ValueError(f"uniformity_loss wants two nodes or more in some graph, got {z.size(0)} nodes, each alone")
-
-    def term(z: Tensor) -> tuple[Tensor, Tensor]:
-        temperature = 1 / (2 * t)
-        lse, _ = softmax_all_pairs(z, temperature, batch=batch, unit=True)
-        # Weighting row i by its part of the whole partition function turns the row softmax P into K.
-        _, pull = softmax_all_pairs(z, temperature, lse.softmax(0), batch, unit=True)
-        return lse.logsumexp(0) - math.log(pairs) - 2 * t, -pull / temperature
-
-    return objective(z, term)
+    return objective(z, GaussianRepulsion(t, batch=batch, chunk=chunk))
 
 
 def spectral_contrastive_loss(
-    x: Tensor,
+    x: Features,
     edge_index: Tensor,
     mu: float = 1.0,
     edge_weight: Tensor | None = None,
@@ -227,31 +248,36 @@ def spectral_contrastive_loss(
     :math:`\mathcal{N}` the pairs of different nodes (of the same graph, where ``batch`` is given; the authors' code
     takes pairs of different samples in different views). The sum of squares is
     :math:`\lVert Z^\top Z \rVert_F^2 - \sum_i \lVert z_i \rVert^4`: the repulsion is linear attention. Rows
-    longer than :math:`\sqrt\mu` are cut to that length, shorter ones are kept, as in the authors' code.
+    longer than :math:`\sqrt\mu` are cut to that length, shorter ones are kept, as in the authors' code. Of a pair of
+    feature matrices, :math:`\mathcal{N}` are all pairs of a row of the first with a row of the second.
 
     Args:
-        x: features ``(n, d)``; half precision is computed in float32.
+        x: features ``(n, d)``, or a pair ``((n_u, d), (n_v, d))``; half precision is computed in float32.
         edge_index: positive pairs ``(2, E)``, in any order; several a node.
         mu: :math:`\mu > 0`, 1 on CIFAR-10 and 10 on ImageNet.
         edge_weight: non-negative weights ``(E,)``; constants.
-        batch: graph of each node ``(n,)``.
+        batch: graph of each node ``(n,)``. Not with a pair.
 
     Returns:
         a scalar, differentiable any number of times.
     """
-    if not mu > 0:
-        raise ValueError(f"spectral_contrastive_loss wants a positive mu, got {mu}")
-    z = _features("spectral_contrastive_loss", x)
-    weight = _edges("spectral_contrastive_loss", edge_index, edge_weight, z)
-    with torch.autocast(z.device.type, enabled=False):
-        z = z * (math.sqrt(mu) / z.norm(dim=1, keepdim=True).clamp(min=math.sqrt(mu)))
-        graph = Adjacency(edge_index, weight, z.size(0)).transpose()
-        attraction = (z * graph.pull(z)).sum() / graph.row_sum.sum().to(z.dtype)
-        own = z.square().sum(1).square().sum()
+    _positive("spectral_contrastive_loss", mu=mu)
+    name = "spectral_contrastive_loss"
+    sets = _pair(name, x, batch) if isinstance(x, tuple) else (_features(name, x),)
+    weight = _edges(name, edge_index, edge_weight, sets[0])
+    with torch.autocast(sets[0].device.type, enabled=False):
+        sets = tuple(z * (math.sqrt(mu) / z.norm(dim=1, keepdim=True).clamp(min=math.sqrt(mu))) for z in sets)
+        anchor, key = sets[0], sets[-1]
+        graph = Adjacency(edge_index, weight, (anchor.size(0), key.size(0))).transpose()
+        attraction = (anchor * graph.pull(key)).sum() / graph.row_sum.sum().to(key.dtype)
+        if len(sets) > 1:
+            squares, pairs = ((anchor.t() @ anchor) * (key.t() @ key)).sum(), anchor.size(0) * key.size(0)
+            return (-2 * attraction + squares / max(pairs, 1)) / mu
+        own = key.square().sum(1).square().sum()
         if batch is None:
-            squares, pairs = (z.t() @ z).square().sum(), z.new_tensor(z.size(0) * (z.size(0) - 1))
+            squares, count = (key.t() @ key).square().sum(), key.new_tensor(key.size(0) * (key.size(0) - 1))
         else:
             size = scatter(torch.ones_like(batch), batch, reduce="sum")
-            squares, pairs = (z * linear_attention(z, z, z, batch)).sum(), (size * (size - 1)).sum()
-        loss: Tensor = (-2 * attraction + (squares - own) / pairs.to(z.dtype).clamp(min=1)) / mu
+            squares, count = (key * linear_attention(key, key, key, batch)).sum(), (size * (size - 1)).sum()
+        loss: Tensor = (-2 * attraction + (squares - own) / count.to(key.dtype).clamp(min=1)) / mu
         return loss

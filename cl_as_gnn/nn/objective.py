@@ -100,6 +100,7 @@ class SoftmaxRepulsion:
         unit: the rows have unit length.
         batch: graph of each node: nodes of different graphs do not repel each other.
         total: another :math:`W`, where several terms share one.
+        tile: of :func:`~cl_as_gnn.nn.all_pairs.softmax_all_pairs`.
         own: the rows of this rank, where ``x`` was gathered from several: the message is then zero in all others.
     """
 
@@ -111,16 +112,17 @@ class SoftmaxRepulsion:
         unit: bool = True,
         batch: Tensor | None = None,
         total: float | None = None,
+        tile: int | None = None,
         own: OwnRows | None = None,
     ):
         if batch is not None and own is not None:
             raise ValueError("SoftmaxRepulsion takes graphs of a batch or rows of a rank, not both")
         self.temperature, self.row_weight, self.unit = temperature, row_weight, unit
-        self.batch, self.total, self.own = batch, total, own
+        self.batch, self.total, self.tile, self.own = batch, total, tile, own
 
     def _pairs(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         if self.own is None:
-            return softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit)
+            return softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit, tile=self.tile)
         index = self.own.index(x.size(0), x.device)
         lse, pull = softmax_own_rows(x, index, self.own.join, self.temperature, weight, unit=self.unit)
         return lse, torch.zeros_like(x).index_copy_(0, index, pull.to(x.dtype))

@@ -1,6 +1,8 @@
 """Losses on graphs of positives against literal transcriptions of their formulas."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch.nn.functional as F
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn import functional
 from cl_as_gnn.nn.functional import alignment_loss, nt_xent, spectral_contrastive_loss, uniformity_loss
+from cl_as_gnn.nn.terms import gaussian_repulsion
 
 
 def literal(x, edge_index, temperature, weight=None, batch=None):
@@ -144,14 +147,13 @@ def test_both_directions_are_clip():
 
 
 @pytest.mark.parametrize("alpha", [1, 2, 3.5])
-@pytest.mark.parametrize("strip", [2**22, 8])
-def test_alignment_loss_is_the_formula(monkeypatch, alpha, strip):
-    monkeypatch.setattr(functional, "_STRIP", strip)
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_alignment_loss_is_the_formula(alpha, chunk):
     x, weight = features(9, 4, 2), torch.rand(7, dtype=torch.double)
     z = F.normalize(x, dim=1)
     distance = torch.stack([(z[i] - z[j]).norm() for i, j in EDGES.t().tolist()])
-    compare(alignment_loss(x, EDGES, alpha), distance.pow(alpha).mean(), x)
-    compare(alignment_loss(x, EDGES, alpha, weight), (weight * distance.pow(alpha)).sum() / weight.sum(), x)
+    compare(alignment_loss(x, EDGES, alpha, chunk=chunk), distance.pow(alpha).mean(), x)
+    compare(alignment_loss(x, EDGES, alpha, weight, chunk), (weight * distance.pow(alpha)).sum() / weight.sum(), x)
 
 
 def test_pairs_that_have_met_have_no_alignment_gradient():
@@ -161,13 +163,88 @@ def test_pairs_that_have_met_have_no_alignment_gradient():
 
 
 @pytest.mark.parametrize("t", [0.5, 2, 50])
-def test_uniformity_loss_is_the_formula(t):
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_uniformity_loss_is_the_formula(t, chunk):
     x = features(9, 4, 3)
     z = F.normalize(x, dim=1)
-    compare(uniformity_loss(x, t), torch.pdist(z).square().mul(-t).exp().mean().log(), x)
+    compare(uniformity_loss(x, t, chunk=chunk), torch.pdist(z).square().mul(-t).exp().mean().log(), x)
     inside = [(i, j) for i in range(9) for j in range(9) if i != j and BATCH[i] == BATCH[j]]
     near = torch.stack([(-t * (z[i] - z[j]).square().sum()).exp() for i, j in inside])
-    compare(uniformity_loss(x, t, BATCH), near.mean().log(), x)
+    compare(uniformity_loss(x, t, BATCH, chunk), near.mean().log(), x)
+    mixed = torch.tensor([8, 2, 5, 0, 7, 1, 3, 6, 4])
+    compare(uniformity_loss(x[mixed], t, BATCH[mixed], chunk), near.mean().log(), x)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_siblings_between_two_sets_are_their_formulas(chunk):
+    u, v = features(6, 4, 0), features(9, 4, 1)
+    edges, weight = torch.tensor([[0, 0, 1, 5, 5], [8, 2, 2, 0, 3]]), torch.rand(5, dtype=torch.double)
+    a, b = F.normalize(u, dim=1), F.normalize(v, dim=1)
+    apart = (a[edges[0]] - b[edges[1]]).norm(dim=1)
+    compare(alignment_loss((u, v), edges, 3, weight, chunk), (weight * apart**3).sum() / weight.sum(), u, v)
+    expected = torch.cdist(a, b).square().mul(-2).exp().mean().log()
+    compare(uniformity_loss((u, v), 2, chunk=chunk), expected, u, v)
+    near = (weight * (a[edges[0]] * b[edges[1]]).sum(1)).sum() / weight.sum()
+    loss = spectral_contrastive_loss((a, b), edges, 1.0, weight)
+    compare(loss, (a @ b.t()).square().mean() - 2 * near, u, v)
+    for call in (uniformity_loss, lambda x, batch: spectral_contrastive_loss(x, edges, batch=batch)):
+        with pytest.raises(ValueError, match="batch=None for a pair"):
+            call((u, v), batch=BATCH)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+def test_nt_xent_does_not_depend_on_the_chunk(chunk):
+    x, other = features(9, 4, 0), features(5, 4, 1)
+    compare(nt_xent(x, EDGES, 0.3, batch=BATCH, chunk=chunk), nt_xent(x, EDGES, 0.3, batch=BATCH), x)
+    pairs = torch.tensor([[0, 3, 8], [4, 4, 0]])
+    compare(nt_xent((x, other), pairs, 0.3, chunk=chunk), nt_xent((x, other), pairs, 0.3), x, other)
+
+
+def test_far_apart_nodes_of_float32_do_not_vanish():
+    """exp(-t |x - y|²) is zero in float32 for every pair here; its logarithm is not."""
+    x = torch.eye(4)
+    assert uniformity_loss(x, 200.0).item() == pytest.approx(-400.0)
+
+
+PEAK = """
+import re, sys, torch
+from cl_as_gnn.graph import augmentation_edges
+from cl_as_gnn.nn.functional import alignment_loss, nt_xent, spectral_contrastive_loss, uniformity_loss
+torch.set_num_threads(1)
+losses = {
+    "nt_xent": lambda x, e: nt_xent(x, e),
+    "nt_xent_pair": lambda x, e: nt_xent((x, x.detach().clone()), e),
+    "alignment_loss": lambda x, e: alignment_loss(x, e),
+    "uniformity_loss": lambda x, e: uniformity_loss(x),
+    "spectral_contrastive_loss": lambda x, e: spectral_contrastive_loss(x, e),
+}
+def resident(field):
+    return int(re.search(field + r":\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
+for n in (600, 20_000):
+    x = torch.randn(n, 128, requires_grad=True)
+    edges = augmentation_edges(n // 2, 2, x.device)
+    open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
+    before = resident("VmRSS")
+    losses[sys.argv[1]](x, edges).backward()
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nt_xent",
+        pytest.param("nt_xent_pair", marks=pytest.mark.slow),
+        "alignment_loss",
+        pytest.param("uniformity_loss", marks=pytest.mark.slow),
+        "spectral_contrastive_loss",
+    ],
+)
+def test_twenty_thousand_nodes_take_less_than_200_mb(name):
+    """The rise of the resident set in a process of its own, on one thread; the gradient alone is 10 MB."""
+    done = subprocess.run([sys.executable, "-c", PEAK, name], capture_output=True, text=True, check=True)
+    assert 10 < float(done.stdout) < 200
 
 
 @pytest.mark.parametrize("mu", [1.0, 4.0])
@@ -190,6 +267,7 @@ def test_spectral_contrastive_loss_is_the_formula(mu):
 def test_the_largest_tensor_is_no_matrix_of_all_pairs(monkeypatch, name):
     """A strip is bounded whatever n: at n = 20,000 no more than 16 MB, next to features of 10 MB."""
     monkeypatch.setattr(functional, "_STRIP", 2**15)
+    monkeypatch.setattr(gaussian_repulsion, "_STRIP", 2**15)
     n, d = 1600, 16
     x, other = torch.randn(n, d, requires_grad=True), torch.randn(n, d, requires_grad=True)
     edges = augmentation_edges(n // 2, 2, x.device)
@@ -203,7 +281,7 @@ def test_the_largest_tensor_is_no_matrix_of_all_pairs(monkeypatch, name):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         losses[name]().backward()
     largest = max(event.self_cpu_memory_usage for event in profile.events()) // x.element_size()
-    assert n * d <= largest <= max(512**2, 2 * n * d)  # a tile of the triangle, or both sets of features
+    assert n * d <= largest <= max(512**2, 2 * n * d)  # a tile or a strip, or both sets of features
     assert max(512**2, 2 * n * d) < n * n // 8
 
 
@@ -225,6 +303,7 @@ def test_half_precision_is_computed_in_float32(loss):
         (lambda x, e: alignment_loss(x, e, alpha=0), "positive alpha, got 0"),
         (lambda x, e: uniformity_loss(x, -1), "positive t, got -1"),
         (lambda x, e: uniformity_loss(x[:1]), "two nodes or more"),
+        (lambda x, e: nt_xent(x, e, chunk=0), "nt_xent wants a positive chunk, got 0"),
         (lambda x, e: uniformity_loss(x[0]), r"uniformity_loss wants features of shape \(n, d\), got \(2,\)"),
         (lambda x, e: spectral_contrastive_loss(x, e, mu=0), "positive mu, got 0"),
         (lambda x, e: nt_xent((x, x), e[:, :0]), "nt_xent got no positive edges"),

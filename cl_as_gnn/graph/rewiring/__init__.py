@@ -7,6 +7,7 @@ from cl_as_gnn.graph.rewiring.drop_edges import DropEdges
 from cl_as_gnn.graph.rewiring.feature_knn import FeatureKNN
 from cl_as_gnn.graph.rewiring.mask_features import MaskFeatures
 from cl_as_gnn.graph.rewiring.minibatch import NeighbourPositives, SampleAffinity, sample_prototypes, view_agreement
+from cl_as_gnn.graph.rewiring.nearest_positives import NearestPositives
 from cl_as_gnn.graph.rewiring.oracle import oracle_edges
 from cl_as_gnn.graph.rewiring.same_label_edges import SameLabelEdges
 from cl_as_gnn.graph.rewiring.two_views import TwoViews
@@ -16,6 +17,7 @@ __all__ = [
     "DropEdges",
     "FeatureKNN",
     "MaskFeatures",
+    "NearestPositives",
     "NeighbourPositives",
     "SameLabelEdges",
     "SampleAffinity",

@@ -48,7 +48,7 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
         nodes = node_store("FeatureKNN", data, self.node_type)
         if "x" not in nodes or nodes.x is None:
             raise ValueError("FeatureKNN found no features: it wants data.x")
-        edge_index, similarity = self._edges(nodes)
+        edge_index, similarity = self.edges(nodes)
         if isinstance(data, HeteroData):
             store = data[self.node_type, self.relation, self.node_type]
             store.edge_index, store.edge_weight = edge_index, similarity
@@ -60,7 +60,8 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
             self._join(data, edge_index, similarity)
         return data
 
-    def _edges(self, nodes: Any) -> tuple[Tensor, Tensor]:
+    def edges(self, nodes: Any) -> tuple[Tensor, Tensor]:
+        """Edges from the k nearest others to each node of a storage with ``.x``, and their cosine similarities."""
         x, batch = nodes.x, nodes.batch if "batch" in nodes else None
         if batch is None:
             graphs = [torch.arange(x.size(0), device=x.device)]

@@ -7,7 +7,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.conv.edges import as_edges
+from cl_as_gnn.nn.conv.edges import as_edges, widen
 
 
 class AlignmentConv(MessagePassing):  # type: ignore[misc]
@@ -51,15 +51,17 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
         target = x[1] if isinstance(x, tuple) else x
-        edge_index, weight, degree = self._normalise(x, edge_index, edge_weight)
-        out = self._pull(x, edge_index, weight)
-        moved = target + self.step_size * (out - target)
+        wide = widen(x)
+        edge_index, weight, degree = self._normalise(wide, edge_index, edge_weight)
+        out = self._pull(wide, edge_index, weight)
+        moved = (target + self.step_size * (out - target)).to(target.dtype)
         return torch.where((degree != 0).unsqueeze(1), moved, target)
 
     def gather(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
         r"""The message alone, :math:`\hat{A}^L X`: zeros for a node without incoming edges."""
-        edge_index, weight, _ = self._normalise(x, edge_index, edge_weight)
-        return self._pull(x, edge_index, weight)
+        wide = widen(x)
+        edge_index, weight, _ = self._normalise(wide, edge_index, edge_weight)
+        return self._pull(wide, edge_index, weight).to((x[0] if isinstance(x, tuple) else x).dtype)
 
     def _normalise(
         self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor

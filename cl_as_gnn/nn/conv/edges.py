@@ -1,7 +1,8 @@
-"""The edge formats PyG's layers take, made into one."""
+"""The edge and feature formats PyG's layers take, made into one."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import is_sparse, to_edge_index
@@ -21,3 +22,18 @@ def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tupl
         raise ValueError(f"{layer}: the sparse adjacency already holds weights, pass edge_weight=None")
     edge_index, edge_weight = to_edge_index(edge_index)
     return edge_index.flip(0), edge_weight
+
+
+Features = Tensor | tuple[Tensor, Tensor]
+
+
+def widen(x: Features) -> Features:
+    """Half precision as float32, in which degrees and sums over neighbours are exact enough; the rest as it is."""
+    if isinstance(x, tuple):
+        first, second = x
+        return _wide(first), _wide(second)
+    return _wide(x)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

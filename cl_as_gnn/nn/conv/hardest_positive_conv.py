@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj
 
-from cl_as_gnn.nn.conv.edges import as_edges
+from cl_as_gnn.nn.conv.edges import as_edges, widen
 
 
 class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
@@ -66,9 +66,8 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
     @torch.no_grad()
     def hardest(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor) -> Tensor:
         """The source :math:`b^*(i)` of each target ``(n,)``; the number of sources where a target has no edge."""
+        x = widen(x)
         source, target = x if isinstance(x, tuple) else (x, x)
-        if source.dtype in (torch.float16, torch.bfloat16):
-            source, target = source.float(), target.float()
         row, column = edge_index[0], edge_index[1]
         if self.similarity == "cosine":
             closeness = (F.normalize(source, dim=-1)[row] * F.normalize(target, dim=-1)[column]).sum(-1)

@@ -6,6 +6,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import degree
 
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
+from cl_as_gnn.nn.conv.edges import widen
 from cl_as_gnn.nn.linear_attention import linear_attention
 
 
@@ -51,15 +52,17 @@ class SpectralConv(torch.nn.Module):
         edge_weight: OptTensor = None,
         batch: OptTensor = None,
     ) -> Tensor:
+        dtype = (x[1] if isinstance(x, tuple) else x).dtype
+        x = widen(x)
         source, target = x if isinstance(x, tuple) else (x, x)
         if isinstance(x, tuple) and batch is not None:
             raise ValueError("SpectralConv takes `batch` within one set of nodes only: pass batch=None for a pair")
         pulled: Tensor = self.align.gather(x, edge_index, edge_weight)
         pushed = linear_attention(target, source, source, batch)
         if batch is None:
-            return target + self.step_size * (pulled - pushed / max(source.size(0), 1))
+            return (target + self.step_size * (pulled - pushed / max(source.size(0), 1))).to(dtype)
         count: Tensor = degree(batch, dtype=target.dtype)[batch].unsqueeze(1)
-        return target + self.step_size * (pulled - pushed / count)
+        return (target + self.step_size * (pulled - pushed / count)).to(dtype)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(step_size={self.step_size})"

@@ -6,7 +6,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import softmax
 
 from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.conv.edges import as_edges
+from cl_as_gnn.nn.conv.edges import as_edges, widen
 from cl_as_gnn.nn.self_attention import pairwise_attention
 
 
@@ -47,7 +47,9 @@ class UniformityConv(torch.nn.Module):
     def forward(
         self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj | None = None, batch: OptTensor = None
     ) -> Tensor:
-        source, target = x if isinstance(x, tuple) else (x, x)
+        dtype = (x[1] if isinstance(x, tuple) else x).dtype
+        wide = widen(x)
+        source, target = wide if isinstance(wide, tuple) else (wide, wide)
         if isinstance(x, tuple) and edge_index is None and batch is not None:
             raise ValueError("UniformityConv takes `batch` within one set of nodes only: pass batch=None for a pair")
         if edge_index is None:
@@ -67,7 +69,7 @@ class UniformityConv(torch.nn.Module):
             out = graph.pull(source)
             receives = graph.row_sum > 0
         moved = target + self.step_size * (target - out)
-        return torch.where(receives.unsqueeze(1), moved, target)
+        return torch.where(receives.unsqueeze(1), moved, target).to(dtype)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(temperature={self.temperature}, step_size={self.step_size})"

@@ -3,32 +3,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.terms.pair_term import _STRIP
+
 
 class PowerAlignment:
     r"""Attraction by a power of the distance, the alignment of `Wang & Isola 2020 <https://arxiv.org/abs/2005.10242>`_.
 
     .. math::
-        L = \frac{w}{E} \sum_{j \to i} \lVert x_i - x_j \rVert^\alpha, \qquad
-        m_i = \frac{\alpha w}{E} \sum_j (n_{ij} + n_{ji}) \lVert x_i - x_j \rVert^{\alpha - 2} (x_j - x_i),
+        L = \frac{w}{\sum a} \sum_{j \to i} a_{ij} \lVert x_i - x_j \rVert^\alpha, \qquad
+        m_i = \frac{\alpha w}{\sum a} \sum_j (a_{ij} + a_{ji}) \lVert x_i - x_j \rVert^{\alpha - 2} (x_j - x_i),
 
-    the sum over all E edges, :math:`n_{ij}` the edges :math:`j \to i`: a graph convolution whose weights, for
-    :math:`\alpha \neq 2`, depend on the distance.
+    a graph convolution whose weights, for :math:`\alpha \neq 2`, depend on the distance. Nodes that have met send
+    nothing.
 
     Args:
         edge_index: positive pairs, ``(2, E)``.
-        power: :math:`\alpha \ge 1`.
+        power: :math:`\alpha > 0`.
         weight: w.
+        edge_weight: a, ``(E,)``; ones if not given.
+        chunk: edges visited at a time.
     """
 
-    def __init__(self, edge_index: Tensor, power: float = 2.0, weight: float = 1.0):
+    def __init__(
+        self,
+        edge_index: Tensor,
+        power: float = 2.0,
+        weight: float = 1.0,
+        edge_weight: Tensor | None = None,
+        chunk: int | None = None,
+    ):
         self.edge_index, self.power, self.weight = edge_index, power, weight
+        self.edge_weight, self.chunk = edge_weight, chunk
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        source, target = self.edge_index
-        gap = x[source] - x[target]
-        square = gap.square().sum(1)
-        scale = self.weight / max(1, source.numel())
-        factor = square.clamp(min=torch.finfo(x.dtype).tiny).pow(self.power / 2 - 1)
-        pull = (self.power * scale) * factor.unsqueeze(1) * gap
-        message = torch.zeros_like(x).index_add_(0, target, pull).index_add_(0, source, pull, alpha=-1)
-        return scale * (factor * square).sum(), message
+        share = x.new_ones(self.edge_index.size(1)) if self.edge_weight is None else self.edge_weight.to(x.dtype)
+        share = share * (self.weight / share.sum().clamp(min=torch.finfo(x.dtype).tiny))
+        chunk = self.chunk or max(1, _STRIP // x.size(1))
+        value, message = x.new_zeros(()), torch.zeros_like(x)
+        for (source, target), part in zip(self.edge_index.split(chunk, 1), share.split(chunk), strict=True):
+            gap = x[source] - x[target]
+            square = gap.square().sum(1)
+            value += (part * square.pow(self.power / 2)).sum()
+            slope = torch.where(square > 0, square, 1).pow(self.power / 2 - 1)
+            gap *= (self.power * part * slope).unsqueeze(1)
+            message.index_add_(0, target, gap).index_add_(0, source, gap, alpha=-1)
+        return value, message

@@ -1,0 +1,201 @@
+"""``python -m benchmarks.graph_ssl.depth --root DATA``: deep GCNs with a norm after every layer, on Planetoid.
+
+Resumable: run again, it goes on where it stopped, and with more ``--seeds`` it adds them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.nn import MeanSubtractionNorm, PairNorm
+
+from benchmarks.graph_ssl.planetoid import FixedProduct, dropout, features, load, mean_adjacency
+from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put, spread
+from cl_as_gnn.nn import ContraNorm
+
+WIDTH, EPOCHS, RATE, DECAY, DROPOUT = 32, 200, 5e-3, 5e-4, 0.6
+DEPTHS = (2, 4, 8, 16, 32)
+DATASETS = ("Cora", "CiteSeer")
+ABOUT = {
+    "protocol": (
+        "supervised GCN, hidden 32, propagation D^-1 (A + I), one norm module shared by all hidden layers, order: "
+        "dropout 154/256, convolution, norm, ReLU; features of unit L1 norm; Adam, lr 5e-3, weight decay 5e-4, "
+        "200 epochs, the last one counts; public split; test = its 1,000 test nodes, rest = all nodes outside training "
+        "and validation (2,068 of Cora, 2,707 of CiteSeer)"
+    )
+}
+EXACT = tuple(f"ContraNorm τ={temperature}" for temperature in (1, 0.5, 0.2))
+LINEAR = tuple(f"linear ContraNorm s={scale}" for scale in (1, 0.8, 0.5, 0.2))
+CENTRING = "linear ContraNorm x − P x"
+FORMS = (*EXACT, *LINEAR, CENTRING)
+
+
+def _contra(name: str) -> Callable[[], torch.nn.Module]:
+    kind, value = name.split("=")
+    if kind.startswith("linear"):
+        return lambda: ContraNorm(WIDTH, float(value), linear=True)
+    return lambda: ContraNorm(WIDTH, 1.0, float(value))
+
+
+NORMS: dict[str, Callable[[], torch.nn.Module]] = {
+    "none": torch.nn.Identity,
+    "LayerNorm": lambda: torch.nn.LayerNorm(WIDTH),
+    "PairNorm": PairNorm,
+    "mean subtraction": MeanSubtractionNorm,
+    "mean subtraction + LayerNorm": lambda: torch.nn.Sequential(MeanSubtractionNorm(), torch.nn.LayerNorm(WIDTH)),
+    **{name: _contra(name) for name in (*EXACT, *LINEAR)},
+    CENTRING: lambda: ContraNorm(WIDTH, 1.0, linear=True, identity=False),
+}
+
+
+class DeepGCN(torch.nn.Module):
+    """Layers of a row-normalised graph convolution, each but the last followed by the same norm and a ReLU."""
+
+    def __init__(self, in_channels: int, classes: int, depth: int, norm: torch.nn.Module):
+        super().__init__()
+        widths = [in_channels, *[WIDTH] * (depth - 1), classes]
+        self.weights = torch.nn.ParameterList(torch.empty(a, b) for a, b in pairwise(widths))
+        self.biases = torch.nn.ParameterList(torch.zeros(b) for b in widths[1:])
+        for weight in self.weights:
+            torch.nn.init.xavier_uniform_(weight)
+        self.norm = norm
+
+    def forward(self, x: FixedProduct, graph: FixedProduct) -> Tensor:
+        rate = DROPOUT if self.training else 0.0
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if layer == 0:
+                hidden = x(weight, dropout(x.value, rate) if rate else None)
+            else:
+                hidden = self.norm(hidden).relu()
+                hidden = (dropout(hidden, rate) if rate else hidden) @ weight
+            hidden = graph(hidden) + bias
+        return hidden
+
+
+def train(data: Data, x: FixedProduct, graph: FixedProduct, norm: str, depth: int, seed: int) -> dict[str, Any]:
+    """One run: accuracies in per cent, and how alike the outputs are (mean cosine over all pairs)."""
+    torch.manual_seed(seed)
+    model = DeepGCN(data.num_features, int(data.y.max()) + 1, depth, NORMS[norm]())
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=DECAY)
+    start = time.process_time()
+    for _ in range(EPOCHS):
+        optimizer.zero_grad()
+        out = model(x, graph)
+        F.cross_entropy(out[data.train_mask], data.y[data.train_mask]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        out = model.eval()(x, graph)
+    right = (out.argmax(1) == data.y).float()
+    masks = {"train": data.train_mask, "validation": data.val_mask, "test": data.test_mask, "rest": data.rest_mask}
+    accuracy = {key: round(100 * float(right[mask].mean()), 2) for key, mask in masks.items()}
+    cosine = round(float(F.normalize(out, dim=1).mean(0).square().sum()), 4)
+    return accuracy | {"cosine": cosine, "cpu_seconds": round(time.process_time() - start, 2)}
+
+
+def run(
+    root: Path,
+    out: Path = RESULTS / "graph_ssl_depth.json",
+    seeds: int = 5,
+    datasets: Sequence[str] = DATASETS,
+    depths: Sequence[int] = DEPTHS,
+    norms: Sequence[str] = tuple(NORMS),
+    minutes: float | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """All runs that ``out`` does not have yet, seed by seed; returns what is in it.
+
+    Args:
+        root: PyG's Planetoid folder.
+        out: JSON file, written after every run.
+        seeds: seeds 0 to seeds − 1.
+        datasets: of Planetoid.
+        depths: layers.
+        norms: keys of ``NORMS``.
+        minutes: stop after the run in which that time is over.
+        say: where a line a run goes.
+    """
+    report, begin = Report(out, ABOUT), time.perf_counter()
+    loaded = {name: load(root, name) for name in datasets}
+    ready = {name: (data, features(data.x), mean_adjacency(data)) for name, data in loaded.items()}
+    for seed in range(seeds):
+        for norm in norms:
+            for depth in depths:
+                for name in datasets:
+                    key = {"data": name, "norm": norm, "depth": depth, "seed": seed}
+                    if report.has(**key):
+                        continue
+                    if minutes is not None and time.perf_counter() - begin > 60 * minutes:
+                        return report.content
+                    result = train(*ready[name], norm, depth, seed)
+                    report.add(**key, **result)
+                    seconds = result["cpu_seconds"]
+                    say(f"{name}, {depth} layers, {norm}, seed {seed}: {result['test']} %, {seconds} s of CPU")
+    return report.content
+
+
+def accuracies(content: Mapping[str, Any], name: str, norm: str, depth: int, split: str = "test") -> list[float]:
+    """Of all seeds."""
+    key = (name, norm, depth)
+    return [r[split] for r in content["runs"] if (r["data"], r["norm"], r["depth"]) == key]
+
+
+def chosen(content: Mapping[str, Any], name: str, depth: int) -> str | None:
+    """The form of ContraNorm of the highest mean validation accuracy among those with as many seeds as any."""
+    found = {n: accuracies(content, name, n, depth, "validation") for n in FORMS}
+    most = max(map(len, found.values()))
+    return max((n for n, v in found.items() if len(v) == most), key=lambda n: mean(found[n])) if most else None
+
+
+def table(content: Mapping[str, Any], name: str) -> str:
+    """Test accuracy by norm and depth, in markdown."""
+    rows = []
+    for norm in NORMS:
+        label = norm + (" + LayerNorm" if "Contra" in norm else "")
+        rows.append([label, *(spread(accuracies(content, name, norm, depth)) for depth in DEPTHS)])
+    best = {depth: chosen(content, name, depth) for depth in DEPTHS}
+    cells = [
+        f"{spread(accuracies(content, name, norm, depth))}: {norm.replace('ContraNorm ', '')}" if norm else "–"
+        for depth, norm in best.items()
+    ]
+    rows.append(["**best ContraNorm by validation**", *cells])
+    return markdown([name, *(f"{depth} layers" for depth in DEPTHS)], rows)
+
+
+def write(content: Mapping[str, Any], page: Path) -> None:
+    """The tables of the page."""
+    put(page, "depth", "\n".join(table(content, name) for name in DATASETS))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, run, write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl.depth", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
+    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_depth.json")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data", default=",".join(DATASETS), help="(default: %(default)s)")
+    parser.add_argument("--depths", default=",".join(map(str, DEPTHS)), help="(default: %(default)s)")
+    parser.add_argument("--norms", default=",".join(NORMS), help="separated by commas (default: all)")
+    parser.add_argument("--minutes", type=float, help="stop after so many")
+    parser.add_argument("--page", type=Path, help="write the tables into this page")
+    options = parser.parse_args(arguments)
+    depths = [int(depth) for depth in options.depths.split(",")]
+    norms = options.norms.split(",")
+    if wrong := [norm for norm in norms if norm not in NORMS]:
+        parser.error(f"--norms {','.join(wrong)}: there are {', '.join(NORMS)}")
+    content = run(options.root, options.out, options.seeds, options.data.split(","), depths, norms, options.minutes)
+    if options.page:
+        write(content, options.page)
+
+
+if __name__ == "__main__":
+    main()

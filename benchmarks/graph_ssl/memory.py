@@ -1,0 +1,187 @@
+"""``python -m benchmarks.graph_ssl.memory``: extra memory and time of GRACE's loss on N nodes, so on 2N features."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put
+from benchmarks.speed.memory import extra_peak
+from cl_as_gnn.graph import augmentation_edges
+from cl_as_gnn.nn.functional import nt_xent
+
+WIDTH, TEMPERATURE = 128, 0.5
+NODES = (2_708, 20_000, 50_000, 100_000, 200_000)
+LIMIT = 60.0  # seconds
+ROOM = 4e9  # bytes: a machine is not filled to see whether a loss fits
+ABOUT = {
+    "protocol": (
+        "forward and backward of the loss on two views of N nodes, 2N features of width 128, fp32, τ = .5, negatives "
+        "from both views; memory: rise of the largest resident set over one call in a fresh process; time: CPU seconds "
+        "of one call on one thread, the least of three for N = 2,708; estimates: time by the square of N, memory of "
+        "the streamed loss by N and of the others by the square of N"
+    )
+}
+
+
+def streamed(z: Tensor) -> Tensor:
+    """This package's."""
+    return nt_xent(z, augmentation_edges(z.size(0) // 2, 2, z.device), TEMPERATURE)
+
+
+def dense(z: Tensor) -> Tensor:
+    """Cross-entropy on the full matrix, by autograd."""
+    z = F.normalize(z, dim=1)
+    logits = (z @ z.t() / TEMPERATURE).fill_diagonal_(-math.inf)
+    return F.cross_entropy(logits, torch.arange(z.size(0)).roll(z.size(0) // 2))
+
+
+def masked(z: Tensor) -> Tensor:
+    """PyGCL's formula: both views as anchors in turn, the other and the own view as samples, two masks N × 2N.
+
+    .. math::
+        s_{ij} = \\cos(u_i, y_j) / \\tau, \\qquad
+        L = -\\frac1N \\sum_i \\frac{1}{|P_i|}
+            \\sum_j P_{ij} \\Big(s_{ij} - \\log \\sum_k (P + M)_{ik} e^{s_{ik}}\\Big).
+    """
+
+    def one(anchor: Tensor, other: Tensor) -> Tensor:
+        own = torch.eye(anchor.size(0))
+        positive = torch.cat([own, torch.zeros_like(own)], dim=1)
+        negative = torch.cat([1 - own, 1 - own], dim=1)
+        sample = torch.cat([other, anchor])
+        logits = F.normalize(anchor) @ F.normalize(sample).t() / TEMPERATURE
+        partition = (logits.exp() * (positive + negative)).sum(1, keepdim=True)
+        chosen = (logits - partition.log()) * positive
+        return -(chosen.sum(1) / positive.sum(1)).mean()
+
+    first, second = z.chunk(2)
+    return (one(first, second) + one(second, first)) / 2
+
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "cl_as_gnn": streamed,
+    "dense autograd": dense,
+    "PyGCL's formula": masked,
+}
+
+
+def call(name: str, nodes: int) -> Callable[[], object]:
+    """The inputs, and one forward and backward as a function."""
+    torch.manual_seed(0)
+    z = torch.randn(2 * nodes, WIDTH, requires_grad=True)
+    z.grad = torch.zeros_like(z)  # the gradient itself belongs to the features and not to the loss
+    return lambda: LOSSES[name](z).backward()
+
+
+def physical() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def run(
+    root: Path | None = None,
+    out: Path = RESULTS / "graph_ssl_memory.json",
+    seeds: int = 1,
+    nodes: Sequence[int] = NODES,
+    limit: float = LIMIT,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """All sizes that ``out`` does not have yet; what takes over ``limit`` seconds or 4 GB is estimated.
+
+    Args:
+        root: not used: features are random.
+        out: JSON file, written after every size.
+        seeds: not used: memory and time do not depend on it.
+        nodes: sizes, growing.
+        limit: seconds.
+        say: where a line a size goes.
+    """
+    del root, seeds
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    report = Report(out, ABOUT | {"memory_of_the_machine": physical()})
+    before: dict[str, dict[str, Any]] = {}
+    for n in nodes:
+        for name in LOSSES:
+            if not report.has(loss=name, nodes=n):
+                report.add(loss=name, nodes=n, **_measure(name, n, before.get(name), limit))
+            before[name] = next(r for r in report.runs if (r["loss"], r["nodes"]) == (name, n))
+            say(f"{name}, N = {n}: {before[name]}")
+    torch.set_num_threads(threads)
+    return report.content
+
+
+def _measure(name: str, nodes: int, before: Mapping[str, Any] | None, limit: float) -> dict[str, Any]:
+    if before is not None:
+        grows = nodes / before["nodes"]
+        seconds = before["seconds"] * grows**2
+        extra = before["bytes"] * grows ** (1 if name == "cl_as_gnn" else 2)
+        if seconds > limit or extra > ROOM:
+            return {"seconds": round(seconds, 1), "bytes": int(extra), "estimate": True, "fits": extra < physical()}
+    found = extra_peak(call, (name, nodes), (name, 300), torch.device("cpu"))
+    step = call(name, nodes)
+    times = []
+    for _ in range(3 if nodes <= 3000 else 1):
+        start = time.process_time()
+        step()
+        times.append(time.process_time() - start)
+    return {"seconds": round(min(times), 2), "bytes": int(found or 0), "estimate": False, "fits": True}
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """Memory and time by N, in markdown."""
+    rows = []
+    for n in sorted({r["nodes"] for r in content["runs"]}):
+        cells = []
+        for name in LOSSES:
+            found = next((r for r in content["runs"] if (r["loss"], r["nodes"]) == (name, n)), None)
+            cells += ["–", "–"] if found is None else [_memory(found), _time(found)]
+        rows.append([f"{n:,}", *cells])
+    return markdown(["N", *(f"{name}, {what}" for name in LOSSES for what in ("extra memory", "time"))], rows)
+
+
+def _memory(run: Mapping[str, Any]) -> str:
+    size = f"{run['bytes'] / 1e9:,.1f} GB" if run["bytes"] >= 1e9 else f"{run['bytes'] / 1e6:,.0f} MB"
+    about = "≈ " if run["estimate"] else ""
+    return about + size + ("" if run["fits"] else ", does not fit")
+
+
+def _time(run: Mapping[str, Any]) -> str:
+    if not run["fits"]:
+        return "–"
+    seconds = run["seconds"]
+    text = (
+        f"{seconds / 60:,.0f} min" if seconds >= 300 else f"{seconds:,.0f} s" if seconds >= 10 else f"{seconds:.2f} s"
+    )
+    return ("≈ " if run["estimate"] else "") + text
+
+
+def write(content: Mapping[str, Any], page: Path) -> None:
+    """The table of the page."""
+    put(page, "memory", table(content))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, run, write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl.memory", description=__doc__)
+    parser.add_argument("--root", type=Path, help="not used; the other benchmarks of graph SSL take it")
+    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_memory.json")
+    parser.add_argument("--page", type=Path, help="write the table into this page")
+    options = parser.parse_args(arguments)
+    content = run(options.root, options.out)
+    if options.page:
+        write(content, options.page)
+
+
+if __name__ == "__main__":
+    main()

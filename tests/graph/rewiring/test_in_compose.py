@@ -1,0 +1,54 @@
+"""All transforms one after another, with PyG's own between them."""
+
+import torch
+from torch_geometric.data import Batch, Data
+from torch_geometric.datasets import KarateClub
+from torch_geometric.transforms import GDC, Compose, NormalizeFeatures, ToUndirected
+
+from cl_as_gnn.graph import DropEdges, FeatureKNN, MaskFeatures, NearestPositives, SameLabelEdges, TwoViews
+from cl_as_gnn.nn import AlignmentConv
+
+
+def test_ours_and_pygs_in_one_compose():
+    torch.manual_seed(0)
+    transform = Compose(
+        [
+            NormalizeFeatures(),
+            FeatureKNN(k=3),
+            ToUndirected(),
+            SameLabelEdges(),
+            NearestPositives(),
+            DropEdges(0.2),
+            MaskFeatures(0.2),
+            TwoViews(batch=True),
+        ]
+    )
+    club = KarateClub()[0]
+    out = transform(club)
+    assert isinstance(out, Batch)
+    assert out.num_nodes == 68
+    assert out.positive_index.max() > 33  # raised with the second view, as PyG does for every ..._index
+    assert club.num_edges == 156  # the input is as it was
+
+
+def test_diffusion_is_pygs_gdc():
+    """GDC's weights are the diffusion that AlignmentConv then takes as they are; dropped edges lose theirs."""
+    torch.manual_seed(0)
+    gdc = GDC(
+        self_loop_weight=1.0,
+        normalization_in="sym",
+        normalization_out=None,
+        diffusion_kwargs={"method": "ppr", "alpha": 0.2},
+        sparsification_kwargs={"method": "threshold", "eps": 0.0},
+    )
+    edges = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+    data = Compose([gdc])(Data(x=torch.eye(4), edge_index=edges))
+    a = torch.eye(4)
+    a[edges[0], edges[1]] = 1
+    root = a.sum(1).rsqrt()
+    expected = 0.2 * torch.linalg.inv(torch.eye(4) - 0.8 * root[:, None] * a * root[None])
+    out = AlignmentConv(1.0, normalize=False)(data.x, data.edge_index, data.edge_attr)
+    torch.testing.assert_close(out, expected)
+    dropped = Compose([gdc, DropEdges(0.5)])(Data(x=torch.eye(4), edge_index=edges))
+    assert 0 < dropped.num_edges < data.num_edges
+    assert dropped.edge_attr.numel() == dropped.num_edges

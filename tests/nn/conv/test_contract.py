@@ -1,0 +1,166 @@
+"""What every layer keeps, norm or convolution: compiled, half and double precision, containers, one-line repr."""
+
+import copy
+
+import pytest
+import torch
+from torch_geometric import EdgeIndex
+from torch_geometric.data import Batch, Data
+from torch_geometric.nn import Sequential
+from torch_geometric.utils import k_hop_subgraph, to_torch_coo_tensor, to_torch_csr_tensor
+
+from cl_as_gnn.nn import (
+    AlignmentConv,
+    ContraNorm,
+    ContrastiveConv,
+    HardestPositiveConv,
+    PositiveAttention,
+    SpectralConv,
+    StageAggregation,
+    UniformityConv,
+)
+
+EDGES = torch.tensor([[0, 1, 1, 2, 3, 4, 0, 4], [1, 0, 2, 1, 4, 3, 4, 0]])
+WEIGHT = torch.tensor([1.0, 1.0, 2.0, 2.0, 0.5, 0.5, 1.0, 1.0])
+CALLS = {
+    "AlignmentConv": (AlignmentConv(0.4, 2), (EDGES, WEIGHT)),
+    "UniformityConv": (UniformityConv(0.7), ()),
+    "UniformityConv, edges": (UniformityConv(0.7), (EDGES,)),
+    "ContrastiveConv": (ContrastiveConv(), (EDGES,)),
+    "ContrastiveConv, symmetric": (ContrastiveConv(symmetric=True), (EDGES,)),
+    "ContrastiveConv, affinity": (ContrastiveConv(repel="affinity"), (EDGES, EDGES[:, :4])),
+    "HardestPositiveConv": (HardestPositiveConv(), (EDGES,)),
+    "SpectralConv": (SpectralConv(), (EDGES, WEIGHT)),
+    "PositiveAttention": (PositiveAttention(), (EDGES,)),
+    "ContraNorm": (ContraNorm(4), ()),
+    "ContraNorm, linear": (ContraNorm(4, linear=True), ()),
+}
+PER_GRAPH = ["UniformityConv", "ContrastiveConv", "ContrastiveConv, symmetric", "SpectralConv", "ContraNorm"]
+every = pytest.mark.parametrize("name", CALLS)
+
+
+def features(n=6, dtype=torch.float32, seed=0):
+    return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.double).to(dtype)
+
+
+def gradient(layer, x, arguments):
+    x = x.clone().requires_grad_()
+    out = layer(x, *arguments)
+    if not out.requires_grad:  # attention weights are constants
+        return out, None
+    return out, torch.autograd.grad(out.square().sum(), x)[0]
+
+
+@every
+def test_compiles_into_one_graph_for_every_size(name):
+    layer, arguments = CALLS[name]
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    for n in (6, 9):
+        torch.testing.assert_close(gradient(compiled, features(n), arguments), gradient(layer, features(n), arguments))
+
+
+def test_stage_aggregation_compiles_and_keeps_the_type():
+    stages, seen = features(12).view(2, 6, 4), torch.ones(2, 6, dtype=torch.bool)
+    for mode in ("fixed", "learned", "attention"):
+        layer = StageAggregation(mode=mode)
+        torch._dynamo.reset()
+        compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(stages, seen), layer(stages, seen))
+        for dtype in (torch.bfloat16, torch.float64):
+            assert layer(stages.to(dtype), seen).dtype == dtype
+
+
+@every
+def test_double_is_computed_in_double(name):
+    layer, arguments = CALLS[name]
+    wide = layer if name.startswith("Pos") else copy.deepcopy(layer).double()
+    out = wide(features(dtype=torch.float64), *arguments)
+    assert out.dtype == torch.float64
+    single = layer(features(), *arguments)
+    torch.testing.assert_close(single.double(), out, atol=1e-5, rtol=1e-5)
+    assert (single.double() - out).abs().max() > 0  # float32 somewhere inside would make them equal
+
+
+@every
+def test_after_a_linear_layer_under_autocast(name):
+    """Features are bfloat16 there; sums over neighbours are not."""
+    layer, arguments = CALLS[name]
+    linear = torch.nn.Linear(4, 4)
+    x = features().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = linear(x)
+        assert hidden.dtype == torch.bfloat16
+        out = layer(hidden, *arguments)
+    expected = layer(hidden.float(), *arguments)
+    torch.testing.assert_close(out.float(), expected, atol=0.02, rtol=0.02)
+    if out.requires_grad:
+        out.float().square().sum().backward()
+        assert 0 < x.grad.abs().sum() < torch.inf
+
+
+@every
+def test_repr_is_one_line_and_reset_changes_nothing_that_is_not_learned(name):
+    layer, arguments = CALLS[name]
+    assert repr(layer).startswith(type(layer).__name__ + "(")
+    assert "\n" not in repr(layer)
+    x = features()
+    before = layer(x, *arguments)
+    again = copy.deepcopy(layer)
+    again.reset_parameters()
+    torch.testing.assert_close(again(x, *arguments), before)
+
+
+@pytest.mark.parametrize("name", PER_GRAPH)
+def test_a_pyg_batch_is_its_graphs_one_by_one(name):
+    layer, arguments = CALLS[name]
+    graphs = [Data(x=features(n, seed=n), edge_index=EDGES, edge_weight=WEIGHT) for n in (5, 7, 6)]
+    batch = Batch.from_data_list(graphs)
+    edges = {0: (), 1: (batch.edge_index,), 2: (batch.edge_index, batch.edge_weight)}[len(arguments)]
+    together = layer(batch.x, *edges, batch=batch.batch)
+    torch.testing.assert_close(together, torch.cat([layer(graph.x, *arguments) for graph in graphs]))
+
+
+@pytest.mark.parametrize("name", ["AlignmentConv", "HardestPositiveConv", "UniformityConv, edges"])
+def test_a_sampled_subgraph_gives_its_seeds_what_the_whole_graph_does(name):
+    """As loaders hand it over: nodes relabelled, every edge that reaches a seed within the layer's hops."""
+    layer, arguments = CALLS[name]
+    node, edges, seed, kept = k_hop_subgraph([2, 4], 2, EDGES, relabel_nodes=True)
+    if name == "AlignmentConv":  # degrees are those of the subgraph, so that weights come normalised
+        layer = AlignmentConv(0.4, 2, normalize=False)
+    rest = tuple(argument[kept] for argument in arguments[1:])
+    torch.testing.assert_close(layer(features()[node], edges, *rest)[seed], layer(features(), *arguments)[[2, 4]])
+
+
+@pytest.mark.parametrize("layer", [AlignmentConv(), HardestPositiveConv(), SpectralConv(), ContrastiveConv()], ids=repr)
+def test_every_format_of_the_edges(layer):
+    x = features()
+    expected = layer(x, EDGES)
+    formats = [
+        EdgeIndex(EDGES, sparse_size=(6, 6)),
+        to_torch_csr_tensor(EDGES, size=(6, 6)).t().to_sparse_csr(),
+        to_torch_coo_tensor(EDGES, size=(6, 6)).t().coalesce(),
+        to_torch_csr_tensor(EDGES, size=(6, 6)).t(),  # CSC
+    ]
+    for edges in formats:
+        torch.testing.assert_close(layer(x, edges), expected)
+
+
+def test_in_both_kinds_of_sequential():
+    x = features()
+    plain = torch.nn.Sequential(torch.nn.Linear(4, 4), UniformityConv(), ContraNorm(4), torch.nn.ReLU())
+    assert plain(x).shape == (6, 4)
+    model = Sequential(
+        "x, edge_index, batch",
+        [
+            (AlignmentConv(), "x, edge_index -> x"),
+            (ContrastiveConv(), "x, edge_index -> x"),
+            (HardestPositiveConv(), "x, edge_index -> x"),
+            (SpectralConv(), "x, edge_index -> x"),
+            (ContraNorm(4), "x, batch -> x"),
+        ],
+    )
+    expected = x
+    for layer in (AlignmentConv(), ContrastiveConv(), HardestPositiveConv(), SpectralConv()):
+        expected = layer(expected, EDGES)
+    torch.testing.assert_close(model(x, EDGES, None), ContraNorm(4)(expected))
