@@ -19,14 +19,14 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import RunConfig
+from cl_as_gnn.config import DataConfig, RunConfig
 from cl_as_gnn.data import RECIPES, BatchedViews, channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation import edge_purity
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.view_graph import AFFINITY, AUGMENTATION
 from cl_as_gnn.models import build_encoder
-from cl_as_gnn.training.fit import scored_data
+from cl_as_gnn.training.image_task import scored_data
 from cl_as_gnn.training.runs import load_encoder, open_run
 
 AUGMENTATION_COLOUR = "#2463c4"
@@ -62,7 +62,8 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
         else build_encoder(config.encoder.name, data.channels, data.image_size, config.encoder.width).eval()
     )
     stats = channel_stats(data.train)
-    augment = BatchedViews(config.data.augment or RECIPES[data.name], data.image_size, data.channels, *stats)
+    recipe = config.data.augment if isinstance(config.data, DataConfig) else None
+    augment = BatchedViews(recipe or RECIPES[data.name], data.image_size, data.channels, *stats)
     sample = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(config.seed))[:samples]
     with torch.no_grad():
         pixels = augment(data.train.images[sample], views)

@@ -1,4 +1,4 @@
-"""The training step: uint8 images on the device, batched views, the method's message, the optimiser."""
+"""The training step: images or graphs on the device, batched views, the method's message, the optimiser."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from cl_as_gnn.config import OptimConfig, RunConfig
-from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
+from cl_as_gnn.data import ImageData
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import Method, Views, build_method
-from cl_as_gnn.models import build_encoder
+from cl_as_gnn.training.image_task import ImageTask
+from cl_as_gnn.training.tasks import Task
 
 
 def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -63,7 +64,7 @@ class EpochBatches:
 
     def __init__(self, module: ContrastiveModule):
         self.module = module
-        self.total = len(module.images)
+        self.total = module.task.size
         self.size = min(module.config.trainer.batch_size, self.total)
 
     def __len__(self) -> int:
@@ -77,30 +78,28 @@ class EpochBatches:
 
 
 class ContrastiveModule(LightningModule):
-    """One run: the training images as a buffer, the views, the method. Batches are index tensors.
+    """One run: the training samples on the device, the views, the method. Batches are index tensors.
 
     Args:
         config: the run.
-        data: images; ``data.train`` is trained on.
+        task: the samples and the encoder that reads them.
     """
 
-    def __init__(self, config: RunConfig, data: ImageData):
+    def __init__(self, config: RunConfig, task: Task | ImageData):
         super().__init__()
         self.config = config
-        self.stats = channel_stats(data.train)
-        recipe = config.data.augment or RECIPES[config.data.name]
-        self.augment = BatchedViews(recipe, data.image_size, data.channels, *self.stats)
-        encoder = build_encoder(config.encoder.name, data.channels, data.image_size, config.encoder.width)
-        self.method: Method[Any] = build_method(config.method, encoder, config.encoder, len(data.train))
-        if data.channels > 1:
+        self.task = ImageTask(config, task) if isinstance(task, ImageData) else task
+        self.augment = self.task.views()
+        self.method: Method[Any] = build_method(config.method, self.task.encoder(), config.encoder, self.task.size)
+        if isinstance(self.task, ImageTask) and self.task.data.channels > 1:
             self.method.encoder.to(memory_format=torch.channels_last)
         if config.trainer.compile:
             self.method.encoder.compile()
         self.epoch_seed = EpochSeed(config.seed)
-        self.register_buffer("images", data.train.images, persistent=False)
-        self.register_buffer("labels", data.train.labels, persistent=False)
-        self.images: Tensor
-        self.labels: Tensor
+        self.register_buffer("images", self.task.inputs, persistent=False)
+        self.register_buffer("labels", self.task.labels, persistent=False)
+        self.images: Tensor | None
+        self.labels: Tensor | None
         self._losses: list[Tensor] = []
         self._stored_loss = math.nan
         self.images_seen = 0
@@ -115,9 +114,11 @@ class ContrastiveModule(LightningModule):
 
     def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            images = self.augment(self.images[sample], self.config.method.num_views)
+            source = sample if self.images is None else self.images[sample]
+            images = self.augment(source, self.config.method.num_views)
         progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        loss, _ = self.method(Views(images, sample, progress, self.labels[sample]))
+        labels = None if self.labels is None else self.labels[sample]
+        loss, _ = self.method(Views(images, sample, progress, labels))
         self._losses.append(loss.detach())
         self.images_seen += len(sample) * self.trainer.world_size
         out: Tensor = loss

@@ -2,6 +2,7 @@
 
 from cl_as_gnn.nn.terms.anchor_contrast import AnchorContrast
 from cl_as_gnn.nn.terms.channel_correlation import ChannelCorrelation
+from cl_as_gnn.nn.terms.channel_decorrelation import ChannelDecorrelation
 from cl_as_gnn.nn.terms.channel_spread import ChannelSpread
 from cl_as_gnn.nn.terms.fixed_repulsion import FixedRepulsion
 from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion
@@ -17,6 +18,7 @@ from cl_as_gnn.nn.terms.same_label import SameLabel
 __all__ = [
     "AnchorContrast",
     "ChannelCorrelation",
+    "ChannelDecorrelation",
     "ChannelSpread",
     "FixedRepulsion",
     "GaussianRepulsion",
