@@ -228,8 +228,10 @@ class RunConfig(Settings):
     @field_validator("data", "encoder", mode="before")
     @classmethod
     def _section_of_its_name(cls, value: Any, info: ValidationInfo) -> Any:
-        if not isinstance(value, Mapping):
+        if isinstance(value, BaseModel):
             return value
+        if not isinstance(value, Mapping):
+            raise ValueError("wants a mapping with a name")
         assert info.field_name is not None
         return _section(info.field_name, value).model_validate(dict(value))
 

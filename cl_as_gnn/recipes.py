@@ -1,8 +1,8 @@
 """What graph data sets and methods leave open in a config, by their names. A user's settings go over it, and the
 resolved values are written to the run's ``config.yaml``.
 
-Recipes lie over each other: all graphs < data set < method < method on that data set. Nothing in them was chosen on
-test nodes: settings are the published ones (GRACE, CCA-SSG, BGRL, DGI, GraphCL) or were chosen on validation nodes.
+Recipes lie over each other: all graphs < data set < method (on nodes) < method on that data set. Nothing in them was
+chosen on test nodes: settings are the published ones (GRACE, CCA-SSG, DGI) or were chosen on validation nodes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CHANNELS: Tree = {
     "trainer": {"epochs": 50},
 }
 
-_METHOD: dict[str, Tree] = {
+_NODE_METHOD: dict[str, Tree] = {
     "simclr": {"method": {"temperature": 0.4}},
     "cca_ssg": _CHANNELS,
     "barlow": _CHANNELS,
@@ -95,14 +95,9 @@ def recipe(tree: Mapping[str, Any]) -> Tree:
     if name not in _DATA:
         return {}
     method = str(given.get("name", _DATA[name]["method"]["name"]))
+    nodes = {} if name == "tu" else _NODE_METHOD.get(method, {})
     out: Tree = {}
-    for part in (
-        _GRAPHS,
-        _DATA[name],
-        {"method": {"name": method}},
-        _METHOD.get(method, {}),
-        _BOTH.get((name, method), {}),
-    ):
+    for part in (_GRAPHS, _DATA[name], {"method": {"name": method}}, nodes, _BOTH.get((name, method), {})):
         out = _over(out, part)
     return out
 

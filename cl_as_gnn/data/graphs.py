@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -90,7 +91,7 @@ def _tu(root: Path, dataset: str, normalise: bool) -> GraphSet:
     data, slices = graphs._data, graphs.slices
     count = len(graphs)
     size = slices["edge_index"].diff()
-    nodes = slices["x"].diff() if "x" in slices else torch.tensor(data.num_nodes)
+    nodes = slices["x"].diff() if "x" in slices else torch.tensor(data._num_nodes)
     batch = torch.arange(count).repeat_interleave(nodes)
     # PyG keeps the node numbers of each graph from 0.
     first = (nodes.cumsum(0) - nodes).repeat_interleave(size)
@@ -112,17 +113,16 @@ def _planetoid_files(dataset: str) -> str:
 
 
 class _Elsewhere:
-    """PyG writes a processed copy beside the raw files; where it may not, into a folder of its own."""
+    """PyG writes a processed copy beside the raw files; where it may not, into a folder that goes with the object."""
 
-    root: str
-
-    @property
+    @cached_property
     def processed_dir(self) -> str:
         beside: str = super().processed_dir  # type: ignore[misc]
         parent = Path(beside).parent
         if not parent.is_dir() or os.access(parent, os.W_OK):
             return beside
-        return tempfile.mkdtemp(prefix="clgnn-")
+        self._kept = TemporaryDirectory(prefix="clgnn-")
+        return self._kept.name
 
 
 class _Planetoid(_Elsewhere, Planetoid):  # type: ignore[misc]
@@ -137,10 +137,14 @@ def _read(build: Callable[[], Any], root: Path, dataset: str, files: str) -> Any
     """Build a PyG data set, quietly; where its files lack, PyG tries to fetch them."""
     raw = root / dataset / "raw"
     there = raw.is_dir() and any(raw.iterdir())
+    made = [path for path in (raw, raw.parent, root) if not path.exists()]
     try:
         with redirect_stderr(StringIO()):
             return build()
     except Exception as error:  # what PyG raises depends on the file that is wrong and on the network
+        for path in made:  # PyG makes the folders before it fetches
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         if there:
             raise ConfigError(

@@ -31,7 +31,7 @@ class Probe:
 
 
 def span_coordinates(x: Tensor, train: Tensor) -> Tensor:
-    """The rows of `x` (n × d) in coordinates of the span of the m training rows, m + 1 of them; `x` itself if d ≤ m + 1.
+    """The rows of `x` (n × d) in m + 1 coordinates of the span of the m training rows; `x` itself if d is no larger.
 
     The last coordinate is how far a row lies outside the span, so that lengths stay, as do inner products with training
     rows. Whatever a regression with an L2 penalty, or nearest neighbours, learn from the training rows is the same in
