@@ -158,7 +158,7 @@ class BatchedViews(nn.Module):
         """
         batch, size = len(images), self.image_size
         views = torch.empty(num_views * batch, size, size * self.channels, device=images.device)
-        crops = self.draw_crops(len(views), *images.shape[2:], generator)
+        crops = self.draw_crops(len(views), images.shape[2], images.shape[3], generator)
         mirrored = (_uniform(self.grey, generator, len(views)) < self.config.flip).float()
         draws = torch.stack([*crops, mirrored, *self._draw_colours(len(views), generator)])
         step = batch if images.is_cuda else max(1, CACHED // (self.channels * size**2))
@@ -168,10 +168,10 @@ class BatchedViews(nn.Module):
                 source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
                     part = slice(view * batch + first, view * batch + first + len(source))
-                    self._apply(source, draws[:, part], generator, views[part])
+                    self._make(source, draws[:, part], generator, views[part])
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
-    def _apply(self, images: Tensor, draws: Tensor, generator: torch.Generator | None, out: Tensor) -> None:
+    def _make(self, images: Tensor, draws: Tensor, generator: torch.Generator | None, out: Tensor) -> None:
         """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel lie side by side.
 
         Turning the chroma commutes with all that moves pixels, and is done first, where channels are planes. The rest
