@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,19 @@ def describe(device: torch.device) -> dict[str, Any]:
     return out
 
 
-def load() -> float | None:
-    """Mean number of running processes over the last minute."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+def load(seconds: float = 0.5) -> float | None:
+    """Cores that other processes keep busy just now; None where the system does not say."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return None
+
+    def busy() -> int:
+        user, nice, system, _, _, irq, softirq, *_ = map(int, stat.read_text(encoding="utf-8").split()[1:9])
+        return user + nice + system + irq + softirq
+
+    before = busy()
+    time.sleep(seconds)
+    return (busy() - before) / os.sysconf("SC_CLK_TCK") / seconds
 
 
 def _processor() -> str:

@@ -158,7 +158,7 @@ class BatchedViews(nn.Module):
         """
         batch, size = len(images), self.image_size
         views = torch.empty(num_views * batch, size, size * self.channels, device=images.device)
-        crops = self.draw_crops(len(views), images.size(2), images.size(3), generator)
+        crops = self.draw_crops(len(views), images.shape[2], images.shape[3], generator)
         mirrored = (_uniform(self.grey, generator, len(views)) < self.config.flip).float()
         draws = torch.stack([*crops, mirrored, *self._draw_colours(len(views), generator)])
         step = batch if images.is_cuda else max(1, CACHED // (self.channels * size**2))

@@ -33,13 +33,12 @@ class LinearOperator(Protocol):
 
 
 def _multiply(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+    if x.device.type == "cpu" and x.numel():
+        # A weighted sum over the rows that a bag names is the same product, and several times faster than MKL's.
+        return F.embedding_bag(index, x, ptr, mode="sum", per_sample_weights=value, include_last_offset=True)
+    size = (ptr.numel() - 1, x.size(0))
     with torch.autocast(x.device.type, enabled=False):
-        if x.device.type == "cpu" and x.numel():
-            # A weighted sum over the rows that a bag names is the same product, and several times faster than MKL's.
-            out: Tensor = F.embedding_bag(index, x, ptr, mode="sum", per_sample_weights=value, include_last_offset=True)
-        else:
-            size = (ptr.numel() - 1, x.size(0))
-            out = torch.sparse_csr_tensor(ptr, index, value, size=size, check_invariants=False) @ x
+        out: Tensor = torch.sparse_csr_tensor(ptr, index, value, size=size, check_invariants=False) @ x
     return out
 
 
@@ -177,10 +176,9 @@ class Adjacency:
 
     @property
     def row_sum(self) -> Tensor:
-        target = self.edge_index[1]
         if self.edge_weight is None:
-            return torch.bincount(target, minlength=self.size[1]).to(torch.get_default_dtype())
-        total: Tensor = scatter(self.edge_weight, target, dim_size=self.size[1], reduce="sum")
+            return self.csr[0].diff().to(torch.get_default_dtype())
+        total: Tensor = scatter(self.edge_weight, self.edge_index[1], dim_size=self.size[1], reduce="sum")
         return total
 
     def to_sparse(self, dtype: torch.dtype = torch.float32) -> Tensor:

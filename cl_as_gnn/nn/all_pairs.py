@@ -12,6 +12,7 @@ logits is symmetric, so only its upper triangle is visited.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -77,13 +78,16 @@ def _softmax_all_pairs(
     if plain:
         total = x.new_zeros(n)
         sums = total.split(size)
+        wide = x.new_empty(size, size) if bf16 else buffer
         for a, b in tiles():
             tile = logits(a, b)
             if kept is not None:
                 kept[a, b] = tile
-            sums[a].add_(tile.sum(1, dtype=x.dtype))
+            if bf16:
+                tile = part(wide, a, b).copy_(tile)
+            sums[a].add_(tile.sum(1))
             if a != b:
-                sums[b].add_(tile.sum(0, dtype=x.dtype))
+                sums[b].add_(tile.sum(0))
         torch.log(total, out=lse)
         weight = torch.where(total > 0, row_weight / total, 0).to(scaled.dtype).split(size)
     else:
@@ -170,15 +174,16 @@ def softmax_all_pairs(
     x = x.detach()
     if x.dtype not in _SAFE_LOGIT:
         x = x.float()
+    cast = torch.is_autocast_enabled(x.device.type)
     bf16 = (
         x.dtype == torch.float32
         and temperature >= _BF16_MIN_TEMPERATURE
         and unit
-        and torch.is_autocast_enabled(x.device.type)
+        and cast
         and torch.get_autocast_dtype(x.device.type) == torch.bfloat16
     )
     weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False) if cast else nullcontext():
         run = _compiled_softmax_all_pairs if torch.compiler.is_compiling() else _softmax_all_pairs
         lse, pull = run(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
     return lse, pull

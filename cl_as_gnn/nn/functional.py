@@ -15,9 +15,9 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.all_pairs import softmax_all_pairs, softmax_bipartite
 from cl_as_gnn.nn.linear_attention import linear_attention
-from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, objective
+from cl_as_gnn.nn.objective import objective
 from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion, gaussian_pairs
 from cl_as_gnn.nn.terms.power_alignment import PowerAlignment
 
@@ -115,11 +115,19 @@ def nt_xent(
         return _info_nce(first, second, edge_index, temperature, edge_weight, chunk)
     z = _unit("nt_xent", x)
     graph = Adjacency(edge_index, _edges("nt_xent", edge_index, edge_weight, z), z.size(0)).transpose()
-    return objective(
-        z,
-        Attraction(graph, temperature),
-        SoftmaxRepulsion(temperature, graph.row_sum.to(z.dtype), batch=batch, tile=chunk),
-    )
+    share = graph.row_sum.to(z.dtype)
+    total = share.sum().clamp(min=torch.finfo(z.dtype).tiny)
+
+    def term(z: Tensor) -> tuple[Tensor, Tensor]:
+        lse, repelled = softmax_all_pairs(z, temperature, share, batch, unit=True, tile=chunk)
+        pulled = graph.pull(z)
+        # A node that is alone has no partition function; 0 * inf would be NaN.
+        partition = share * lse if batch is None else (share * lse).masked_fill(share == 0, 0)
+        value = partition.sum() - (z * pulled).sum() / temperature
+        message = (pulled + graph.push(z)).sub_(repelled).div_(temperature * total)
+        return value / total, message
+
+    return objective(z, term)
 
 
 def _info_nce(
