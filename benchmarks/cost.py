@@ -51,6 +51,7 @@ def step_of(name: str, data: ImageData, device: torch.device) -> tuple[Callable[
 
     for _ in range(FILL):
         step()
+    module.method.begin_epoch(0.9)
     return step, batch * views
 
 

@@ -1,7 +1,6 @@
 """How each part of a step grows with its number of nodes, and one rank's share of it: ``python -m benchmarks.scaling``.
 
-One process, one device, no communication: what is measured is the arithmetic of a rank. ``OMP_NUM_THREADS`` sets the
-threads; the file says how many there were.
+One process, one thread, no communication: what is measured is the arithmetic of a rank.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import faiss
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,13 +36,13 @@ FULL: dict[str, Sequence[int]] = {
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:
-    """Median of a few calls, after one that is not counted."""
+    """Median CPU time of a few calls, after one that is not counted: that of one thread, also on a busy machine."""
     call()
     times = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return statistics.median(times)
 
 
@@ -56,15 +56,13 @@ def features(n: int, classes: int = 1000) -> Tensor:
 
 def inverted_lists(bank: Tensor, query: Tensor) -> tuple[Callable[[], Any], float, int]:
     """faiss IVF over a bank: its search, the seconds of building it, its number of lists."""
-    import faiss
-
     lists = max(1, round(bank.size(0) ** 0.5))
-    start = time.perf_counter()
+    start = time.process_time()
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(DIM), DIM, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1
     index.train(bank.numpy())
     index.add(bank.numpy())
-    built = time.perf_counter() - start
+    built = time.process_time() - start
     index.nprobe = PROBES
     return lambda: index.search(query.numpy(), 1), built, lists
 
@@ -126,6 +124,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=RESULTS)
     out = parser.parse_args().out
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
     result = {
         "threads": torch.get_num_threads(),
         "machine": platform.processor() or platform.machine(),

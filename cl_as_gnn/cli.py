@@ -242,6 +242,8 @@ def main() -> None:
     """Entry point: one line and an exit code for what goes wrong, a traceback only with ``CLGNN_TRACEBACK=1``."""
     # PyG scripts two small classes when it is imported; torch says at each start that scripting is deprecated.
     warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
+    # torch asks whether sparse matrices are to be checked, and calls them new.
+    warnings.filterwarnings("ignore", message="Sparse (invariant|CSR)", category=UserWarning)
     try:
         app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except ConfigError as error:

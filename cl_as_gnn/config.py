@@ -8,12 +8,22 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.recipes import recipe
 
 Fraction = Field(ge=0, le=1)
 
@@ -56,15 +66,85 @@ class DataConfig(Settings):
     augment: AugmentConfig | None = Field(None, description="None = the data set's own recipe")
 
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class GraphAugmentConfig(Settings):
+    """How one view is drawn from a graph; a pair gives the odd and the even views their own probability."""
+
+    drop_edge: Probability | tuple[Probability, Probability] = Field(0.3, description="probability of dropping an edge")
+    mask_feature: Probability | tuple[Probability, Probability] = Field(
+        0.3, description="probability of masking a feature: a channel of all nodes, or (whole graphs) all of one node"
+    )
+    drop_node: Probability | tuple[Probability, Probability] = Field(
+        0.0, description="tu: probability of dropping a node with its edges"
+    )
+
+
+class GraphDataConfig(Settings):
+    """Which graph, or graphs, and how views of them are drawn."""
+
+    name: Literal["karate", "cora", "citeseer", "pubmed", "planetoid", "tu"] = "karate"
+    root: Path | None = Field(None, description="folder that holds the data set (karate needs none)")
+    dataset: str | None = Field(None, description="planetoid: Cora, CiteSeer or PubMed; tu: MUTAG, PROTEINS, …")
+    normalise: bool = Field(True, description="scale the features of each node to sum to one")
+    augment: GraphAugmentConfig = GraphAugmentConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> GraphDataConfig:
+        if self.dataset is not None and self.name not in ("planetoid", "tu"):
+            raise ValueError(f"data.dataset={self.dataset} is for data.name=planetoid and tu: drop it")
+        known = ("Cora", "CiteSeer", "PubMed")
+        if self.name == "planetoid" and self.dataset not in (None, *known):
+            raise ValueError(unknown("value", str(self.dataset), known, key="data.dataset"))
+        if self.name != "tu" and self.augment.drop_node not in (0, (0, 0)):
+            raise ValueError(
+                f"data.augment.drop_node={self.augment.drop_node}: a node must be in every view to be contrasted; "
+                "dropping nodes is for whole graphs (data.name=tu)"
+            )
+        return self
+
+
 class EncoderConfig(Settings):
     """The network under study and the head that is thrown away after training."""
 
-    name: Literal["small", "resnet18", "resnet50"] = "small"
+    name: Literal["small", "resnet18", "resnet50", "gcn", "gat", "sage", "gin"] = "small"
     width: int = Field(32, ge=8, le=512, multiple_of=2, description="channels w of `small`; features are 8w wide")
     projector_hidden: int = Field(256, ge=8)
     projector_dim: int = Field(128, ge=2, description="dimension d of the features that messages act on")
-    projector_layers: int = Field(2, ge=1, le=4)
+    projector_layers: int = Field(2, ge=0, le=4, description="0: messages act on the features themselves")
     predictor_hidden: int = Field(64, ge=2, description="bottleneck of the predictor, where a method has one")
+
+
+class GNNConfig(EncoderConfig):
+    """A GNN of PyG under study, and the head."""
+
+    name: Literal["gcn", "gat", "sage", "gin"] = "gcn"
+    width: int = Field(256, ge=1, le=4096, description="channels of the hidden layers")
+    out_width: int | None = Field(None, ge=1, le=4096, description="channels of the last layer; None = width")
+    num_layers: int = Field(2, ge=1, le=64)
+    act: Literal["relu", "prelu", "elu", "rrelu"] = "relu"
+    norm: Literal["none", "batch", "layer", "pair", "mean_subtraction", "contra"] = Field(
+        "none", description="after every layer but the last, before its activation"
+    )
+    last_act: bool = Field(False, description="norm and activation after the last layer too")
+    jk: Literal["last", "cat"] = Field("last", description="features: those of the last layer, or of all side by side")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    hops: int = Field(0, ge=0, le=64, description="hops by which the features are diffused once trained, as in APPNP")
+    teleport: float = Field(0.1, ge=0, le=1, description="share of a node's own features kept at each of those hops")
+    pool: Literal["sum", "mean", "max"] | None = Field(None, description="tu: how a graph is made of its nodes (sum)")
+    projector_act: Literal["elu", "prelu", "relu", "bn_relu"] = Field(
+        "elu", description="between the layers of the projector; bn_relu: batch norm and ReLU, as for images"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> GNNConfig:
+        if self.jk == "cat" and (self.out_width is not None or self.last_act):
+            raise ValueError("encoder.jk=cat takes every layer alike: drop encoder.out_width and encoder.last_act")
+        heads = 4
+        if self.name == "gat" and (self.width % heads or (self.out_width or 0) % heads):
+            raise ValueError(f"encoder.name=gat has {heads} attention heads: make encoder.width a multiple of {heads}")
+        return self
 
 
 class MethodConfig(Settings):
@@ -97,7 +177,9 @@ class TrainerConfig(Settings):
     """How long, how large, where."""
 
     epochs: int = Field(100, ge=1)
-    batch_size: int = Field(256, ge=2, description="images a step, over all devices; each gives method.num_views views")
+    batch_size: int = Field(
+        256, ge=2, description="images (nodes, graphs) a step, over all devices; each gives method.num_views views"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where that is fast")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1, description="GPUs of each machine, or processes where there are none")
@@ -128,8 +210,8 @@ class EvalConfig(Settings):
 class RunConfig(Settings):
     """Everything that decides a run."""
 
-    data: DataConfig = DataConfig()
-    encoder: EncoderConfig = EncoderConfig()
+    data: DataConfig | GraphDataConfig = DataConfig()
+    encoder: SerializeAsAny[EncoderConfig] = EncoderConfig()
     method: SerializeAsAny[MethodConfig]
     optim: OptimConfig = OptimConfig()
     trainer: TrainerConfig = TrainerConfig()
@@ -149,11 +231,67 @@ class RunConfig(Settings):
             raise ConfigError(unknown("method", str(name), MethodConfig.registry, key="method.name"))
         return MethodConfig.registry[name].model_validate(dict(value))
 
+    @field_validator("data", "encoder", mode="before")
+    @classmethod
+    def _section_of_its_name(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, BaseModel):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError("wants a mapping with a name")
+        assert info.field_name is not None
+        return _section(info.field_name, value).model_validate(dict(value))
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> RunConfig:
+        graph, gnn = isinstance(self.data, GraphDataConfig), isinstance(self.encoder, GNNConfig)
+        name = f"encoder.name={self.encoder.name}"
+        if graph and not gnn:
+            raise ValueError(f"{name} reads images, and data.name={self.data.name} is a graph: {_use(GNNConfig)}")
+        if gnn and not graph:
+            raise ValueError(f"{name} reads graphs, and data.name={self.data.name} are images: {_use(EncoderConfig)}")
+        if isinstance(self.encoder, GNNConfig) and self.encoder.pool and self.data.name != "tu":
+            raise ValueError(
+                f"encoder.pool={self.encoder.pool} is for whole graphs (data.name=tu), and data.name={self.data.name} "
+                "is contrasted node by node: drop it"
+            )
+        for key in ("devices", "num_nodes"):
+            if graph and (count := getattr(self.trainer, key)) > 1:
+                raise ValueError(f"trainer.{key}={count}: a run on a graph takes one device, set trainer.{key}=1")
+        return self
+
     @property
     def digest(self) -> str:
         """Ten hex digits of everything but where run and data are kept: equal digests, equal experiments."""
         text = json.dumps(self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root"}}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _names(section: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(section.model_fields["name"].annotation)
+
+
+def _use(section: type[EncoderConfig]) -> str:
+    """The encoders that fit."""
+    fit = [name for name in _names(section) if section is GNNConfig or name not in _names(GNNConfig)]
+    return f"use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
+
+
+def _section(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
+    """The settings that a section has by its name: images or graphs, an image encoder or a GNN, a method."""
+    if key == "method":
+        return MethodConfig.registry.get(str(value.get("name", "gcn")), MethodConfig)
+    plain, other = _SECTIONS[key]
+    name = value.get("name", plain.model_fields["name"].default)
+    known = {**dict.fromkeys(_names(plain), plain), **dict.fromkeys(_names(other), other)}
+    if name not in known:
+        raise ConfigError(unknown("value", str(name), known, key=f"{key}.name"))
+    return known[name]
+
+
+_SECTIONS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+    "data": (DataConfig, GraphDataConfig),
+    "encoder": (EncoderConfig, GNNConfig),
+}
 
 
 def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) -> str:
@@ -174,7 +312,8 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunC
 
 
 def build_config(tree: Mapping[str, Any]) -> RunConfig:
-    """Check a nested mapping and freeze it."""
+    """Check a nested mapping and freeze it; what it leaves open about a graph comes from :mod:`cl_as_gnn.recipes`."""
+    tree = merge(recipe(tree), tree)
     try:
         return RunConfig.model_validate({"method": {"name": "gcn"}, **tree})
     except ValidationError as error:
@@ -283,9 +422,8 @@ def _fields(location: tuple[Any, ...], tree: Mapping[str, Any]) -> list[str]:
     """Names that exist where an unknown key stands."""
     model: type[BaseModel] = RunConfig
     for part in location[:-1]:
-        if part == "method":
-            name = tree.get("method", {}).get("name", "gcn")
-            model = MethodConfig.registry.get(name, MethodConfig)
+        if part in ("method", *_SECTIONS):
+            model = _section(part, tree.get(part, {}))
             continue
         kind = model.model_fields[part].annotation if part in model.model_fields else None
         candidates = [kind, *getattr(kind, "__args__", ())]
@@ -306,7 +444,8 @@ def _one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
             cure = f"did you mean {'.'.join(filter(None, [where, close[0]]))}?"
         return f"unknown setting {key}={first['input']}: {cure}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if message.startswith("unknown "):
+    # A message about several keys names them itself.
+    if message.startswith("unknown ") or re.match(r"(data|encoder|trainer)\.\w+=", message):
         return message
     if first["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])

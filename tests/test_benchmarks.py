@@ -52,7 +52,7 @@ def test_reference_gradient_is_that_of_the_loss(temperature):
 
 
 def test_row_of_all_pairs(settings):
-    [row] = speed("all_pairs").rows(settings, sizes=(64,), dim=16, bf16=(False,), memory=False)
+    [row] = speed("all_pairs").rows(settings, sizes=(64,), dim=16)
     result = json.loads(json.dumps(speed("timing").measure(row, settings)))
     ours, *others = result["contenders"]
     assert (ours["name"], ours["times_ours"]) == ("cl_as_gnn", 1)

@@ -30,17 +30,24 @@ def losses() -> dict[str, Loss]:
     return out
 
 
-def rows(
-    settings: Settings,
-    sizes: tuple[int, ...] | None = None,
-    dim: int = 128,
-    bf16: tuple[bool, ...] = (False, True),
-    memory: bool = True,
-) -> Iterator[Row]:
-    """A row for every number of nodes and precision."""
-    for low in bf16:
-        for n in sizes or ((256, 1024) if settings.quick else (256, 1024, 4096, 8192)):
-            yield _row(settings, n, dim, low, memory)
+def rows(settings: Settings, sizes: tuple[int, ...] | None = None, dim: int = 128, bf16: bool = False) -> Iterator[Row]:
+    """A row for every number of nodes."""
+    for n in sizes or ((256, 1024) if settings.quick else (256, 1024, 4096, 8192)):
+        yield _row(settings, n, dim, bf16)
+
+
+def peaks(settings: Settings, sizes: tuple[int, ...] | None = None, dim: int = 128) -> Iterator[Row]:
+    """Peak memory by number of nodes; the peers only as far as they fit into the memory of a small machine."""
+    device = settings.device
+    for n in sizes or ((1024,) if settings.quick else (1024, 8192, 65536)):
+        contenders = []
+        for name in losses():
+            if n > 8192 and name != OURS:
+                continue
+            peak = extra_peak(build_call, (name, n, dim, False, device), (name, 64, dim, False, device), device)
+            contenders.append(Contender(name, lambda: None, extra={"peak MB": None if peak is None else peak / 1e6}))
+        notes = ["forward + backward in fp32; beyond the inputs, in a process of its own, exact to a few MB"]
+        yield Row("memory", str(n), contenders, {"n": n, "d": dim, "temperature": TEMPERATURE}, notes, untimed=True)
 
 
 def features(n: int, dim: int, device: torch.device) -> Tensor:
@@ -116,7 +123,7 @@ def relative_error(value: Tensor, exact: Tensor) -> float:
     return float((value.double() - exact).norm() / exact.norm())
 
 
-def _row(settings: Settings, n: int, dim: int, bf16: bool, memory: bool) -> Row:
+def _row(settings: Settings, n: int, dim: int, bf16: bool) -> Row:
     device, dtype = settings.device, torch.bfloat16 if bf16 else torch.float32
     x = features(n, dim, device).requires_grad_()
     exact = {temperature: reference_gradient(x, temperature) for temperature in TEMPERATURES}
@@ -127,13 +134,10 @@ def _row(settings: Settings, n: int, dim: int, bf16: bool, memory: bool) -> Row:
             f"error τ={temperature}": relative_error(gradient(loss, x, temperature, bf16), exact[temperature])
             for temperature in TEMPERATURES
         }
-        if memory:
-            peak = extra_peak(build_call, (name, n, dim, bf16, device), (name, 64, dim, bf16, device), device)
-            extra["peak MB"] = None if peak is None else peak / 1e6
         contenders.append(Contender(name, partial(gradient, loss, x, TEMPERATURE, bf16), work, extra=extra))
     notes = [f"forward + backward at τ = {TEMPERATURE}; floor: 4 n² d flops of {'bf16' if bf16 else 'fp32'} products"]
-    notes.append("error: of the gradient, relative to float64; peak: beyond the inputs, own process")
+    notes.append("error: of the gradient, relative to float64")
     if LIGHTLY not in losses():
         notes.append("lightly is not installed (pip install '.[bench]'): dense torch stands alone")
     sizes = {"n": n, "d": dim, "precision": "bf16 autocast" if bf16 else "fp32", "temperature": TEMPERATURE}
-    return Row("all_pairs", f"{n} {'bf16' if bf16 else 'fp32'}", contenders, sizes, notes)
+    return Row("all_pairs_bf16" if bf16 else "all_pairs", f"{n} {'bf16' if bf16 else 'fp32'}", contenders, sizes, notes)

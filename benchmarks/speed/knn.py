@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.timing import Contender, Row, Settings, Work
+from benchmarks.speed.timing import Contender, Row, Settings, Work, gemm, seconds
 from cl_as_gnn.graph import knn_edges
 
 
 def rows(settings: Settings, n: int | None = None, dim: int = 128, k: int = 10) -> Iterator[Row]:
-    """One row; each returns ``(n, k)`` neighbours, faiss with the node itself among k + 1."""
+    """Searches, each for ``(n, k)`` neighbours (faiss with the node itself among k + 1), and torch after one."""
     n = n or (1024 if settings.quick else 8192)
     x = torch.randn(n, dim, generator=torch.Generator().manual_seed(0)).to(settings.device)
 
@@ -36,6 +36,26 @@ def rows(settings: Settings, n: int | None = None, dim: int = 128, k: int = 10) 
     work = Work(flops=2 * n**2 * dim)
     contenders = [Contender(name, call, work, extra={"recall": _recall(call(), exact)}) for name, call in calls.items()]
     yield Row("knn", f"{n}, k={k}", contenders, {"n": n, "d": dim, "k": k}, notes)
+
+    yield _after(settings, lambda: knn_edges(x, k))
+
+
+def _after(settings: Settings, search: Callable[[], object]) -> Row:
+    """The threads of faiss and of torch are two pools: whether the one still spins when the other starts."""
+    product = gemm(torch.float32, settings)
+
+    def timed(before: Callable[[], object]) -> float:
+        before()
+        return seconds(product, 1, settings.device)
+
+    contenders = [
+        Contender("product after a search", lambda: timed(search)),
+        Contender("product after a product", lambda: timed(product)),
+    ]
+    notes = [
+        "a product in fp32 right after a search through faiss, and after another product: the two pools of threads"
+    ]
+    return Row("knn", "thread pools", contenders, {"gemm": settings.gemm}, notes, self_timed=True)
 
 
 def _faiss(x: Tensor, k: int) -> Callable[[], Tensor] | None:

@@ -34,7 +34,7 @@ def rows(settings: Settings, overrides: tuple[str, ...] = ()) -> Iterator[Row]:
     precision, batch = pick_precision(config.trainer), config.trainer.batch_size
     bf16 = precision == "bf16-mixed"
     torch.manual_seed(0)
-    module = ContrastiveModule(config, _noise()).to(device).train()
+    module = ContrastiveModule(config, noise()).to(device).train()
     optimizer = build_optimizer(config.optim, module.method)
     num_views = config.method.num_views
 
@@ -84,9 +84,10 @@ def rows(settings: Settings, overrides: tuple[str, ...] = ()) -> Iterator[Row]:
     )
 
 
-def _noise() -> ImageData:
+def noise(count: int = IMAGES) -> ImageData:
+    """Random images: time does not depend on what they show."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    split = Split(images, torch.arange(IMAGES) % 10)
+    images = torch.randint(256, (count, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    split = Split(images, torch.arange(count) % 10)
     empty = Split(images[:0], split.labels[:0])
     return ImageData("cifar10", tuple(map(str, range(10))), split, empty, empty)

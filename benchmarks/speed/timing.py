@@ -13,6 +13,10 @@ from typing import Any
 import torch
 
 WARM_UP = 2
+# A call this long is warm after one.
+LONG = 1.0
+# Of rows that time themselves: a sample of them takes many seconds.
+ALONE_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -83,22 +87,29 @@ class Contender:
 
 @dataclass
 class Row:
-    """Contenders for the same work, ours first, and whatever the reader needs to know about it."""
+    """Contenders for the same work, ours first, and whatever the reader needs to know about it.
+
+    With ``self_timed`` a call returns its seconds itself: what comes before and after them is not counted. An
+    ``untimed`` row has other numbers only, its contenders' ``extra``.
+    """
 
     group: str
     case: str
     contenders: list[Contender]
     sizes: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    self_timed: bool = False
+    untimed: bool = False
 
 
 def in_turn(calls: Mapping[str, Callable[[], object]], settings: Settings) -> dict[str, Timing]:
     """Time the calls A B C A B C …, after a warm-up of each that also sets how often a sample repeats it."""
     repeats = {}
     for name, call in calls.items():
-        for _ in range(WARM_UP):
-            call()
-        once = _seconds(call, 1, settings.device)
+        once = seconds(call, 1, settings.device)
+        if once < LONG:
+            for _ in range(WARM_UP):
+                once = seconds(call, 1, settings.device)
         repeats[name] = max(1, math.ceil(settings.min_seconds / max(once, 1e-9)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     gc.collect()
@@ -107,14 +118,15 @@ def in_turn(calls: Mapping[str, Callable[[], object]], settings: Settings) -> di
     try:
         for _ in range(settings.rounds):
             for name, call in calls.items():
-                samples[name].append(_seconds(call, repeats[name], settings.device))
+                samples[name].append(seconds(call, repeats[name], settings.device))
     finally:
         if enabled:
             gc.enable()
     return {name: Timing(tuple(values), repeats[name]) for name, values in samples.items()}
 
 
-def _seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """Of one call, the mean of some."""
     _synchronise(device)
     start = time.perf_counter()
     for _ in range(repeats):
@@ -130,10 +142,12 @@ def _synchronise(device: torch.device) -> None:
 
 def measure(row: Row, settings: Settings) -> dict[str, Any]:
     """Time a row's contenders, and in the same rounds the matrix product and the copy that their floors come from."""
+    if row.self_timed or row.untimed:
+        return _measure_alone(row)
     works = [contender.work for contender in row.contenders if contender.work]
     calls = {contender.name: contender.call for contender in row.contenders}
     dtypes = {work.dtype for work in works if work.flops}
-    references = {f"GEMM {_name(dtype)}": _gemm(dtype, settings) for dtype in sorted(dtypes, key=str)}
+    references = {f"GEMM {_name(dtype)}": gemm(dtype, settings) for dtype in sorted(dtypes, key=str)}
     if any(work.bytes for work in works):
         references["copy"] = _copy(settings)
     timings = in_turn(calls | references, settings)
@@ -162,6 +176,22 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
     }
 
 
+def _measure_alone(row: Row) -> dict[str, Any]:
+    """Without reference rates: a row that times itself, or has no times."""
+    contenders: list[dict[str, Any]] = [
+        {"name": contender.name, "extra": contender.extra} for contender in row.contenders
+    ]
+    if row.self_timed:
+        rounds = [[float(c.call()) for c in row.contenders] for _ in range(ALONE_ROUNDS)]  # type: ignore[arg-type]
+        timings = [Timing(samples, 1) for samples in zip(*rounds, strict=True)]
+        for entry, contender, timing in zip(contenders, row.contenders, timings, strict=True):
+            entry |= timing.as_dict() | {"times_ours": timing.median / timings[0].median}
+            if contender.items:
+                entry["items_per_s"] = contender.items / timing.median
+    head = {"group": row.group, "case": row.case, "sizes": row.sizes}
+    return {**head, "contenders": contenders, "rates": {}, "notes": row.notes}
+
+
 def _floor(work: Work, rates: Mapping[str, float]) -> float:
     compute = work.flops / rates[f"GEMM {_name(work.dtype)}"] if work.flops else 0.0
     return max(compute, work.bytes / rates["copy"] if work.bytes else 0.0)
@@ -171,7 +201,8 @@ def _name(dtype: torch.dtype) -> str:
     return {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
 
 
-def _gemm(dtype: torch.dtype, settings: Settings) -> Callable[[], object]:
+def gemm(dtype: torch.dtype, settings: Settings) -> Callable[[], object]:
+    """A product of two large square matrices."""
     a, b = torch.randn(2, settings.gemm, settings.gemm, device=settings.device).to(dtype)
     out = torch.empty_like(a)
     return lambda: torch.mm(a, b, out=out)

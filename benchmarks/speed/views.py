@@ -44,7 +44,7 @@ class PerSample(Dataset[Tensor]):
 def rows(settings: Settings, batch: int | None = None, batches: int | None = None) -> Iterator[Row]:
     """One row: a pass over some batches, one view an image, ending on the device."""
     device = settings.device
-    batch, batches = batch or (128 if settings.quick else 512), batches or (2 if settings.quick else 16)
+    batch, batches = batch or (128 if settings.quick else 512), batches or (2 if settings.quick else 8)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (batch * batches, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     resident = images.to(device)

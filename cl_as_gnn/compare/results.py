@@ -111,13 +111,14 @@ def markdown(results: Mapping[str, Any]) -> str:
     """The table with its protocol, as Markdown."""
     titles = list(HEADLINE.values())
     seeds = len(results["seeds"])
+    base_seconds = results["rows"][results["baseline"]]["seconds"]
     lines = [
         f"**{results['suite']}**: {results['dataset']}, {work(results)}, {seeds} seeds, mean ± standard "
         f"deviation, top-1 in %. Δ: paired difference to `{results['baseline']}` over the same seeds ± half of its "
         "95 % interval.",
         "",
-        "| run | " + " | ".join(titles) + " | Δ 1 label | Δ 10 labels | Δ kNN | purity | seconds |",
-        "|---|" + "---|" * (len(titles) + 5),
+        "| run | " + " | ".join(titles) + " | Δ 1 label | Δ 10 labels | Δ kNN | purity | seconds | × |",
+        "|---|" + "---|" * (len(titles) + 6),
     ]
     for row, entry in results["rows"].items():
         cells = [_cell(entry, key) for key in HEADLINE]
@@ -125,14 +126,15 @@ def markdown(results: Mapping[str, Any]) -> str:
             "" if row == results["baseline"] else _delta(entry, k) for k in ("label1_top1", "label10_top1", "knn_top1")
         ]
         cells.append(f"{entry['graph_purity']:.2f}" if "graph_purity" in entry else "–")
-        lines.append(f"| `{row}` | " + " | ".join(cells) + f" | {entry['seconds']:.0f} |")
+        cells += [f"{entry['seconds']:.0f}", f"{entry['seconds'] / base_seconds:.2f}"]
+        lines.append(f"| `{row}` | " + " | ".join(cells) + " |")
     for name, scores in results["baselines"].items():
         values = ["–" if scores[k] is None else f"{scores[k]:.1f}" for k in HEADLINE]
-        lines.append(f"| {name} | " + " | ".join(values) + " | | | | | |")
+        lines.append(f"| {name} | " + " | ".join(values) + " | | | | | | |")
     lines += [
         "",
         "Purity: share within a class of the minibatch's affinity graph in the last epoch. Seconds: median wall time "
-        "of a run with its evaluation.",
+        "of a run with its evaluation, and × that of the baseline.",
         "",
         f"Protocol: {results['protocol']}.",
     ]

@@ -47,8 +47,8 @@ TRIES = 10
 BLUR_SIGMA = (0.1, 2.0)
 """Standard deviation of the blur in pixels of the view, drawn uniformly."""
 
-CACHED = 3 << 18
-"""Values that a CPU works on at a time: larger blocks spend their time in memory and in the allocator."""
+CACHED = 3 << 17
+"""Values that a CPU works on at a time (1.5 MB): the allocator gives larger blocks back to the system every time."""
 
 _YIQ = torch.tensor(
     [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]], dtype=torch.float64
@@ -132,13 +132,12 @@ class BatchedViews(nn.Module):
         self.config = config
         self.image_size = image_size
         self.channels = channels
-        self.bounds = [(-m / s, (1 - m) / s) for m, s in zip(mean, std, strict=True)]
         self.blur_reach = max(1, image_size // 20)
         buffers = {
             "colours": _colour_basis() if channels == 3 else torch.ones(1, 1),
             "grey": _YIQ[0].float() if channels == 3 else torch.ones(1),
-            "shift": torch.tensor(mean, dtype=torch.float32).view(-1, 1),
-            "scale": torch.tensor(std, dtype=torch.float32).view(-1, 1),
+            "shift": torch.tensor(mean, dtype=torch.float32),
+            "scale": torch.tensor(std, dtype=torch.float32),
             "taps": _blur_taps(image_size, self.blur_reach) if config.blur > 0 else torch.empty(0),
         }
         for name, buffer in buffers.items():
@@ -158,32 +157,50 @@ class BatchedViews(nn.Module):
             lie in the channels-last memory format.
         """
         batch, size = len(images), self.image_size
-        views = _laid_out(torch.empty(num_views * batch, self.channels, size, size, device=images.device))
+        views = torch.empty(num_views * batch, size, size * self.channels, device=images.device)
+        crops = self.draw_crops(len(views), images.size(2), images.size(3), generator)
+        mirrored = (_uniform(self.grey, generator, len(views)) < self.config.flip).float()
+        draws = torch.stack([*crops, mirrored, *self._draw_colours(len(views), generator)])
         step = batch if images.is_cuda else max(1, CACHED // (self.channels * size**2))
         # Mixed precision would run the matrix products in bfloat16, which is coarser than the pixels.
         with torch.autocast(images.device.type, enabled=False):
             for first in range(0, batch, step):
-                source = images[first : first + step].float()
+                source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
-                    drawn = self._recolour(self._reshape(source, generator), generator)
-                    for channel, (low, high) in enumerate(self.bounds):
-                        drawn[:, channel].clamp_(low, high)
-                    views[view * batch + first :][: len(source)] = drawn
-        return views
+                    part = slice(view * batch + first, view * batch + first + len(source))
+                    self._view(source, draws[:, part], generator, views[part])
+        return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
-    def _reshape(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Crop, flip, resize, blur and rotate ``(B, C, H, W)`` to ``(B, C, S, S)``."""
+    def _view(self, images: Tensor, draws: Tensor, generator: torch.Generator | None, out: Tensor) -> None:
+        """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel lie side by side.
+
+        Turning the chroma commutes with all that moves pixels, and is done first, where channels are planes. The rest
+        of the colours is a factor and a shift for each channel, done last.
+        """
         batch, channels, height, width = images.shape
-        top, left, tall, wide = self.draw_crops(batch, height, width, generator)
-        rows = _interpolation(top, tall, height, self.image_size)
-        mirrored = _uniform(images, generator, batch) < self.config.flip
-        columns = _interpolation(left, wide, width, self.image_size, mirrored)
+        size = self.image_size
+        top, left, tall, wide, mirrored, brightness, contrast, *chroma = draws
+        rows = _interpolation(top, tall, height, size)
+        columns = _interpolation(left, wide, width, size, mirrored > 0)
         if self.config.blur > 0:
-            blur = self._blur(images, generator)
+            blur = self._draw_blur(batch, generator)
             rows, columns = blur @ rows, blur @ columns
-        views = torch.matmul(rows.unsqueeze(1), images).view(batch, channels * self.image_size, width)
-        views = torch.bmm(views, columns.transpose(1, 2)).view(batch, channels, self.image_size, self.image_size)
-        return self._rotate(views, generator) if self.config.rotate > 0 else views
+        if channels == 3:
+            turn = (torch.stack(chroma, 1) @ self.colours).view(batch, channels, channels)
+            images = torch.bmm(turn, images.view(batch, channels, -1))
+        # The transposed operands are read as they lie, so that nothing is copied between the products.
+        drawn = torch.bmm(columns, images.view(batch, channels * height, width).transpose(1, 2))
+        drawn = torch.bmm(rows, drawn.view(batch, size * channels, height).transpose(1, 2))
+        if self.config.rotate > 0:
+            limit = math.radians(self.config.rotate)
+            angle = _uniform(images, generator, batch, between=(-limit, limit))
+            drawn = _rotate(drawn.view(batch, size, size, channels), angle).view_as(drawn)
+        level = drawn.view(batch, -1) @ self.grey.repeat(size**2) / size**2
+        factor = (brightness * contrast).unsqueeze(1) / (255 * self.scale)
+        shift = ((brightness * (1 - contrast) * level).unsqueeze(1) / 255 - self.shift) / self.scale
+        factor, shift = (value.repeat(1, size).unsqueeze(1) for value in (factor, shift))
+        low, high = (((value - self.shift) / self.scale).repeat(size) for value in (0, 1))
+        torch.clamp(torch.addcmul(shift, drawn, factor), low, high, out=out)
 
     def draw_crops(
         self, batch: int, height: int, width: int, generator: torch.Generator | None = None
@@ -210,46 +227,40 @@ class BatchedViews(nn.Module):
         left = torch.where(found, (offset[1] * (width - wide + 1)).floor(), ((width - wide) / 2).floor())
         return top, left, tall, wide
 
-    def _blur(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _draw_blur(self, batch: int, generator: torch.Generator | None) -> Tensor:
         """Matrices ``(B, S, S)`` of a Gaussian blur along one side; the unit matrix where none is drawn."""
-        batch = len(images)
-        sigma = _uniform(images, generator, batch, 1, between=BLUR_SIGMA)
-        blurred = _uniform(images, generator, batch, 1) < self.config.blur
-        distance = torch.arange(-self.blur_reach, self.blur_reach + 1, device=images.device)
+        sigma = _uniform(self.grey, generator, batch, 1, between=BLUR_SIGMA)
+        blurred = _uniform(self.grey, generator, batch, 1) < self.config.blur
+        distance = torch.arange(-self.blur_reach, self.blur_reach + 1, device=self.grey.device)
         kernel = torch.where(blurred, torch.exp(-0.5 * (distance / sigma) ** 2), (distance == 0).float())
         kernel = kernel / kernel.sum(1, keepdim=True)
         return (kernel @ self.taps).view(batch, self.image_size, self.image_size)
 
-    def _rotate(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        limit = math.radians(self.config.rotate)
-        angle = _uniform(images, generator, len(images), between=(-limit, limit))
-        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-        turn = torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(-1, 2, 3)
-        grid = nn.functional.affine_grid(turn, list(images.shape), align_corners=False)
-        return nn.functional.grid_sample(images, grid, align_corners=False)
-
-    def _recolour(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Jitter and normalise: pixels on the scale [0, 255] to normalised ones, not yet clamped."""
-        batch = len(images)
-        pixels = images.view(batch, self.channels, -1)
+    def _draw_colours(self, batch: int, generator: torch.Generator | None) -> list[Tensor]:
+        """Brightness, contrast, and of three channels the shares of the matrices that make the chroma's; ``(B,)``."""
         strength = self.config.jitter
-        changed = _uniform(images, generator, batch) < self.config.jitter_prob
+        changed = _uniform(self.grey, generator, batch) < self.config.jitter_prob
         brightness, contrast, saturation = (
-            torch.where(changed, _uniform(images, generator, batch, between=(max(0.0, 1 - s), 1 + s)), 1.0)
+            torch.where(changed, _uniform(self.grey, generator, batch, between=(max(0.0, 1 - s), 1 + s)), 1.0)
             for s in strength[:3]
         )
-        level = torch.einsum("bcp,c->b", pixels, self.grey) / pixels.shape[2]
-        gain = brightness * contrast
-        parts = gain.unsqueeze(1)
-        if self.channels == 3:
-            hue = 2 * math.pi * strength[3]
-            angle = torch.where(changed, _uniform(images, generator, batch, between=(-hue, hue)), 0.0)
-            coloured = _uniform(images, generator, batch) >= self.config.grayscale
-            chroma = gain * saturation * coloured
-            parts = torch.stack([gain, chroma * angle.cos(), chroma * angle.sin()], 1)
-        mixing = (parts @ self.colours).view(batch, self.channels, self.channels) / (255 * self.scale)
-        offset = (brightness * (1 - contrast) * level / 255).view(-1, 1, 1)
-        return torch.baddbmm((offset - self.shift) / self.scale, mixing, pixels).view_as(images)
+        if self.channels == 1:
+            return [brightness, contrast]
+        hue = 2 * math.pi * strength[3]
+        angle = torch.where(changed, _uniform(self.grey, generator, batch, between=(-hue, hue)), 0.0)
+        coloured = _uniform(self.grey, generator, batch) >= self.config.grayscale
+        saturation = saturation * coloured
+        chroma = [torch.ones_like(saturation), saturation * angle.cos(), saturation * angle.sin()]
+        return [brightness, contrast, *chroma]
+
+
+def _rotate(images: Tensor, angle: Tensor) -> Tensor:
+    """``(B, S, S, C)`` turned about the centre by ``angle`` ``(B,)`` in radians; black where nothing comes in."""
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    turn = torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(-1, 2, 3)
+    planes = images.permute(0, 3, 1, 2)
+    grid = nn.functional.affine_grid(turn, list(planes.shape), align_corners=False)
+    return nn.functional.grid_sample(planes, grid, align_corners=False).permute(0, 2, 3, 1).contiguous()
 
 
 def _uniform(

@@ -10,9 +10,12 @@ from cl_as_gnn.evaluation.geometry import (
 )
 from cl_as_gnn.evaluation.knn import knn_accuracy, leave_one_out_knn
 from cl_as_gnn.evaluation.linear import few_label_probe, linear_probe
+from cl_as_gnn.evaluation.probes import Probe, cross_validated_svm, span_coordinates, validated_probe
 
 __all__ = [
+    "Probe",
     "alignment",
+    "cross_validated_svm",
     "dirichlet_energy",
     "edge_purity",
     "effective_rank",
@@ -21,5 +24,7 @@ __all__ = [
     "knn_accuracy",
     "leave_one_out_knn",
     "linear_probe",
+    "span_coordinates",
     "uniformity",
+    "validated_probe",
 ]

@@ -4,6 +4,7 @@ from cl_as_gnn.graph.affinity import knn_edges
 from cl_as_gnn.graph.bank import FeatureQueue, SampleBank
 from cl_as_gnn.graph.rewiring import (
     DropEdges,
+    DropNodes,
     FeatureKNN,
     MaskFeatures,
     NearestPositives,
@@ -17,6 +18,7 @@ from cl_as_gnn.graph.view_graph import augmentation_edges, view_graph
 
 __all__ = [
     "DropEdges",
+    "DropNodes",
     "FeatureKNN",
     "FeatureQueue",
     "MaskFeatures",

@@ -82,9 +82,9 @@ def nearest(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
         raise ValueError(f"k={k} neighbours besides itself want more than {k} nodes, got {n}: choose 1 <= k <= {n - 1}")
     unit = F.normalize(x.detach().float(), dim=1)
     similarity, index = search(unit, unit, k + 1, backend)
-    # Move the row itself to the end if it was found (duplicates can push it out), then cut the last column.
+    # Skip the row itself where it was found; where duplicates pushed it out, the last of k + 1 is cut.
     own = index == torch.arange(n, device=x.device).unsqueeze(1)
-    order = torch.argsort(own.to(torch.uint8), dim=1, stable=True)[:, :k]
+    order = torch.arange(k, device=x.device) + own[:, :k].cumsum(1)
     return similarity.gather(1, order), index.gather(1, order)
 
 

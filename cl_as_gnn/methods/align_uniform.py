@@ -37,7 +37,7 @@ class AlignUniform(Method[AlignUniformConfig]):
 
     def terms(self, data: HeteroData, views: Views) -> list[Term]:
         c = self.config
-        return [
-            PowerAlignment(data[AUGMENTATION].edge_index, c.power, c.align_weight),
-            GaussianRepulsion(c.sharpness, c.num_views, c.uniform_weight),
-        ]
+        terms: list[Term] = [PowerAlignment(data[AUGMENTATION].edge_index, c.power, c.align_weight)]
+        if c.uniform_weight > 0:
+            terms.append(GaussianRepulsion(c.sharpness, c.num_views, c.uniform_weight))
+        return terms

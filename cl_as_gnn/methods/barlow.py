@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.methods.base import Method, Views
+from cl_as_gnn.methods.base import ConfigT, Method, Views
 from cl_as_gnn.models.batch_norm import standardise
 from cl_as_gnn.nn.objective import Term
 from cl_as_gnn.nn.terms import ChannelCorrelation
@@ -21,7 +21,18 @@ class BarlowConfig(MethodConfig):
     off_diagonal: float = Field(5e-3, ge=0, description="λ of the correlations between different channels")
 
 
-class Barlow(Method[BarlowConfig]):
+class StandardisedMethod(Method[ConfigT]):
+    """Methods on the graph of channels: in each view, every channel has mean 0 and variance 1 over the batch."""
+
+    eps: ClassVar[float] = 1e-5
+    """Added to the variance."""
+
+    def place(self, z: Tensor) -> Tensor:
+        parts = z.chunk(self.config.num_views)
+        return torch.cat([standardise(part, self.eps) for part in parts])
+
+
+class Barlow(StandardisedMethod[BarlowConfig]):
     r"""`Barlow Twins <https://arxiv.org/abs/2103.03230>`_: attraction and repulsion on the graph of channels.
 
     .. math::
@@ -34,10 +45,6 @@ class Barlow(Method[BarlowConfig]):
     attracts = "each channel to itself in the other view"
     repels = "different channels, in proportion to their correlation"
     source = "Zbontar et al., ICML 2021"
-
-    def place(self, z: Tensor) -> Tensor:
-        parts = z.chunk(self.config.num_views)
-        return torch.cat([standardise(part) for part in parts])
 
     def terms(self, data: HeteroData, views: Views) -> list[Term]:
         return [ChannelCorrelation(self.config.off_diagonal, self.config.num_views)]

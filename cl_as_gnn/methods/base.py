@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch_geometric.data import HeteroData
+from torch_geometric.data import Data, HeteroData
 
-from cl_as_gnn.config import EncoderConfig, MethodConfig, unknown
+from cl_as_gnn.config import EncoderConfig, GNNConfig, MethodConfig, unknown
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.models.heads import mlp_head
+from cl_as_gnn.models.heads import mlp_head, plain_head
 from cl_as_gnn.nn.adjacency import Adjacency, LinearOperator
 from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, Term, objective
 from cl_as_gnn.nn.ranks import gather_views, own_rows
@@ -31,9 +31,12 @@ class Views:
 
     Where the batch lies on several ranks, ``images`` are this rank's own, and :meth:`joined` has the ``sample`` and
     ``labels`` of all of them.
+
+    Where the samples are nodes or graphs, ``images`` is a ``Data`` that holds every view, and the encoder turns it into
+    the V·B rows.
     """
 
-    images: Tensor
+    images: Tensor | Data
     sample: Tensor
     progress: float
     labels: Tensor | None = None
@@ -61,7 +64,8 @@ class Method(nn.Module, Generic[ConfigT]):
     normalisation, whitening) takes its statistics over all ranks. Wrap the module in DDP with
     ``broadcast_buffers=False``; the result is that of one process on the global batch.
 
-    Subclasses set ``Config`` (its ``name`` is the method's name) and the three lines that ``clgnn methods`` prints.
+    Subclasses set ``Config`` (its ``name`` is the method's name) and the three lines that ``clgnn methods`` prints;
+    ``reads`` where the samples cannot be of every kind.
 
     Args:
         config: the method's settings.
@@ -74,6 +78,7 @@ class Method(nn.Module, Generic[ConfigT]):
     attracts: ClassVar[str]
     repels: ClassVar[str]
     source: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ("images", "nodes", "graphs")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,6 +97,10 @@ class Method(nn.Module, Generic[ConfigT]):
     def build_projector(self, in_dim: int) -> nn.Module:
         """Features of the encoder to the features that messages act on."""
         heads = self.heads
+        if isinstance(heads, GNNConfig) and heads.projector_act != "bn_relu":
+            return plain_head(
+                in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers, heads.projector_act
+            )
         return mlp_head(in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers)
 
     def place(self, z: Tensor) -> Tensor:
@@ -101,9 +110,14 @@ class Method(nn.Module, Generic[ConfigT]):
     def begin_epoch(self, progress: float) -> None:
         """Called before each epoch, ``progress`` the share of the training that is done; nothing by default."""
 
+    def project(self, images: Any) -> Tensor:
+        """Views to what the projector makes of them, not placed yet."""
+        out: Tensor = self.projector(self.encoder(images))
+        return out
+
     def graph(self, views: Views) -> HeteroData:
         """Features of the views as nodes, with augmentation edges."""
-        z = self.projector(self.encoder(views.images))
+        z = self.project(views.images)
         with torch.autocast(z.device.type, enabled=False):
             x = gather_views(self.place(z.float()), self.config.num_views)
             return view_graph(x, self.config.num_views, views.sample)
@@ -151,4 +165,6 @@ def build_method(config: MethodConfig, encoder: nn.Module, heads: EncoderConfig,
     """The method that a config names."""
     if config.name not in METHODS:
         raise ConfigError(unknown("method", config.name, METHODS, key="method.name"))
+    if heads.projector_layers == 0:  # messages act on the features themselves
+        heads = heads.model_copy(update={"projector_dim": encoder.out_dim})
     return METHODS[config.name](config, encoder, heads, num_samples)

@@ -20,6 +20,10 @@ from torch import Tensor
 _SAFE_LOGIT = {torch.float64: 600.0, torch.float32: 60.0}
 # Below this temperature the rounding of a bf16 inner product moves a softmax weight by more than 2 %.
 _BF16_MIN_TEMPERATURE = 0.1
+# Up to this many pairs the tiles of the first pass are kept for the second: 16 MB in float32.
+_KEPT = 2**22
+# Powers of two cost a CPU a third of what powers of e cost.
+_LOG2_E = math.log2(math.e)
 
 
 def _tile(n: int, device: torch.device, dtype: torch.dtype) -> int:
@@ -28,7 +32,6 @@ def _tile(n: int, device: torch.device, dtype: torch.dtype) -> int:
     return min(n, 1024 if dtype == torch.bfloat16 else 512)
 
 
-@torch.library.custom_op("cl_as_gnn::softmax_all_pairs", mutates_args=())
 def _softmax_all_pairs(
     x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool, side: int = 0
 ) -> tuple[Tensor, Tensor]:
@@ -37,7 +40,9 @@ def _softmax_all_pairs(
     pull = torch.zeros_like(x)
     if n < 2:
         return lse, pull
-    scaled = x / math.sqrt(temperature)
+    plain = unit and 1 / temperature <= _SAFE_LOGIT[x.dtype]
+    fill = 0.0 if plain else -math.inf
+    scaled = x * math.sqrt((_LOG2_E if plain else 1) / temperature)
     if bf16:
         scaled = scaled.to(torch.bfloat16)
     size = side or _tile(n, x.device, scaled.dtype)
@@ -45,8 +50,7 @@ def _softmax_all_pairs(
     bounds = None if batch is None else [(int(b.min()), int(b.max())) for b in batch.split(size)]
     blocks = scaled.split(size)
     buffer = scaled.new_empty(size, size)
-    plain = unit and 1 / temperature <= _SAFE_LOGIT[x.dtype]
-    fill = 0.0 if plain else -math.inf
+    kept: dict[tuple[int, int], Tensor] | None = {} if plain and n * n <= _KEPT else None
 
     def tiles() -> list[tuple[int, int]]:
         pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
@@ -55,11 +59,14 @@ def _softmax_all_pairs(
         # Two blocks that share no graph hold no pair; `batch` need not be sorted for this to be right.
         return [(a, b) for a, b in pairs if bounds[a][0] <= bounds[b][1] and bounds[b][0] <= bounds[a][1]]
 
+    def part(of: Tensor, a: int, b: int) -> Tensor:
+        return of.view(-1)[: len(blocks[a]) * len(blocks[b])].view(len(blocks[a]), len(blocks[b]))
+
     def logits(a: int, b: int) -> Tensor:
-        out = buffer.view(-1)[: len(blocks[a]) * len(blocks[b])].view(len(blocks[a]), len(blocks[b]))
+        out = part(buffer if kept is None else torch.empty_like(buffer), a, b)
         torch.mm(blocks[a], blocks[b].t(), out=out)
         if plain:
-            out.exp_()
+            out.exp2_()
         if a == b:
             out.fill_diagonal_(fill)
         if batch is not None:
@@ -72,6 +79,8 @@ def _softmax_all_pairs(
         sums = total.split(size)
         for a, b in tiles():
             tile = logits(a, b)
+            if kept is not None:
+                kept[a, b] = tile
             sums[a].add_(tile.sum(1, dtype=x.dtype))
             if a != b:
                 sums[b].add_(tile.sum(0, dtype=x.dtype))
@@ -91,9 +100,9 @@ def _softmax_all_pairs(
     pulls = pull.split(size)
     second = scaled.new_empty(size, size)
     for a, b in tiles():
-        tile = logits(a, b)
+        tile = logits(a, b) if kept is None else kept.pop((a, b))
         if plain:
-            scale = second.view(-1)[: tile.numel()].view_as(tile)
+            scale = part(second, a, b)
             torch.add(weight[a].unsqueeze(1), weight[b].unsqueeze(0), out=scale)
             tile.mul_(scale)
         else:
@@ -111,7 +120,13 @@ def _softmax_all_pairs(
     return lse, pull
 
 
-@_softmax_all_pairs.register_fake
+# For a compiler to see one operator; called without one it would only cost time.
+_compiled_softmax_all_pairs = torch.library.custom_op(
+    "cl_as_gnn::softmax_all_pairs", _softmax_all_pairs, mutates_args=()
+)
+
+
+@_compiled_softmax_all_pairs.register_fake
 def _(
     x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool, side: int = 0
 ) -> tuple[Tensor, Tensor]:
@@ -164,7 +179,8 @@ def softmax_all_pairs(
     )
     weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        lse, pull = _softmax_all_pairs(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
+        run = _compiled_softmax_all_pairs if torch.compiler.is_compiling() else _softmax_all_pairs
+        lse, pull = run(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
     return lse, pull
 
 

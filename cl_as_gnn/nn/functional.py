@@ -114,7 +114,7 @@ def nt_xent(
         first, second = (F.normalize(part, dim=1) for part in _pair("nt_xent", x, batch))
         return _info_nce(first, second, edge_index, temperature, edge_weight, chunk)
     z = _unit("nt_xent", x)
-    graph = Adjacency(edge_index.flip(0), _edges("nt_xent", edge_index, edge_weight, z), z.size(0))
+    graph = Adjacency(edge_index, _edges("nt_xent", edge_index, edge_weight, z), z.size(0)).transpose()
     return objective(
         z,
         Attraction(graph, temperature),
@@ -131,7 +131,7 @@ def _info_nce(
     chunk: int | None,
 ) -> Tensor:
     sizes = (anchor.size(0), positive.size(0))
-    graph = Adjacency(edge_index.flip(0), _edges("nt_xent", edge_index, edge_weight, anchor), sizes[::-1])
+    graph = Adjacency(edge_index, _edges("nt_xent", edge_index, edge_weight, anchor), sizes).transpose()
     share = graph.row_sum.to(anchor.dtype)
     total = share.sum().clamp(min=torch.finfo(anchor.dtype).tiny)
 
@@ -268,7 +268,7 @@ def spectral_contrastive_loss(
     with torch.autocast(sets[0].device.type, enabled=False):
         sets = tuple(z * (math.sqrt(mu) / z.norm(dim=1, keepdim=True).clamp(min=math.sqrt(mu))) for z in sets)
         anchor, key = sets[0], sets[-1]
-        graph = Adjacency(edge_index.flip(0), weight, (key.size(0), anchor.size(0)))
+        graph = Adjacency(edge_index, weight, (anchor.size(0), key.size(0))).transpose()
         attraction = (anchor * graph.pull(key)).sum() / graph.row_sum.sum().to(key.dtype)
         if len(sets) > 1:
             squares, pairs = ((anchor.t() @ anchor) * (key.t() @ key)).sum(), anchor.size(0) * key.size(0)

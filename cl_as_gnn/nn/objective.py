@@ -8,6 +8,8 @@ loss and training by the message are the same thing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -42,8 +44,7 @@ def objective(x: Tensor, *terms: Term) -> Tensor:
     """
     with torch.no_grad():
         parts = [term(x.detach()) for term in terms]
-        value = torch.stack([part[0] for part in parts]).sum()
-        message = torch.stack([part[1] for part in parts]).sum(0)
+        value, message = (reduce(add, (part[k] for part in parts)) for k in (0, 1))
     learned = [parameter for term in terms for parameter in getattr(term, "learned", ())]
     extra = [message for part in parts for message in part[2:]]
     out: Tensor = _HandOver.apply(value, x, *learned, message, *extra)

@@ -19,14 +19,14 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import RunConfig
+from cl_as_gnn.config import DataConfig, RunConfig
 from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation import edge_purity
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.view_graph import AFFINITY, AUGMENTATION
 from cl_as_gnn.models import build_encoder
-from cl_as_gnn.training.fit import scored_data
+from cl_as_gnn.training.image_task import scored_data
 from cl_as_gnn.training.runs import load_encoder, open_run
 
 AUGMENTATION_COLOUR = "#2463c4"
@@ -96,7 +96,8 @@ def batch_graph(
         raise ConfigError(f"-k {k}: {samples} images with {views} views make {nodes} nodes, choose a smaller k")
     generator = torch.Generator().manual_seed(config.seed)
     stats = channel_stats(data.train)
-    augment = BatchedViews(config.data.augment or RECIPES[data.name], data.image_size, data.channels, *stats)
+    recipe = config.data.augment if isinstance(config.data, DataConfig) else None
+    augment = BatchedViews(recipe or RECIPES[data.name], data.image_size, data.channels, *stats)
     sample = torch.randperm(len(data.train), generator=generator)[:samples]
     with torch.no_grad():
         pixels = augment(data.train.images[sample], views, generator)

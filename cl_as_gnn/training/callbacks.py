@@ -7,22 +7,20 @@ import os
 import time
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Task as Bar
 from rich.text import Text
 from torch import Tensor
 
 from cl_as_gnn.config import EvalConfig
-from cl_as_gnn.data import Split
 from cl_as_gnn.errors import RunError
-from cl_as_gnn.evaluation import leave_one_out_knn
-from cl_as_gnn.training.embed import embed
 from cl_as_gnn.training.minibatch import QUANTITIES
 from cl_as_gnn.training.module import ContrastiveModule
 from cl_as_gnn.training.process import lost_rank
 from cl_as_gnn.training.runs import RunFolder
+from cl_as_gnn.training.tasks import Task
 
 
 def diverged(module: ContrastiveModule, epoch: int) -> RunError:
@@ -43,13 +41,10 @@ class LossGuard(Callback):
 
 
 class OnlineKNN(Callback):
-    """kNN accuracy of the frozen encoder on some training images, each against the others, every few epochs."""
+    """kNN accuracy of the frozen encoder on some training samples, each against the others, every few epochs."""
 
-    def __init__(self, split: Split, config: EvalConfig):
-        self.config = config
-        # Evenly spread over the data set, which may be sorted by class.
-        index = torch.linspace(0, len(split) - 1, min(config.online_size, len(split))).long()
-        self.images, self.labels = split.images[index], split.labels[index]
+    def __init__(self, task: Task, config: EvalConfig):
+        self.task, self.config = task, config
         self.value: float | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,9 +53,7 @@ class OnlineKNN(Callback):
         if epoch % self.config.online_every and epoch != trainer.max_epochs:
             return
         if trainer.is_global_zero:
-            features = embed(pl_module.method.encoder, self.images, pl_module.stats, pl_module.device)
-            k = min(self.config.knn_k, len(features) - 1)
-            self.value = leave_one_out_knn(features, self.labels, k, self.config.knn_temperature)
+            self.value = self.task.online(pl_module.method.encoder, pl_module.device)
 
 
 class EpochLog(Callback):
@@ -123,7 +116,7 @@ class Checkpoint(Callback):
 class _Numbers(ProgressColumn):
     """Loss, online kNN and speed."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: Bar) -> Text:
         return Text(task.fields.get("numbers", ""), no_wrap=True)
 
 
@@ -167,7 +160,7 @@ class ProgressBar(Callback):
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 1
         speed = self._images / (time.perf_counter() - self._clock)
         knn = "" if self.online.value is None else f"  kNN {self.online.value:.1f} %"
-        numbers = f"loss {pl_module.epoch_loss:.3f}{knn}  {speed:,.0f} img/s"
+        numbers = f"loss {pl_module.epoch_loss:.3f}{knn}  {speed:,.0f} {pl_module.task.unit}/s"
         if self.bar is not None:
             self.bar.update(self._task, completed=epoch, numbers=numbers)
         elif epoch == last or epoch % max(1, last // 10) == 0:

@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from torch import Tensor
 
-from cl_as_gnn.data import channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.training.embed import embed
-from cl_as_gnn.training.fit import baselines, scored_data
 from cl_as_gnn.training.process import pick_device
-from cl_as_gnn.training.protocol import score
 from cl_as_gnn.training.runs import load_encoder, open_run
+from cl_as_gnn.training.tasks import load_task
 
 
 def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
@@ -24,19 +20,17 @@ def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
     config = run.load_config()
     device = pick_device(config.trainer)
     encoder = load_encoder(run).to(device)
-    data = scored_data(config, console.is_terminal)
-    stats = channel_stats(data.train)
+    task = load_task(config, console.is_terminal)
     with console.status("evaluating"):
-        train, test = (embed(encoder, split.images, stats, device) for split in (data.train, data.test))
-        metrics: dict[str, Any] = {"method": config.method.name, "dataset": data.name}
-        metrics |= score(train, test, data, config.eval)
+        metrics: dict[str, Any] = {"method": config.method.name, "dataset": task.name}
+        metrics |= task.score(task.features(encoder, device))
         if config.eval.baselines:
-            metrics["baselines"] = baselines(config, data, stats, device)
+            metrics["baselines"] = task.baselines(device)
     return metrics
 
 
 def export_features(path: Path, out: Path, console: Console) -> dict[str, tuple[int, ...]]:
-    """Write ``train``, ``test`` (and ``validation``) features and labels to an ``.npz``; returns the shapes."""
+    """Write the features and labels of every split to an ``.npz``; returns the shapes."""
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are written as .npz, name the file {out.with_suffix('.npz').name}")
     if not out.parent.is_dir():
@@ -45,14 +39,7 @@ def export_features(path: Path, out: Path, console: Console) -> dict[str, tuple[
     config = run.load_config()
     device = pick_device(config.trainer)
     encoder = load_encoder(run).to(device)
-    data = scored_data(config, console.is_terminal)
-    stats = channel_stats(data.train)
-    arrays: dict[str, Tensor] = {}
-    for name in ("train", "validation", "test"):
-        split = getattr(data, name)
-        if len(split):
-            arrays[name] = embed(encoder, split.images, stats, device)
-            arrays[f"{name}_labels"] = split.labels
+    arrays = load_task(config, console.is_terminal).features(encoder, device)
     try:
         np.savez(out, **{name: value.numpy() for name, value in arrays.items()})  # type: ignore[arg-type]
     except OSError as error:

@@ -22,11 +22,9 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from rich.console import Console
 
 from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
-from cl_as_gnn.data import ImageData, load_images
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.models import build_encoder
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
-from cl_as_gnn.training.embed import embed
+from cl_as_gnn.training.image_task import scored_data as scored_data
 from cl_as_gnn.training.module import ContrastiveModule
 from cl_as_gnn.training.process import (
     check_ranks,
@@ -37,20 +35,10 @@ from cl_as_gnn.training.process import (
     pick_precision,
     uses_gpu,
 )
-from cl_as_gnn.training.protocol import describe, geometry, pixels, score
 from cl_as_gnn.training.runs import RunFolder, create_run, load_checkpoint, open_run
+from cl_as_gnn.training.tasks import Task, load_task
 
 PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "lightning", "numpy")
-
-
-def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
-    """The images of a run: ``test`` is the split that is scored, ``train`` what may be trained on for it."""
-    data = load_images(config.data, progress)
-    if config.eval.split == "test":
-        return data.pooled()
-    if not len(data.validation):
-        raise ConfigError("eval.split=validation wants validation images: set data.validation, for example to 0.1")
-    return ImageData(data.name, data.classes, data.train, data.validation.take(torch.arange(0)), data.validation)
 
 
 def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
@@ -90,13 +78,18 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     start = time.perf_counter()
     _quiet()
     keep_freed_memory(config.trainer)
-    data = scored_data(config, progress=console.is_terminal)
+    task = load_task(config, progress=console.is_terminal)
+    if config.trainer.ranks > 1 and task.kind != "images":
+        raise ConfigError(
+            f"trainer.devices={config.trainer.devices}: views of {task.kind} are drawn on one device, "
+            "use trainer.devices=1"
+        )
     before = 0.0 if resume is None else float(load_checkpoint(resume)["cl_as_gnn"]["seconds"])
     seed_everything(config.seed, verbose=False)
-    module = ContrastiveModule(config, data)
+    module = ContrastiveModule(config, task)
     module.elapsed = lambda: before + time.perf_counter() - start
     run = resume or create_run(config)
-    online = OnlineKNN(data.train, config.eval)
+    online = OnlineKNN(task, config.eval)
     trainer = Trainer(
         default_root_dir=run.path,
         max_epochs=config.trainer.epochs,
@@ -134,7 +127,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     trained = module.images_seen
     metrics: dict[str, Any] = {}
     if trainer.is_global_zero:
-        metrics = _finish(config, data, module, run, console)
+        metrics = _finish(config, task, module, run, console)
         metrics |= {
             "images_per_second": trained / fit_seconds if trained else None,
             "seconds": module.elapsed(),
@@ -160,60 +153,36 @@ def _all_or_none(trainer: Trainer, run: RunFolder) -> Iterator[None]:
 
 
 def _finish(
-    config: RunConfig, data: ImageData, module: ContrastiveModule, run: RunFolder, console: Console
+    config: RunConfig, task: Task, module: ContrastiveModule, run: RunFolder, console: Console
 ) -> dict[str, Any]:
     """Score the frozen encoder and its baselines."""
     device = pick_device(config.trainer)  # Lightning has taken the module back to the CPU
     module.to(device)
     encoder = module.method.encoder.eval()
-    run.save_encoder(
-        encoder,
-        {
-            "name": config.encoder.name,
-            "width": config.encoder.width,
-            "channels": data.channels,
-            "image_size": data.image_size,
-            "mean": list(module.stats[0]),
-            "std": list(module.stats[1]),
-        },
-    )
+    run.save_encoder(encoder, task.header())
     with console.status("evaluating"):
-        train_x, test_x = (embed(encoder, s.images, module.stats, device) for s in (data.train, data.test))
+        features = task.features(encoder, device)
         metrics: dict[str, Any] = {
             "method": config.method.name,
-            "dataset": data.name,
+            "dataset": task.name,
             "seed": config.seed,
             "epochs": config.trainer.epochs,
             "num_views": config.method.num_views,
             "loss": module.epoch_loss,
             "graph_purity": module.graph_purity,
-            **score(train_x, test_x, data, config.eval),
+            **task.score(features),
         }
-        module.method.eval()
-        metrics |= geometry(lambda x: module.method.projector(encoder(x)), module.augment, test_x, data, device)
+        metrics |= task.geometry(module.method.eval(), module.augment, features, device)
         if config.eval.baselines:
-            metrics["baselines"] = baselines(config, data, module.stats, device)
+            metrics["baselines"] = task.baselines(device)
     metrics |= {
-        "protocol": describe(config.eval, data),
+        "protocol": task.protocol(),
         "config_digest": config.digest,
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
         "precision": pick_precision(config.trainer),
     }
     return metrics
-
-
-def baselines(
-    config: RunConfig, data: ImageData, stats: tuple[Any, Any], device: torch.device | str
-) -> dict[str, dict[str, float | None]]:
-    """The same numbers for the encoder before training and for raw pixels."""
-    torch.manual_seed(config.seed)
-    fresh = build_encoder(config.encoder.name, data.channels, data.image_size, config.encoder.width).to(device)
-    train_x, test_x = (embed(fresh, split.images, stats, device) for split in (data.train, data.test))
-    return {
-        "untrained encoder": score(train_x, test_x, data, config.eval),
-        "raw pixels": score(pixels(data.train), pixels(data.test), data, config.eval),
-    }
 
 
 def continue_run(

@@ -63,7 +63,7 @@ class Minibatch:
             temperature: τ of the complete affinity graph.
         """
         x = F.normalize(self.x.float(), dim=1)
-        if not x.any():
+        if self.num_views < 2 or not x.any():
             return dict.fromkeys(QUANTITIES)
         edges = augmentation_edges(self.labels.numel(), self.num_views, x.device)
         values = (

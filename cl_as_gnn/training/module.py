@@ -1,4 +1,4 @@
-"""The training step: uint8 images on the device, batched views, the method's message, the optimiser."""
+"""The training step: images or graphs on the device, batched views, the method's message, the optimiser."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.config import OptimConfig, RunConfig
-from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
+from cl_as_gnn.data import ImageData
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import Method, Views, build_method
-from cl_as_gnn.models import build_encoder
+from cl_as_gnn.training.image_task import ImageTask
 from cl_as_gnn.training.minibatch import Minibatch
+from cl_as_gnn.training.tasks import Task
 
 
 def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -65,7 +66,7 @@ class EpochBatches:
 
     def __init__(self, module: ContrastiveModule):
         self.module = module
-        self.total = len(module.images)
+        self.total = module.task.size
         size = min(module.config.trainer.batch_size, self.total)
         self.size = size - size % module.config.trainer.ranks
 
@@ -80,33 +81,31 @@ class EpochBatches:
 
 
 class ContrastiveModule(LightningModule):
-    """One run: the training images as a buffer, the views, the method. Batches are index tensors.
+    """One run: the training samples on the device, the views, the method. Batches are index tensors.
 
     Args:
         config: the run.
-        data: images; ``data.train`` is trained on.
+        task: the samples and the encoder that reads them.
     """
 
-    def __init__(self, config: RunConfig, data: ImageData):
+    def __init__(self, config: RunConfig, task: Task | ImageData):
         super().__init__()
         self.config = config
-        self.stats = channel_stats(data.train)
-        recipe = config.data.augment or RECIPES[config.data.name]
-        self.augment = BatchedViews(recipe, data.image_size, data.channels, *self.stats)
-        encoder = build_encoder(config.encoder.name, data.channels, data.image_size, config.encoder.width)
-        self.method: Method[Any] = build_method(config.method, encoder, config.encoder, len(data.train))
-        if data.channels > 1:
+        self.task = ImageTask(config, task) if isinstance(task, ImageData) else task
+        self.augment = self.task.views()
+        self.method: Method[Any] = build_method(config.method, self.task.encoder(), config.encoder, self.task.size)
+        if isinstance(self.task, ImageTask) and self.task.data.channels > 1:
             self.method.encoder.to(memory_format=torch.channels_last)
         if config.trainer.compile:
             self.method.encoder.compile()
         self.epoch_seed = EpochSeed(config.seed)
-        self.register_buffer("images", data.train.images, persistent=False)
-        self.register_buffer("labels", data.train.labels, persistent=False)
-        self.images: Tensor
-        self.labels: Tensor
+        self.register_buffer("images", self.task.inputs, persistent=False)
+        self.register_buffer("labels", self.task.labels, persistent=False)
+        self.images: Tensor | None
+        self.labels: Tensor | None
         # Every rank has read them from its own disk.
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ["images", "labels"])
-        self._draws: torch.Generator | None = None
+        self._draws: tuple[torch.Generator, ...] = ()
         self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
         self._purities: list[Tensor] = []
@@ -123,7 +122,7 @@ class ContrastiveModule(LightningModule):
         if self.trainer.world_size > 1:
             # Ranks draw the same edges in their one graph, each from there on its own views.
             seed = self.epoch_seed(epoch, 2 + self.trainer.global_rank)
-            self._draws = torch.Generator(self.device).manual_seed(seed)
+            self._draws = (torch.Generator(self.device).manual_seed(seed),)
         self._losses.clear()
         self._purities.clear()
         self.method.begin_epoch(self.progress)
@@ -135,12 +134,15 @@ class ContrastiveModule(LightningModule):
 
     def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            images = self.augment(self.images[sample], self.config.method.num_views, self._draws)
-        loss, data = self.method(Views(images, sample, self.progress, self.labels[sample]))
+            source = sample if self.images is None else self.images[sample]
+            images = self.augment(source, self.config.method.num_views, *self._draws)
+        labels = None if self.labels is None else self.labels[sample]
+        loss, data = self.method(Views(images, sample, self.progress, labels))
         self._losses.append(loss.detach())
         # The graph is that of the samples of all ranks.
         everyone = data["view"].sample[: len(sample) * self.trainer.world_size]
-        self.minibatch = Minibatch.of(data, self.labels[everyone])
+        known = torch.full_like(everyone, -1) if self.labels is None else self.labels[everyone]
+        self.minibatch = Minibatch.of(data, known)
         if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
             self._purities.append(self.minibatch.purity())
         self.images_seen += len(sample) * self.trainer.world_size

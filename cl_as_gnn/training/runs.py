@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from cl_as_gnn.config import RunConfig, build_config, read_yaml, to_yaml
+from cl_as_gnn.config import GNNConfig, RunConfig, build_config, read_yaml, to_yaml
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.training.process import is_first_rank
 
@@ -135,19 +135,23 @@ def load_encoder(run: RunFolder) -> nn.Module:
     """The trained encoder of a finished run, in eval mode on the CPU."""
     from safetensors import safe_open
 
-    from cl_as_gnn.models import build_encoder
+    from cl_as_gnn.models import GraphEncoder, build_encoder
 
     if not run.encoder.is_file():
         raise ConfigError(f"{run.path} has no trained encoder yet: finish it with clgnn train resume={run.path}")
     with safe_open(str(run.encoder), framework="pt") as file:
         meta = json.loads((file.metadata() or {})["cl_as_gnn"])
-    encoder = build_encoder(meta["name"], meta["channels"], meta["image_size"], meta["width"])
+    encoder: nn.Module
+    if "gnn" in meta:
+        encoder = GraphEncoder(meta["in_channels"], GNNConfig.model_validate(meta["gnn"]), meta["pool"])
+    else:
+        encoder = build_encoder(meta["name"], meta["channels"], meta["image_size"], meta["width"])
     try:
         encoder.load_state_dict(load_file(run.encoder))
     except RuntimeError:
         raise RunError(
-            f"{run.encoder} does not fit the encoder {meta['name']!r} of this version: use the version of cl_as_gnn "
-            "that trained it (metrics.json names it), or train again"
+            f"{run.encoder} does not fit the encoder of this version: use the version of cl_as_gnn that trained it "
+            "(metrics.json names it), or train again"
         ) from None
     return encoder.eval()
 

@@ -268,6 +268,13 @@ def test_views_may_be_smaller_than_images() -> None:
     assert views(RECIPES["cifar10"], 16)(natural(3, 40), 2).shape == (6, 3, 16, 16)
 
 
+def test_memory_format_of_the_images_does_not_matter() -> None:
+    images = natural(5)
+    last = images.contiguous(memory_format=torch.channels_last)
+    module = views(RECIPES["cifar10"])
+    assert torch.equal(module(images, 2, rng(1)), module(last, 2, rng(1)))
+
+
 def test_module_adds_nothing_to_a_checkpoint() -> None:
     assert not views(RECIPES["stl10"]).state_dict()
 

@@ -546,3 +546,39 @@ def test_jk_gcn_attracts_to_stages_of_diffused_neighbours():
     jk.bank.load_state_dict(method.bank.state_dict())
     early = objective(x, *method.terms(method.rewire(with_targets(x, 2), nowhere(progress=0.1)), nowhere()))
     assert early.item() == objective(x, *jk.terms(jk.rewire(with_targets(x, 2), nowhere()), nowhere())).item()
+
+
+@pytest.mark.parametrize("views", [2, 3])
+def test_cca_ssg_is_invariance_and_decorrelation(views):
+    method = make("cca_ssg", num_views=views, decorrelation=0.3)
+    x = F.batch_norm(rows(SIZE, scale=2.0).repeat(views, 1), None, None, training=True).requires_grad_()
+    x = (x + 0.2 * rows(views * SIZE, seed=3)).detach().requires_grad_()
+    parts = x.chunk(views)
+    eye = torch.eye(6, dtype=torch.double)
+    pairs = list(permutations(range(views), 2))
+    # The released code: −tr C₁₂ + λ Σ ‖C_v − I‖², less the lengths of standardised features, which are constant.
+    invariance = sum((parts[a] - parts[b]).square().sum() for a, b in pairs) / (2 * SIZE * len(pairs))
+    decorrelation = sum((p.t() @ p / SIZE - eye).square().sum() for p in parts) * 2 / views
+    check(method, x, view_graph(x, views), invariance + 0.3 * decorrelation)
+
+
+def test_cca_ssg_for_two_views_is_the_released_code_up_to_its_constant():
+    method = make("cca_ssg")
+    z = [F.batch_norm(rows(SIZE, seed), None, None, training=True, eps=1e-12) for seed in (1, 2)]
+    c, c1, c2 = z[0].t() @ z[1] / SIZE, z[0].t() @ z[0] / SIZE, z[1].t() @ z[1] / SIZE
+    eye = torch.eye(6, dtype=torch.double)
+    released = -c.diagonal().sum() + 1e-3 * ((eye - c1).square().sum() + (eye - c2).square().sum())
+    x = torch.cat(z)
+    torch.testing.assert_close(objective(x, *method.terms(view_graph(x, 2), nowhere())), 6 + released)
+
+
+def test_cca_ssg_does_not_see_the_scale_of_features():
+    method, z = make("cca_ssg"), rows(2 * SIZE)
+    torch.testing.assert_close(method.place(1e-4 * z), method.place(z), atol=1e-3, rtol=0)
+
+
+def test_alignment_without_uniformity_costs_no_pairs():
+    method = make("align_uniform", uniform_weight=0)
+    x = unit(2)
+    check(method, x, view_graph(x, 2), (x[:SIZE] - x[SIZE:]).square().sum(1).mean())
+    assert len(method.terms(view_graph(x, 2), nowhere())) == 1

@@ -61,6 +61,7 @@ def steps(case):
         images = images.chunk(world_size(), dim=1)[own_rank()].flatten(0, 1)
         sample = sample.chunk(world_size())[own_rank()]
         torch.manual_seed(step)
+        method.begin_epoch(0.9)
         loss, _ = model(Views(images, sample, 0.9, sample % 3))
         optimizer.zero_grad()
         loss.backward()

@@ -109,3 +109,43 @@ def test_errors():
         Diffusion(graph, 0)
     with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
         Mixture(graph, graph, 1.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nodes_without_edges_and_features_without_columns(dtype):
+    graph = Adjacency(torch.tensor([[4, 1, 0], [1, 1, 3]]), torch.tensor([2.0, 3.0, 5.0], dtype=dtype), (5, 4))
+    x = torch.arange(10, dtype=dtype).view(5, 2)
+    assert graph.pull(x).tolist() == [[0, 0], [22, 27], [0, 0], [0, 5]]
+    assert graph.push(graph.pull(x)).tolist() == [[0, 25], [66, 81], [0, 0], [0, 0], [44, 54]]
+    assert graph.pull(x[:, :0]).shape == (4, 0)
+    assert Adjacency(torch.zeros(2, 0, dtype=torch.long), num_nodes=5).pull(x).tolist() == [[0, 0]] * 5
+
+
+def test_transpose_is_that_of_the_matrix():
+    edge_index, weight, matrix = random_graph(7, 5, 20)
+    graph = Adjacency(edge_index, weight, (7, 5)).transpose()
+    y = torch.randn(5, 3, dtype=torch.double)
+    torch.testing.assert_close(graph.pull(y), matrix.t() @ y)
+    torch.testing.assert_close(graph.push(torch.ones(7, 1, dtype=torch.double)), matrix.sum(1, keepdim=True))
+    torch.testing.assert_close(graph.row_sum, matrix.sum(0))
+
+
+def test_edges_are_sorted_once_until_they_change(monkeypatch):
+    from cl_as_gnn.nn import adjacency
+
+    sorts = []
+    sort = adjacency.index_sort
+    monkeypatch.setattr(adjacency, "index_sort", lambda *args, **kw: sorts.append(1) or sort(*args, **kw))
+    edge_index, weight, matrix = random_graph(6, 6, 15)
+    x = torch.randn(6, 2, dtype=torch.double)
+    for scale in (1, 2):
+        graph = Adjacency(edge_index, scale * weight, 6)
+        torch.testing.assert_close(graph.pull(x), scale * matrix @ x)
+        torch.testing.assert_close(graph.push(x), scale * matrix.t() @ x)
+    assert len(sorts) == 2
+    edge_index.copy_(edge_index.flip(0))
+    torch.testing.assert_close(Adjacency(edge_index, weight, 6).pull(x), matrix.t() @ x)
+    assert len(sorts) == 3
+    with torch.inference_mode():
+        inferred = edge_index + 0
+        torch.testing.assert_close(Adjacency(inferred, weight, 6).pull(x), matrix.t() @ x)

@@ -105,10 +105,27 @@ def test_no_square_tensor_is_made(monkeypatch):
             return out
 
     monkeypatch.setattr(all_pairs, "_tile", lambda n, device, dtype: 64)
+    monkeypatch.setattr(all_pairs, "_KEPT", 0)
     x = F.normalize(torch.randn(1000, 8), dim=1)
     with Largest():
-        all_pairs._softmax_all_pairs._init_fn(x, torch.ones(1000), None, 0.5, True, False)
+        all_pairs._softmax_all_pairs(x, torch.ones(1000), None, 0.5, True, False)
     assert 0 < Largest.seen <= 1000 * 8
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_few_pairs_are_visited_once_and_many_twice_with_one_result(unit, monkeypatch):
+    torch.manual_seed(0)
+    x = F.normalize(torch.randn(700, 8, dtype=torch.double), dim=1)
+    weight, batch = torch.rand(700, dtype=torch.double), torch.randint(3, (700,))
+    products = []
+    mm = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *args, **kw: products.append(1) or mm(*args, **kw))
+    once = softmax_all_pairs(x, 0.3, weight, batch, unit=unit)
+    assert len(products) == (3 if unit else 6)
+    monkeypatch.setattr(all_pairs, "_KEPT", 0)
+    twice = softmax_all_pairs(x, 0.3, weight, batch, unit=unit)
+    assert len(products) == (9 if unit else 12)
+    torch.testing.assert_close(once, twice, rtol=1e-12, atol=1e-12)
 
 
 def test_one_node_and_wrong_temperature():

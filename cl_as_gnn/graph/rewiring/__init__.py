@@ -4,6 +4,7 @@ Diffusion edges are PyG's own ``torch_geometric.transforms.GDC``.
 """
 
 from cl_as_gnn.graph.rewiring.drop_edges import DropEdges
+from cl_as_gnn.graph.rewiring.drop_nodes import DropNodes
 from cl_as_gnn.graph.rewiring.feature_knn import FeatureKNN
 from cl_as_gnn.graph.rewiring.mask_features import MaskFeatures
 from cl_as_gnn.graph.rewiring.minibatch import NeighbourPositives, SampleAffinity, sample_prototypes, view_agreement
@@ -15,6 +16,7 @@ from cl_as_gnn.graph.rewiring.whole_set import bank_walk, restricted_diffusion
 
 __all__ = [
     "DropEdges",
+    "DropNodes",
     "FeatureKNN",
     "MaskFeatures",
     "NearestPositives",

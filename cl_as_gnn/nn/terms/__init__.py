@@ -2,6 +2,7 @@
 
 from cl_as_gnn.nn.terms.anchor_contrast import AnchorContrast
 from cl_as_gnn.nn.terms.channel_correlation import ChannelCorrelation
+from cl_as_gnn.nn.terms.channel_decorrelation import ChannelDecorrelation
 from cl_as_gnn.nn.terms.channel_spread import ChannelSpread
 from cl_as_gnn.nn.terms.fixed_repulsion import FixedRepulsion
 from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion
@@ -18,6 +19,7 @@ from cl_as_gnn.nn.terms.subset_repulsion import SubsetRepulsion
 __all__ = [
     "AnchorContrast",
     "ChannelCorrelation",
+    "ChannelDecorrelation",
     "ChannelSpread",
     "FixedRepulsion",
     "GaussianRepulsion",

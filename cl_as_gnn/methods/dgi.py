@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch_geometric.data import Data, HeteroData
+from torch_geometric.nn import DeepGraphInfomax
+
+from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.graph import view_graph
+from cl_as_gnn.methods.base import Method, Views
+
+
+class DGIConfig(MethodConfig):
+    """Settings of Deep Graph Infomax."""
+
+    name: Literal["dgi"] = "dgi"
+    num_views: int = Field(1, ge=1, le=1, description="the graph as it is drawn; its corruption is no view")
+
+
+def shuffled(data: Data) -> Data:
+    """The same graph with its nodes' features dealt out anew."""
+    corrupted: Data = data.clone()
+    corrupted.x = data.x[torch.randperm(len(data.x), device=data.x.device)]
+    return corrupted
+
+
+def readout(z: Tensor, *_: Data) -> Tensor:
+    """The summary of a graph: σ of the mean of its nodes."""
+    return z.mean(0).sigmoid()
+
+
+class DGI(Method[DGIConfig]):
+    r"""`Deep Graph Infomax <https://arxiv.org/abs/1809.10341>`_, PyG's ``DeepGraphInfomax``: every node against the
+    summary of its graph.
+
+    .. math::
+        L = -\frac1N \sum_i \log \sigma(z_i^\top W s) - \frac1N \sum_i \log \big( 1 - \sigma(\tilde z_i^\top W s) \big),
+        \qquad s = \sigma\Big( \tfrac1N \sum_i z_i \Big),
+
+    :math:`\tilde z` the features of the graph whose nodes' inputs are shuffled. It has no graph of pairs and hence no
+    two operators: a star joins every node to one summary node, along :math:`W s` real nodes attract and shuffled ones
+    repel. The gradient is autograd's.
+    """
+
+    Config = DGIConfig
+    attracts = "no pairs: every node to the summary of its graph (local to global)"
+    repels = "the same node with shuffled features, from that summary"
+    source = "Veličković et al., ICLR 2019 (DGI), PyG's DeepGraphInfomax"
+    reads = ("nodes",)
+
+    def __init__(self, config: DGIConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
+        super().__init__(config, encoder, heads, num_samples)
+        self.infomax = DeepGraphInfomax(heads.projector_dim, nn.Sequential(encoder, self.projector), readout, shuffled)
+
+    def forward(self, views: Views) -> tuple[Tensor, HeteroData]:
+        if not isinstance(views.images, Data):
+            raise ConfigError("method.name=dgi shuffles the nodes of a graph, and there is none: use data.name=cora")
+        with torch.autocast(views.sample.device.type, enabled=False):
+            real, fake, summary = self.infomax(views.images)
+            return self.infomax.loss(real, fake, summary), view_graph(real, 1, views.sample)

@@ -1,0 +1,116 @@
+"""What graph data sets and methods leave open in a config, by their names. A user's settings go over it, and the
+resolved values are written to the run's ``config.yaml``.
+
+Recipes lie over each other: all graphs < data set < method (on nodes) < method on that data set. Nothing in them was
+chosen on test nodes: settings are the published ones (GRACE, CCA-SSG, DGI) or were chosen on validation nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Tree = dict[str, Any]
+
+_GRAPHS: Tree = {
+    "encoder": {"name": "gcn", "width": 256, "projector_hidden": 128, "projector_dim": 128},
+    "optim": {"lr": 1e-3, "weight_decay": 1e-5, "warmup": 0.0},
+    "trainer": {"epochs": 200, "batch_size": 4096},
+    "eval": {"online_every": 20},
+}
+
+_DATA: dict[str, Tree] = {
+    "karate": {
+        "method": {"name": "simclr"},
+        "encoder": {"width": 64, "projector_hidden": 64, "projector_dim": 64},
+        "trainer": {"epochs": 100},
+    },
+    "cora": {"method": {"name": "cca_ssg"}},
+    "citeseer": {"method": {"name": "cca_ssg"}},
+    "pubmed": {"method": {"name": "cca_ssg"}},
+    "tu": {
+        "method": {"name": "simclr"},
+        "data": {"augment": {"drop_node": 0.2, "drop_edge": 0.2, "mask_feature": 0.2}, "normalise": False},
+        "encoder": {"name": "gin", "width": 32, "num_layers": 3, "norm": "batch", "jk": "cat", "projector_act": "relu"},
+        "optim": {"lr": 1e-3, "weight_decay": 0.0},
+        "trainer": {"epochs": 20, "batch_size": 128},
+    },
+}
+
+_CHANNELS: Tree = {
+    "data": {"augment": {"drop_edge": 0.4, "mask_feature": 0.1}},
+    "encoder": {"width": 512, "projector_layers": 0},
+    "optim": {"weight_decay": 0.0},
+    "trainer": {"epochs": 50},
+}
+
+_NODE_METHOD: dict[str, Tree] = {
+    "simclr": {"method": {"temperature": 0.4}},
+    "cca_ssg": _CHANNELS,
+    "barlow": _CHANNELS,
+    "dgi": {
+        "data": {"augment": {"drop_edge": 0.0, "mask_feature": 0.0}},
+        "encoder": {"width": 512, "num_layers": 1, "act": "prelu", "last_act": True, "projector_layers": 0},
+        "optim": {"weight_decay": 0.0},
+        "trainer": {"epochs": 200},
+    },
+    "byol": {
+        "encoder": {"norm": "batch", "act": "prelu", "last_act": True, "projector_layers": 0, "predictor_hidden": 512},
+        "trainer": {"epochs": 500},
+    },
+}
+
+_BOTH: dict[tuple[str, str], Tree] = {
+    ("cora", "simclr"): {
+        "data": {"augment": {"drop_edge": [0.3, 0.4], "mask_feature": [0.3, 0.4]}},
+        "encoder": {"width": 512, "out_width": 256, "last_act": True},
+        "optim": {"lr": 5e-4},
+        "trainer": {"epochs": 400},
+    },
+    ("citeseer", "simclr"): {
+        "data": {"augment": {"drop_edge": 0.3, "mask_feature": 0.3}},
+        "encoder": {"width": 1024, "out_width": 512, "act": "prelu", "last_act": True},
+        "optim": {"lr": 1e-3},
+        "trainer": {"epochs": 100},
+    },
+    ("citeseer", "cca_ssg"): {
+        "data": {"augment": {"mask_feature": 0.0}},
+        "method": {"decorrelation": 5e-4},
+        "encoder": {"num_layers": 1},
+        "trainer": {"epochs": 20},
+    },
+    ("pubmed", "cca_ssg"): {
+        "data": {"augment": {"drop_edge": 0.5, "mask_feature": 0.3}},
+        "trainer": {"epochs": 100},
+    },
+}
+
+
+def recipe(tree: Mapping[str, Any]) -> Tree:
+    """The settings that a config with these (its data set, its method) leaves open; none for images."""
+    data, given = _named(tree, "data"), _named(tree, "method")
+    name = str(data.get("name"))
+    if name == "planetoid":
+        name = str(data.get("dataset", "Cora")).lower()
+    if name not in _DATA:
+        return {}
+    method = str(given.get("name", _DATA[name]["method"]["name"]))
+    nodes = {} if name == "tu" else _NODE_METHOD.get(method, {})
+    out: Tree = {}
+    for part in (_GRAPHS, _DATA[name], {"method": {"name": method}}, nodes, _BOTH.get((name, method), {})):
+        out = _over(out, part)
+    return out
+
+
+def _named(tree: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    value = tree.get(section)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _over(base: Tree, top: Mapping[str, Any]) -> Tree:
+    """``top`` over ``base``, section by section."""
+    out = dict(base)
+    for key, value in top.items():
+        old = out.get(key)
+        out[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return out

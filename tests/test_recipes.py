@@ -1,0 +1,89 @@
+import pytest
+
+import cl_as_gnn.methods
+from cl_as_gnn.config import GNNConfig, build_config, load_config, read_yaml, to_yaml
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.recipes import recipe
+
+assert cl_as_gnn.methods
+
+
+def test_images_have_none_here():
+    assert recipe({}) == {}
+    assert recipe({"data": {"name": "cifar10"}, "method": {"name": "simclr"}}) == {}
+    assert not isinstance(load_config().encoder, GNNConfig)
+
+
+def test_settings_of_data_set_and_method_lie_over_each_other():
+    cora = load_config(None, ["data.name=cora", "method.name=simclr"])
+    assert cora.encoder.name == "gcn"
+    assert (cora.method.temperature, cora.trainer.epochs, cora.optim.lr) == (0.4, 400, 5e-4)
+    assert cora.data.augment.drop_edge == (0.3, 0.4)
+    named = load_config(None, ["data.name=planetoid", "data.dataset=CiteSeer", "method.name=simclr"])
+    assert named.encoder == load_config(None, ["data.name=citeseer", "method.name=simclr"]).encoder
+    assert load_config(None, ["data.name=planetoid"]).encoder == load_config(None, ["data.name=cora"]).encoder
+
+
+def test_what_a_user_says_goes_over_it(tmp_path):
+    settings = ["data.name=cora", "encoder.width=64", "trainer.epochs=3", "data.augment.drop_edge=0.1", "optim.lr=0.1"]
+    config = load_config(None, settings)
+    assert (config.encoder.width, config.trainer.epochs, config.optim.lr) == (64, 3, 0.1)
+    assert config.data.augment.drop_edge == 0.1
+    assert config.encoder.name == "gcn", "what is left open comes from the recipe still"
+
+
+def test_resolved_settings_are_written_and_read_back_alike(tmp_path):
+    config = load_config(None, ["data.name=tu", "encoder.pool=mean", "method.name=byol"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert read_yaml(tmp_path / "config.yaml")["encoder"]["jk"] == "cat"
+    again = load_config(tmp_path / "config.yaml")
+    assert again == config
+    assert again.digest == config.digest
+
+
+@pytest.mark.parametrize("data", ["karate", "cora", "citeseer", "pubmed", "planetoid", "tu"])
+def test_every_method_has_a_config_on_every_graph(data):
+    for name in cl_as_gnn.methods.METHODS:
+        assert build_config({"data": {"name": data}, "method": {"name": name}}).method.name == name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["data.name=cora", "encoder.name=small"],
+            "encoder.name=small reads images, and data.name=cora is a graph: use",
+        ),
+        (["data.name=cora", "encoder.name=small"], "encoder.name=gcn, gat, sage or gin"),
+        (
+            ["encoder.name=gcn"],
+            "encoder.name=gcn reads graphs, and data.name=digits are images: use encoder.name=small",
+        ),
+        (["data.name=cora", "encoder.name=gaat"], "unknown value 'gaat' (encoder.name=gaat): did you mean 'gat'?"),
+        (["data.name=corra"], "unknown value 'corra' (data.name=corra): did you mean 'cora'?"),
+        (["data.name=cora", "data.image_size=8"], "unknown setting data.image_size=8: data has name, root, dataset"),
+        (["data.name=cora", "data.augment.crop_scale=1"], "unknown setting data.augment.crop_scale=1"),
+        (["data.name=cora", "data.augment.drop_egde=.1"], "did you mean data.augment.drop_edge?"),
+        (["data.name=cora", "data.augment.drop_edge=1.5"], "less than or equal to 1"),
+        (["data.name=cora", "data.augment.drop_node=.1"], "a node must be in every view"),
+        (["data.name=cora", "data.dataset=Cora"], "data.dataset=Cora is for data.name=planetoid and tu"),
+        (
+            ["data.name=planetoid", "data.dataset=Corra"],
+            "unknown value 'Corra' (data.dataset=Corra): did you mean 'Cora'?",
+        ),
+        (["data.name=cora", "encoder.pool=sum"], "encoder.pool=sum is for whole graphs"),
+        (["data.name=cora", "trainer.devices=2"], "trainer.devices=2: a run on a graph takes one device"),
+        (["data.name=cora", "encoder.name=gat", "encoder.width=30"], "make encoder.width a multiple of 4"),
+        (["data.name=tu", "encoder.out_width=8"], "drop encoder.out_width"),
+        (["encoder.num_layers=3"], "unknown setting encoder.num_layers=3: did you"),
+        (["data.name=3"], "unknown value '3' (data.name=3)"),
+        (["data=3"], "data=3"),
+        (["method.name=dgi", "data.name=cora", "method.num_views=2"], "method.num_views=2"),
+    ],
+)
+def test_a_mistake_is_one_line(settings, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(None, settings)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 250
