@@ -168,12 +168,14 @@ def table(content: Mapping[str, Any], name: str) -> str:
         for depth, norm in best.items()
     ]
     rows.append(["**best ContraNorm by validation**", *cells])
+    rows = [row for row in rows if set(row[1:]) != {"–"}]
     return markdown([name, *(f"{depth} layers" for depth in DEPTHS)], rows)
 
 
 def write(content: Mapping[str, Any], page: Path) -> None:
     """The tables of the page."""
-    put(page, "depth", "\n".join(table(content, name) for name in DATASETS))
+    done = {run["data"] for run in content["runs"]}
+    put(page, "depth", "\n".join(table(content, name) for name in DATASETS if name in done))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
