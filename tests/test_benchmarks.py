@@ -78,3 +78,40 @@ def test_command_prints_eighty_columns_and_writes_what_was_asked_for(tmp_path, c
     with pytest.raises(SystemExit):
         main(["--only", "nothing"])
     assert "all_pairs" in capsys.readouterr().err
+
+
+def test_parts_of_a_run_add_up_and_other_machines_do_not(tmp_path, monkeypatch):
+    command, out = speed("__main__"), tmp_path / "speed.json"
+    row = {"group": "sparse", "case": "", "sizes": {}, "contenders": [], "rates": {}, "notes": []}
+    groups = {name: lambda settings: iter([None]) for name in ("sparse", "knn")}
+    monkeypatch.setattr(command, "GROUPS", groups)
+    monkeypatch.setattr(command, "measure", lambda made, settings: row)
+    for name in ("knn", "sparse", "knn"):
+        command.main(["--quick", "--only", name, "--out", str(out)])
+    assert [row["part"] for row in json.loads(out.read_text(encoding="utf-8"))["rows"]] == ["sparse", "knn"]
+    monkeypatch.setattr(command.machine, "_processor", lambda: "another")
+    command.main(["--quick", "--only", "knn", "--out", str(out)])
+    assert [row["part"] for row in json.loads(out.read_text(encoding="utf-8"))["rows"]] == ["knn"]
+
+
+def report(**times):
+    contenders = [
+        {"name": name, "median_s": seconds, "times_ours": seconds / times["cl_as_gnn"], "extra": {}}
+        for name, seconds in times.items()
+    ]
+    row = {"group": "training", "case": "small", "contenders": contenders, "notes": ["a note"]}
+    its = {"processor": "a chip", "cores": 2, "threads": 2, "device": "cpu"}
+    return {"date": "2026-01-01T00:00", "machine": its, "versions": {"torch": "2", "lightly": None}, "rows": [row]}
+
+
+def test_page_says_what_held_what_was_missed_and_what_is_not_there():
+    page = speed("page").page
+    fast = page(report(**{"cl_as_gnn": 0.1, "lightly + Lightning": 0.5}))
+    goal = "| training, small encoder: times lightly + Lightning | ≥ 4 | "
+    assert goal + "5 | held |" in fast
+    assert goal + "2 | **missed** |" in page(report(**{"cl_as_gnn": 0.1, "lightly + Lightning": 0.2}))
+    assert goal + "– |  |" in page(report(cl_as_gnn=0.1))
+    assert "| memory at n = 65,536 in MB | ≤ 400 | – |  |" in fast
+    assert "|  | lightly + Lightning | 500 | 5 |" in fast
+    assert "- a note" in fast
+    assert "not been run on one" in fast

@@ -32,27 +32,28 @@ class LinearOperator(Protocol):
         """Total weight arriving at each target."""
 
 
-def _multiply(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+def _multiply(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Tensor:
     if x.device.type == "cpu" and x.numel():
         # A weighted sum over the rows that a bag names is the same product, and several times faster than MKL's.
         return F.embedding_bag(index, x, ptr, mode="sum", per_sample_weights=value, include_last_offset=True)
     size = (ptr.numel() - 1, x.size(0))
+    value = x.new_ones(index.numel()) if value is None else value
     with torch.autocast(x.device.type, enabled=False):
         out: Tensor = torch.sparse_csr_tensor(ptr, index, value, size=size, check_invariants=False) @ x
     return out
 
 
 @torch.library.custom_op("cl_as_gnn::csr_matmul", mutates_args=())
-def _csr_matmul(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+def _csr_matmul(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Tensor:
     return _multiply(ptr, index, value, x)
 
 
 @_csr_matmul.register_fake
-def _(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+def _(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Tensor:
     return x.new_empty(ptr.numel() - 1, x.size(1))
 
 
-def _product(ptr: Tensor, index: Tensor, value: Tensor, x: Tensor) -> Tensor:
+def _product(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Tensor:
     """The operator for a compiler to see whole; called as it is without one, which costs less."""
     out: Tensor = (_csr_matmul if torch.compiler.is_compiling() else _multiply)(ptr, index, value, x.contiguous())
     return out
@@ -172,7 +173,8 @@ class Adjacency:
 
     def _multiply(self, order: Order, x: Tensor) -> Tensor:
         ptr, index, entry = order
-        return _product(ptr, index, self._weight(x).index_select(0, entry), x)
+        weight = None if self.edge_weight is None else self.edge_weight.to(x.dtype).index_select(0, entry)
+        return _product(ptr, index, weight, x)
 
     @property
     def row_sum(self) -> Tensor:

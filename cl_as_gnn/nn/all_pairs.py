@@ -42,6 +42,8 @@ def _softmax_all_pairs(
     if n < 2:
         return lse, pull
     plain = unit and 1 / temperature <= _SAFE_LOGIT[x.dtype]
+    if plain and batch is None and n <= _tile(n, x.device, torch.bfloat16 if bf16 else x.dtype):
+        return _one_tile(x, row_weight, temperature, bf16)
     fill = 0.0 if plain else -math.inf
     scaled = x * math.sqrt((_LOG2_E if plain else 1) / temperature)
     if bf16:
@@ -122,6 +124,15 @@ def _softmax_all_pairs(
             if a != b:
                 pulls[b].addmm_(tile.t(), keys[a])
     return lse, pull
+
+
+def _one_tile(x: Tensor, row_weight: Tensor, temperature: float, bf16: bool) -> tuple[Tensor, Tensor]:
+    """The same where all pairs fit into a tile: few nodes leave no time for anything but the arithmetic."""
+    keys = x.to(torch.bfloat16) if bf16 else x
+    share = torch.mm(keys * (_LOG2_E / temperature), keys.t()).exp2_().fill_diagonal_(0)
+    total = share.sum(1, dtype=x.dtype)
+    weight = (row_weight / total).to(keys.dtype)
+    return total.log(), torch.mm(share.mul_(weight.unsqueeze(1) + weight), keys).to(x.dtype)
 
 
 # For a compiler to see one operator; called without one it would only cost time.

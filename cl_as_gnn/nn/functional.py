@@ -123,7 +123,7 @@ def nt_xent(
         pulled = graph.pull(z)
         # A node that is alone has no partition function; 0 * inf would be NaN.
         partition = share * lse if batch is None else (share * lse).masked_fill(share == 0, 0)
-        value = partition.sum() - (z * pulled).sum() / temperature
+        value = partition.sum() - torch.dot(z.view(-1), pulled.view(-1)) / temperature
         message = (pulled + graph.push(z)).sub_(repelled).div_(temperature * total)
         return value / total, message
 

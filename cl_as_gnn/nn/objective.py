@@ -34,7 +34,8 @@ class _HandOver(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         messages = ctx.saved_tensors
-        return (None, *[-grad * message for message in messages], *[None] * len(messages))
+        back = -grad
+        return (None, *[message * back for message in messages], *[None] * len(messages))
 
 
 def objective(x: Tensor, *terms: Term) -> Tensor:
