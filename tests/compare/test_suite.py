@@ -78,13 +78,15 @@ def test_every_suite_of_the_benchmarks_is_right(tmp_path, path):
     assert len({c.config.digest for c in cells}) == len(suite.runs) * len(suite.seeds)
     if suite.budget:
         for cell in cells:
-            done = cell.config.trainer.epochs * cell.config.method.num_views
-            assert done == pytest.approx(suite.budget.view_epochs, rel=0.02)
+            views = cell.config.method.num_views
+            done = cell.config.trainer.epochs * views
+            assert done == pytest.approx(suite.budget.view_epochs, abs=views / 2), "right to half an epoch"
 
 
-def test_the_digits_suite_has_every_method():
+def test_the_digits_suite_has_every_method_for_images():
+    images = {name for name, method in METHODS.items() if "images" in method.reads}
     suite, cells = load_suite(SUITES / "digits.yaml", [], Path("out"))
-    assert {c.config.method.name for c in cells} == set(suite.runs) == set(METHODS)
+    assert {c.config.method.name for c in cells} == set(suite.runs) == images
 
 
 def test_the_smoke_version_has_the_runs_of_the_paper_and_they_run(tmp_path):
