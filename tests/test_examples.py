@@ -54,3 +54,10 @@ def test_own_data(run, tmp_path):
 def test_hetero(run):
     before, after = (float(re.search(r"club: ([\d.]+) %", run("hetero.py", "--steps", steps))[1]) for steps in (0, 20))
     assert after > before
+
+
+def test_grace(run):
+    out = run("grace_cora.py", "--epochs", 100)
+    losses = [float(value) for value in re.findall(r"loss ([\d.]+)", out)]
+    assert losses[-1] < losses[0] - 0.5
+    assert float(re.search(r"other nodes: ([\d.]+) %", out)[1]) > 55  # four groups, one label each
