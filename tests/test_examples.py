@@ -71,3 +71,10 @@ def test_image_folder(run, tmp_path):
     scores = re.search(r"kNN ([\d.]+) %, linear probe ([\d.]+) %", out)
     assert float(scores[2]) > 60
     assert len(re.findall(r"test images \d+ and \d+ look alike: cosine [\d.]+", out)) == 3
+
+
+def test_grace(run):
+    out = run("grace_cora.py", "--epochs", 100)
+    losses = [float(value) for value in re.findall(r"loss ([\d.]+)", out)]
+    assert losses[-1] < losses[0] - 0.5
+    assert float(re.search(r"other nodes: ([\d.]+) %", out)[1]) > 55  # four groups, one label each

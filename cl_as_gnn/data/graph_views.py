@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,21 @@ from torch_geometric.transforms import Compose
 from cl_as_gnn.config import GraphAugmentConfig
 from cl_as_gnn.data.graphs import GraphSet, NodeData
 from cl_as_gnn.graph import DropEdges, DropNodes, MaskFeatures
+
+SPARSE_BELOW = 0.1
+"""Density of node features below which their views are kept as a sparse matrix."""
+
+
+def _cat(parts: Sequence[Tensor]) -> Tensor:
+    """Rows below rows, of dense matrices or of sparse CSR ones."""
+    if parts[0].layout == torch.strided:
+        return torch.cat(list(parts))
+    before = [0, *accumulate(len(part.values()) for part in parts[:-1])]
+    row_starts = [part.crow_indices()[:-1] + count for part, count in zip(parts, before, strict=True)]
+    total = row_starts[0].new_full((1,), before[-1] + len(parts[-1].values()))
+    columns, values = (torch.cat([getattr(part, key)() for part in parts]) for key in ("col_indices", "values"))
+    size = (sum(part.size(0) for part in parts), parts[0].size(1))
+    return torch.sparse_csr_tensor(torch.cat([*row_starts, total]), columns, values, size)
 
 
 def stack(views: Sequence[Data], graphs: int = 1) -> Data:
@@ -25,7 +41,7 @@ def stack(views: Sequence[Data], graphs: int = 1) -> Data:
             batches.append(view.batch + position * graphs)
         first += view.x.size(0)
     batch = torch.cat(batches) if batches else None
-    return Data(x=torch.cat([v.x for v in views]), edge_index=torch.cat(edges, 1), batch=batch)
+    return Data(x=_cat([v.x for v in views]), edge_index=torch.cat(edges, 1), batch=batch)
 
 
 class _Views(nn.Module):
@@ -54,13 +70,18 @@ class NodeViews(_Views):
     """Views of one graph whose nodes are the samples: edges are dropped and feature channels masked, as in `GRACE
     <https://arxiv.org/abs/2006.04131>`_.
 
+    Sparse features (bags of words) stay so, as a CSR matrix.
+
     Args:
         data: the graph.
         config: probabilities.
     """
 
     def __init__(self, data: NodeData, config: GraphAugmentConfig):
-        super().__init__(data.graph, config, mode="col")
+        graph = data.graph
+        if graph.x.count_nonzero() < SPARSE_BELOW * graph.x.numel():
+            graph = Data(x=graph.x.to_sparse_csr(), edge_index=graph.edge_index)
+        super().__init__(graph, config, mode="col")
 
     @torch.no_grad()
     def forward(self, sample: Tensor, num_views: int) -> Data:

@@ -15,8 +15,6 @@ from cl_as_gnn.config import GNNConfig
 from cl_as_gnn.nn import ContraNorm
 
 _MODELS = {"gcn": GCN, "gat": GAT, "sage": GraphSAGE, "gin": GIN}
-_SPARSE_BELOW = 0.1
-"""Density of the features below which the first layer multiplies them as a sparse matrix."""
 
 
 def _norm(name: str, width: int) -> nn.Module | None:
@@ -51,9 +49,9 @@ class GraphEncoder(nn.Module):
         pool: ``None`` for features of nodes.
 
     Shapes:
-        ``data.x`` ``(N, in_channels)``, ``data.edge_index`` ``(2, E)`` without self-loops, and ``data.batch`` ``(N,)``
-        where there are several graphs. Out: ``(N, out_dim)``, or, if the data has them, the rows ``data.chosen`` of
-        it; with ``pool`` ``(G, out_dim)``.
+        ``data.x`` ``(N, in_channels)``, dense or CSR; ``data.edge_index`` ``(2, E)`` without self-loops; ``data.batch``
+        ``(N,)`` where there are several graphs. Out: ``(N, out_dim)``, or, if the data has them, the rows
+        ``data.chosen`` of it; with ``pool`` ``(G, out_dim)``.
     """
 
     def __init__(self, in_channels: int, config: GNNConfig, pool: str | None = None):
@@ -94,12 +92,12 @@ class GraphEncoder(nn.Module):
 
     def features(self, data: Data) -> Tensor:
         """Features of every node, ``(N, out_dim)``."""
-        x, edges = data.x.float(), data.edge_index
+        x, edges, n = data.x, data.edge_index, data.x.size(0)
+        if self.config.name in ("sage", "gin"):  # they average the inputs themselves, which are not sparse then
+            x = x if x.layout == torch.strided else x.to_dense()
         if self.config.name != "gat":
             # As a sparse matrix, rows the targets, a weighted sum is one product and no message per edge is made.
-            edges = to_torch_csr_tensor(edges.flip(0), size=(len(x), len(x)))
-            if self.config.name == "gcn" and not x.is_cuda and x.count_nonzero() < _SPARSE_BELOW * x.numel():
-                x = x.to_sparse_csr()
+            edges = to_torch_csr_tensor(edges.flip(0), size=(n, n))
         z: Tensor = self.last(self.gnn(x, edges, batch=data.batch))
         if self.config.hops and not self.training:
             z = self.diffusion(z, edges)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -85,3 +87,20 @@ def test_nodes_of_graphs_are_dropped_and_masked(graphs):
     everything = GraphViews(graphs, GraphAugmentConfig(drop_node=1.0))(torch.arange(5), 2)
     assert everything.x.size(0) == 0
     assert everything.num_graphs == 10
+
+
+def test_sparse_features_stay_sparse(nodes):
+    torch.manual_seed(0)
+    x = nodes.graph.x * (torch.rand(N, F) < 0.05)
+    x[3] = 0
+    data = replace(nodes, graph=Data(x=x, edge_index=nodes.graph.edge_index, y=nodes.graph.y))
+    views = NodeViews(data, GraphAugmentConfig(drop_edge=0.0, mask_feature=[0.0, 0.5]))
+    drawn = views(torch.arange(N), 3)
+    assert drawn.x.layout == torch.sparse_csr
+    parts = drawn.x.to_dense().view(3, N, F)
+    assert torch.equal(parts[0], x)
+    assert torch.equal(parts[2], x)
+    gone = (parts[1] != x).any(0)
+    assert 0 < gone.sum() < F
+    assert (parts[1][:, gone] == 0).all()
+    assert drawn.chosen.tolist() == list(range(3 * N))

@@ -38,3 +38,14 @@ def test_repr_and_errors():
         MaskFeatures(0.1, "column")
     with pytest.raises(ValueError, match=r"wants data\.x"):
         MaskFeatures(0.1)(Data(edge_index=torch.tensor([[0], [1]])))
+
+
+def test_channels_of_a_sparse_matrix():
+    torch.manual_seed(0)
+    dense = torch.rand(6, 50)
+    masked = MaskFeatures(0.4)(Data(x=dense.to_sparse_csr())).x.to_dense()
+    gone = (masked == 0).all(0)
+    assert 5 < gone.sum() < 40
+    assert torch.equal(masked[:, ~gone], dense[:, ~gone])
+    with pytest.raises(ValueError, match="sparse features are masked as CSR in mode 'col'"):
+        MaskFeatures(0.4, "row")(Data(x=dense.to_sparse_csr()))

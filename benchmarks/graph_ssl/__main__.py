@@ -1,0 +1,22 @@
+"""``python -m benchmarks.graph_ssl NAME …`` is ``python -m benchmarks.graph_ssl.NAME …``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+HELPERS = {"__init__", "__main__", "planetoid", "report", "runs"}
+
+
+def main() -> None:
+    """Hand the rest of the line to the benchmark that its first word names."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HELPERS)
+    name, *words = sys.argv[1:] or [""]
+    if name not in names:
+        sys.exit(f"python -m benchmarks.graph_ssl {name or 'NAME'}: there are {', '.join(names)}")
+    importlib.import_module(f"benchmarks.graph_ssl.{name}").main(words)
+
+
+if __name__ == "__main__":
+    main()

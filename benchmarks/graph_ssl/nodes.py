@@ -1,0 +1,171 @@
+"""Node features learnt without labels on Cora and CiteSeer, public split: GRACE by explicit messages beside autograd,
+the other methods, floors and published numbers. ``python -m benchmarks.graph_ssl nodes --root FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put, spread
+from benchmarks.graph_ssl.runs import configure, finished, settings
+
+DATA = ("cora", "citeseer")
+RUNS = Path("runs/graph_ssl")
+ROWS: dict[str, tuple[str, ...]] = {
+    "GRACE, explicit messages": ("method.name=simclr",),
+    "GRACE, autograd": ("method.name=grace_autograd",),
+    "CCA-SSG": ("method.name=cca_ssg", "encoder.hops=0"),
+    "Barlow Twins": ("method.name=barlow",),
+    "DGI": ("method.name=dgi",),
+    "CCA-SSG, diffused": ("method.name=cca_ssg",),
+}
+PUBLISHED: dict[str, tuple[float | None, float | None]] = {
+    "DGI": (82.3, 71.8),
+    "GRACE": (81.7, 71.5),
+    "GRACE, DGL's rerun of the authors' code": (81.9, 71.2),
+    "BGRL": (81.7, 72.1),
+    "GCA": (83.4, 72.3),
+    "CCA-SSG": (83.9, 73.1),
+    "MA-GCL": (83.3, 73.6),
+    "GraphMAE (generative)": (84.2, 73.4),
+    "ComMGAE (generative, self-reported, the highest seen)": (85.2, 74.5),
+    "supervised GCN": (82.5, 71.2),
+}
+ABOUT = {
+    "protocol": "public Planetoid split (20 labels a class, 500 validation, 1,000 test nodes); frozen encoder in eval "
+    "mode on the whole graph; logistic regression on unit features, C chosen on the validation nodes, scored once on "
+    "the test nodes; the last epoch counts",
+    "selection": "settings of the rows from the papers or chosen on validation nodes (cl_as_gnn/recipes.py)",
+    "published": "from the comparison in MA-GCL (Gong et al., AAAI 2023) unless the row says otherwise; on the public "
+    "split, each with its own probe",
+}
+KEYS = ("linear_top1", "validation_top1", "knn_top1", "probe_C", "effective_rank", "loss")
+
+
+def run(
+    root: Path,
+    out: Path = RESULTS / "graph_ssl_nodes.json",
+    seeds: int = 5,
+    rows: Sequence[str] = tuple(ROWS),
+    data: Sequence[str] = DATA,
+    extra: tuple[str, ...] = (),
+    runs: Path = RUNS,
+    minutes: float | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """All runs that ``out`` does not have yet, seed by seed; returns what is in it.
+
+    Args:
+        root: PyG's Planetoid folder.
+        out: the results, written after every run.
+        seeds: 0 … seeds − 1.
+        rows: of :data:`ROWS`.
+        data: data sets.
+        extra: settings over those of every row.
+        runs: where the run folders are kept.
+        minutes: begin no run after so many.
+        say: gets a line a run.
+    """
+    report, begin = Report(out, ABOUT), time.perf_counter()
+    for seed in range(seeds):
+        for name in data:
+            for row in rows:
+                if report.has(data=name, row=row, seed=seed):
+                    continue
+                if minutes is not None and time.perf_counter() - begin > 60 * minutes:
+                    return report.content
+                words = (*ROWS[row], *extra, *([] if row == rows[0] else ["eval.baselines=false"]))
+                config = configure(name, root, words, seed, runs / name / slug(row) / f"seed{seed}")
+                metrics, seconds = finished(config)
+                result = {key: metrics[key] for key in KEYS}
+                if "baselines" in metrics:
+                    result["floors"] = metrics["baselines"]
+                result["cpu_seconds"] = round(seconds, 1)
+                report.add(data=name, row=row, seed=seed, **result, settings=settings(config))
+                say(f"{name}, {row}, seed {seed}: test {result['linear_top1']:.1f}, {seconds:.0f} s")
+    return report.content
+
+
+def slug(row: str) -> str:
+    """A row's name for a folder."""
+    return "".join(letter if letter.isalnum() else "_" for letter in row.lower())
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """Test accuracy by method, floors and published numbers, in Markdown."""
+    lines = []
+    for row in ROWS:
+        cells = []
+        for name in DATA:
+            found = [r for r in content["runs"] if r["data"] == name and r["row"] == row]
+            cells.append(spread([r["linear_top1"] for r in found]))
+        took = [r["cpu_seconds"] for r in content["runs"] if r["data"] == "cora" and r["row"] == row]
+        lines.append([row, *cells, f"{mean(took):.0f}" if took else "–"])
+    return markdown(["", "Cora", "CiteSeer", "s on one core, Cora"], [*lines, *floors(content), *published()])
+
+
+def floors(content: Mapping[str, Any]) -> list[list[str]]:
+    """The same probe without training."""
+    titles = {
+        "AᵏX, no training": "floor: AᵏX",
+        "X, no graph": "floor: X",
+        "untrained encoder": "floor: untrained encoder",
+    }
+    out = []
+    for key, title in titles.items():
+        cells = []
+        for name in DATA:
+            found = [r["floors"][key] for r in content["runs"] if r["data"] == name and "floors" in r]
+            value = spread(sorted(f["linear_top1"] for f in found)) if key == "untrained encoder" else ""
+            if not value:
+                value = f"{found[0]['linear_top1']:.1f}" if found else "–"
+                value += f" (k = {found[0]['k']})" if found and "k" in found[0] else ""
+            cells.append(value)
+        out.append([title, *cells, ""])
+    return out
+
+
+def published() -> list[list[str]]:
+    """Rows of the literature."""
+    return [
+        [f"published: {name}", *("–" if v is None else f"{v:.1f}" for v in values), ""]
+        for name, values in PUBLISHED.items()
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, run, write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl nodes", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
+    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_nodes.json")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rows", default="", help=f"some of {'; '.join(ROWS)}, separated by semicolons")
+    parser.add_argument("--data", default=",".join(DATA), help="default: %(default)s")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, help="begin no run after so many")
+    parser.add_argument("--page", type=Path, help="write the table into this page")
+    parser.add_argument("settings", nargs="*", help="key=value over the settings of every row")
+    options = parser.parse_args(arguments)
+    rows = [row.strip() for row in options.rows.split(";")] if options.rows else list(ROWS)
+    if wrong := [row for row in rows if row not in ROWS]:
+        parser.error(f"--rows {'; '.join(wrong)}: there are {'; '.join(ROWS)}")
+    content = run(
+        options.root,
+        options.out,
+        options.seeds,
+        rows,
+        options.data.split(","),
+        tuple(options.settings),
+        options.runs,
+        options.minutes,
+    )
+    if options.page:
+        put(options.page, "nodes", table(content))
+
+
+if __name__ == "__main__":
+    main()
