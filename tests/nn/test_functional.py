@@ -312,3 +312,21 @@ def test_half_precision_is_computed_in_float32(loss):
 def test_errors_of_the_siblings_name_the_value(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.ones(4, 2), torch.tensor([[0], [1]]))
+
+
+@pytest.mark.parametrize("name", ["nt_xent", "nt_xent_pair", "alignment_loss", "uniformity_loss"])
+def test_chunk_bounds_what_is_made_at_a_time(name):
+    n, chunk = 200, 8
+    x, other = torch.randn(n, 4, requires_grad=True), torch.randn(n, 4, requires_grad=True)
+    edges = torch.randint(n, (2, 5000))
+    losses = {
+        "nt_xent": lambda: nt_xent(x, edges[:, :n], chunk=chunk),
+        "nt_xent_pair": lambda: nt_xent((x, other), edges[:, :n], chunk=chunk),
+        "alignment_loss": lambda: alignment_loss(x, edges, chunk=chunk),
+        "uniformity_loss": lambda: uniformity_loss(x, chunk=chunk),
+    }
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        losses[name]().backward()
+    largest = max(event.self_cpu_memory_usage for event in profile.events()) // x.element_size()
+    # A strip of eight rows, both sets of features, or one weight an edge.
+    assert largest <= max(chunk * n, 2 * n * 4, edges.size(1))
