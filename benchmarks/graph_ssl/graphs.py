@@ -25,9 +25,9 @@ PUBLISHED: dict[str, tuple[float | None, float | None]] = {
     "GraphMAE (generative)": (88.19, 75.30),
 }
 ABOUT = {
-    "protocol": "frozen GIN in eval mode, sum over the nodes of a graph; SVM with RBF kernel, 10-fold cross-validation, "
-    "C chosen by 5-fold cross-validation inside the training folds; the folds are drawn anew for each seed; the last "
-    "epoch counts",
+    "protocol": "frozen GIN in eval mode, sum over the nodes of a graph; SVM with RBF kernel, 10-fold "
+    "cross-validation, C chosen by 5-fold cross-validation inside the training folds; the folds are drawn anew for "
+    "each seed; the last epoch counts",
     "selection": "none: one setting for both data sets, chosen beforehand",
     "published": "as in the papers; released code of this protocol reports the best epoch on the test folds, which "
     "this benchmark does not",
