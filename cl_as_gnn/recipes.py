@@ -1,8 +1,9 @@
 """What graph data sets and methods leave open in a config, by their names. A user's settings go over it, and the
 resolved values are written to the run's ``config.yaml``.
 
-Recipes lie over each other: all graphs < data set < method (on nodes) < method on that data set. Nothing in them was
-chosen on test nodes: settings are the published ones (GRACE, CCA-SSG, DGI) or were chosen on validation nodes.
+Recipes lie over each other: all graphs < data set < method (on nodes) < method on that data set. The settings of GRACE
+(``simclr``), CCA-SSG and DGI follow their papers' code but for the width of GRACE's projector and the schedule, which
+falls to zero here; the others are untuned. Nothing was chosen on test nodes.
 """
 
 from __future__ import annotations
