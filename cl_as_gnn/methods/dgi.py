@@ -24,7 +24,8 @@ class DGIConfig(MethodConfig):
 def shuffled(data: Data) -> Data:
     """The same graph with its nodes' features dealt out anew."""
     corrupted: Data = data.clone()
-    corrupted.x = data.x[torch.randperm(len(data.x), device=data.x.device)]
+    x = data.x if data.x.layout == torch.strided else data.x.to_dense()  # rows of a CSR matrix cannot be indexed
+    corrupted.x = x[torch.randperm(len(x), device=x.device)]
     return corrupted
 
 

@@ -42,7 +42,7 @@ def _softmax_all_pairs(
     if n < 2:
         return lse, pull
     plain = unit and 1 / temperature <= _SAFE_LOGIT[x.dtype]
-    if plain and batch is None and n <= _tile(n, x.device, torch.bfloat16 if bf16 else x.dtype):
+    if plain and batch is None and n <= (side or _tile(n, x.device, torch.bfloat16 if bf16 else x.dtype)):
         return _one_tile(x, row_weight, temperature, bf16)
     fill = 0.0 if plain else -math.inf
     scaled = x * math.sqrt((_LOG2_E if plain else 1) / temperature)
@@ -53,7 +53,7 @@ def _softmax_all_pairs(
     bounds = None if batch is None else [(int(b.min()), int(b.max())) for b in batch.split(size)]
     blocks = scaled.split(size)
     buffer = scaled.new_empty(size, size)
-    kept: dict[tuple[int, int], Tensor] | None = {} if plain and n * n <= _KEPT else None
+    kept: dict[tuple[int, int], Tensor] | None = {} if plain and not side and n * n <= _KEPT else None
 
     def tiles() -> list[tuple[int, int]]:
         pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]

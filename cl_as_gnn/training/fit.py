@@ -201,3 +201,5 @@ def _quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
+    # Of DDP, about speed: where there is one channel, channels-last and other strides are the same memory.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

@@ -30,10 +30,12 @@ def test_ranks_share_the_batches_and_the_edges_but_not_the_views():
     def epoch(ranks, rank):
         config = load_config(None, [f"trainer.devices={ranks}", "trainer.batch_size=64", "encoder.width=8"])
         module = ContrastiveModule(config, load_images(config.data))
-        module._trainer = SimpleNamespace(current_epoch=3, world_size=ranks, global_rank=rank)
+        module._trainer = SimpleNamespace(
+            current_epoch=3, world_size=ranks, global_rank=rank, global_step=0, estimated_stepping_batches=1
+        )
         batches = list(module.train_dataloader())
         module.on_train_epoch_start()
-        views = module.augment(module.images[:2], 1, module._draws)
+        views = module.augment(module.images[:2], 1, *module._draws)
         return torch.stack(batches), views, torch.rand(3)
 
     whole, *_ = epoch(1, 0)
