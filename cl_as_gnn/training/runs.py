@@ -150,8 +150,8 @@ def load_encoder(run: RunFolder) -> nn.Module:
         encoder.load_state_dict(load_file(run.encoder))
     except RuntimeError:
         raise RunError(
-            f"{run.encoder} does not fit the encoder {meta.get('gnn', meta)['name']!r} of this version: use the version "
-            "of cl_as_gnn that trained it (metrics.json names it), or train again"
+            f"{run.encoder} does not fit the encoder {meta.get('gnn', meta)['name']!r} of this version: use the "
+            "version of cl_as_gnn that trained it (metrics.json names it), or train again"
         ) from None
     return encoder.eval()
 
