@@ -79,11 +79,6 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     _quiet()
     keep_freed_memory(config.trainer)
     task = load_task(config, progress=console.is_terminal)
-    if config.trainer.ranks > 1 and task.kind != "images":
-        raise ConfigError(
-            f"trainer.devices={config.trainer.devices}: views of {task.kind} are drawn on one device, "
-            "use trainer.devices=1"
-        )
     before = 0.0 if resume is None else float(load_checkpoint(resume)["cl_as_gnn"]["seconds"])
     seed_everything(config.seed, verbose=False)
     module = ContrastiveModule(config, task)
