@@ -182,7 +182,7 @@ def _curves(history: list[dict[str, str]]) -> str:
         return "<p>No epoch has ended yet.</p>"
     charts: dict[str, dict[str, Curve]] = {}
     for name, curve in curves.items():
-        family, _, member = name.partition("/")  # equilibrium_gap/train and equilibrium_gap/test share a chart
+        family, _, member = name.partition("/")  # gap/train and gap/test share a chart
         charts.setdefault(family, {})[member or family] = curve
     placed = {name for names in _GROUPS.values() for name in names}
     groups = {**_GROUPS, "Graph and geometry": tuple(name for name in charts if name not in placed)}

@@ -21,8 +21,10 @@ QUANTITIES = {
     "uniformity": Quantity("Uniformity", "log mean Gaussian kernel of all pairs: lower is more spread, 0 is collapse"),
     "effective_rank": Quantity("Effective rank", "exp of the spectrum’s entropy: 1 is collapse to a line"),
     "edge_purity": Quantity("Edge purity", "share of nearest-neighbour edges within a class"),
-    "dirichlet_energy": Quantity("Dirichlet energy", "roughness of the features on their graph: 0 smooth, 2 the most"),
-    "equilibrium_gap": Quantity("Equilibrium gap", "0 where attraction and repulsion balance"),
+    "graph_energy": Quantity("Dirichlet energy", "of a minibatch on its augmentation graph: 0 is smooth"),
+    "graph_rank": Quantity("Effective rank of a minibatch", "of the features that messages act on"),
+    "graph_mismatch": Quantity("Mismatch of the operators", "‖(Ā − Ā′)F‖ / ‖F‖: 0 where they balance"),
+    "graph_purity": Quantity("Purity of the minibatch graph", "share of its affinity edges within a class"),
 }
 
 

@@ -127,7 +127,7 @@ def test_nearest_neighbours_of_training_images_are_themselves():
 
 
 def test_every_numeric_column_has_a_chart(run):
-    csv = "epoch,loss,online_knn,note,gap/attract,gap/repel,dirichlet_energy,bad\n"
+    csv = "epoch,loss,online_knn,note,gap/attract,gap/repel,graph_energy,bad\n"
     csv += "1,5,,x,1,2,0.5,nan\n2,4,70,x,0.5,1,0.25,inf\n3,3.5,75,x,0.25,,0.125,nan\n"
     (run / "metrics.csv").write_text(csv)
     (run / "metrics.json").unlink()
