@@ -6,7 +6,8 @@ For rows :math:`x_i` and the row softmax without self-loops
     P_{ij} = \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}}, \qquad P_{ii} = 0,
 
 no :math:`n \times n` tensor is kept: tiles of the similarity matrix are made, used and overwritten. The matrix of
-logits is symmetric, so only its upper triangle is visited.
+logits is symmetric, so only its upper triangle is visited. Up to 2048 nodes the tiles are kept from the first pass to
+the second, and what fits one tile is done at once: 16 MB at most.
 """
 
 from __future__ import annotations
