@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args(arguments)
-    names = sorted({BASELINE, *(given.methods or METHODS)})
+    names = sorted({BASELINE, *(given.methods or [name for name in METHODS if "images" in METHODS[name].reads])})
     report = measure(names, Settings(torch.device(given.device), rounds=given.rounds))
     given.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     table = Table("method", "ms a step", "× simclr", "× a view", title=report["protocol"])

@@ -1,26 +1,13 @@
 """The speed benchmark runs, and what it calls exact is exact. Times are not tested."""
 
 import importlib
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-
 
 def speed(module):
-    """A module of the benchmark beside these tests: it is not installed, and its folder need not be on the path."""
-    known = sys.modules.get("benchmarks")
-    if known is None or list(getattr(known, "__path__", [])) != [str(FOLDER)]:
-        spec = importlib.util.spec_from_file_location(
-            "benchmarks", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
-        )
-        sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["benchmarks"])
     return importlib.import_module(f"benchmarks.speed.{module}")
 
 
@@ -115,3 +102,13 @@ def test_page_says_what_held_what_was_missed_and_what_is_not_there():
     assert "|  | lightly + Lightning | 500 | 5 |" in fast
     assert "- a note" in fast
     assert "not been run on one" in fast
+
+
+def test_cost_is_per_step_and_per_view(settings, monkeypatch):
+    cost = importlib.import_module("benchmarks.cost")
+    monkeypatch.setattr(cost, "FILL", 1)
+    rows = cost.measure(["gat", "simclr"], settings)["methods"]
+    assert (rows["gat"]["views"], rows["simclr"]["views"]) == (1024, 512)
+    assert rows["simclr"]["step_ratio"] == rows["simclr"]["view_ratio"] == 1
+    assert rows["gat"]["step_ratio"] == pytest.approx(2 * rows["gat"]["view_ratio"])
+    assert rows["gat"]["step_ratio"] == pytest.approx(rows["gat"]["median_s"] / rows["simclr"]["median_s"])

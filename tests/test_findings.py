@@ -1,10 +1,8 @@
 """The findings page holds what the results say."""
 
 import importlib
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,15 +12,6 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def findings():
-    """The script, from the checkout beside these tests, whose folder need not be on the path."""
-    folder = ROOT / "benchmarks"
-    known = sys.modules.get("benchmarks")
-    if known is None or list(getattr(known, "__path__", [])) != [str(folder)]:
-        spec = importlib.util.spec_from_file_location(
-            "benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["benchmarks"])
     return importlib.import_module("benchmarks.findings")
 
 

@@ -1,10 +1,7 @@
 """The benchmarks on nodes and on whole graphs run, go on where they stopped, and make their tables."""
 
 import importlib
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,19 +12,10 @@ from cl_as_gnn.methods import METHODS, Views
 from cl_as_gnn.nn.functional import nt_xent
 from cl_as_gnn.training.module import ContrastiveModule
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
 SMALL = ("encoder.width=8", "encoder.out_width=8", "trainer.epochs=2", "encoder.projector_dim=8")
 
 
 def graph_ssl(module):
-    """A module of the benchmarks beside these tests, which are not installed."""
-    known = sys.modules.get("benchmarks")
-    if known is None or list(getattr(known, "__path__", [])) != [str(FOLDER)]:
-        spec = importlib.util.spec_from_file_location(
-            "benchmarks", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
-        )
-        sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["benchmarks"])
     return importlib.import_module(f"benchmarks.graph_ssl.{module}")
 
 

@@ -1,6 +1,6 @@
 """The scaling benchmark runs, and its page quotes its results."""
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 
@@ -11,10 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def scaling():
-    spec = importlib.util.spec_from_file_location("scaling", ROOT / "benchmarks" / "scaling.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("benchmarks.scaling")
 
 
 def test_every_part_is_measured(scaling):
