@@ -164,13 +164,17 @@ class MethodConfig(Settings):
 
 
 class OptimConfig(Settings):
-    """The optimiser; the learning rate warms up linearly, then falls to zero along a half cosine, step by step."""
+    """The optimiser; the learning rate warms up linearly, then falls to zero along a half cosine, step by step, or
+    stays."""
 
-    name: Literal["adamw", "sgd", "lars"] = "adamw"
+    name: Literal["adamw", "adam", "sgd", "lars"] = Field(
+        "adamw", description="adam adds weight decay to the gradient, adamw to the step"
+    )
     lr: float = Field(4e-3, gt=0, description="peak learning rate, as it is (not scaled by the batch size)")
     weight_decay: float = Field(1e-4, ge=0, description="not applied to biases and normalisation layers")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and lars")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of all steps in which the rate rises")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="the rate after its rise")
 
 
 class TrainerConfig(Settings):

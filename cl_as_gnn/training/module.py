@@ -22,7 +22,7 @@ from cl_as_gnn.training.tasks import Task
 
 
 def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, SGD or LARS; vectors (biases, normalisation) get no weight decay and no LARS scaling."""
+    """AdamW, Adam, SGD or LARS; vectors (biases, normalisation) get no weight decay and no LARS scaling."""
     decayed = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
     plain = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
     groups: list[dict[str, Any]] = [
@@ -31,6 +31,8 @@ def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimi
     ]
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+    if config.name == "adam":
+        return torch.optim.Adam(groups, lr=config.lr, fused=True)
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
     from timm.optim.lars import Lars
@@ -39,11 +41,13 @@ def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimi
     return lars
 
 
-def warmup_cosine(step: int, total: int, warmup: float) -> float:
-    """Factor on the peak learning rate: a linear rise over ``warmup · total`` steps, then half a cosine to 0."""
-    rise = max(1, round(warmup * total)) if warmup > 0 else 0
+def rate_factor(step: int, total: int, config: OptimConfig) -> float:
+    """Factor on the peak learning rate: a linear rise over ``warmup · total`` steps, then half a cosine to 0, or 1."""
+    rise = max(1, round(config.warmup * total)) if config.warmup > 0 else 0
     if step < rise:
         return (step + 1) / rise
+    if config.schedule == "constant":
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
@@ -185,6 +189,6 @@ class ContrastiveModule(LightningModule):
         optimizer = build_optimizer(self.config.optim, self.method)
         total = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, total, self.config.optim.warmup)
+            optimizer, lambda step: rate_factor(step, total, self.config.optim)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

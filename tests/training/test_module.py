@@ -6,18 +6,20 @@ import torch
 
 from cl_as_gnn.config import OptimConfig, TrainerConfig, load_config
 from cl_as_gnn.data import load_images
-from cl_as_gnn.training.module import ContrastiveModule, EpochSeed, build_optimizer, warmup_cosine
+from cl_as_gnn.training.module import ContrastiveModule, EpochSeed, build_optimizer, rate_factor
 from cl_as_gnn.training.process import keep_freed_memory, pick_precision
 
 
 def test_schedule_rises_then_falls_to_zero():
-    factors = [warmup_cosine(step, 100, 0.1) for step in range(100)]
+    factors = [rate_factor(step, 100, OptimConfig(warmup=0.1)) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[9] == factors[10] == 1
     assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
     assert factors[55] == pytest.approx(0.5)
     assert factors[99] < 0.001
-    assert warmup_cosine(0, 10, 0) == 1
+    assert rate_factor(0, 10, OptimConfig(warmup=0)) == 1
+    flat = OptimConfig(warmup=0.1, schedule="constant")
+    assert [rate_factor(step, 20, flat) for step in (0, 1, 2, 19)] == [0.5, 1, 1, 1]
 
 
 def test_epoch_seeds_differ_by_seed_epoch_and_rank():
@@ -45,7 +47,7 @@ def test_ranks_share_the_batches_and_the_edges_but_not_the_views():
     assert torch.equal(first[2], second[2])
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "lars"])
 def test_vectors_get_no_weight_decay(name):
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     optimizer = build_optimizer(OptimConfig(name=name, weight_decay=0.1), model)

@@ -50,12 +50,13 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         r"""Nothing is learned; here because PyG's containers call it."""
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
-        target = x[1] if isinstance(x, tuple) else x
         wide = widen(x)
         edge_index, weight, degree = self._normalise(wide, edge_index, edge_weight)
         out = self._pull(wide, edge_index, weight)
-        moved = (target + self.step_size * (out - target)).to(target.dtype)
-        return torch.where((degree != 0).unsqueeze(1), moved, target)
+        target = wide[1] if isinstance(wide, tuple) else wide
+        step = self.step_size * (degree != 0).to(out.dtype)
+        moved = torch.lerp(target, out, step.unsqueeze(1))
+        return moved.to((x[1] if isinstance(x, tuple) else x).dtype)
 
     def gather(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
         r"""The message alone, :math:`\hat{A}^L X`: zeros for a node without incoming edges."""
