@@ -21,11 +21,17 @@ class Budget(Settings):
     view_epochs: int = Field(ge=1, description="epochs times views: a run gets view_epochs / V epochs")
     batch_views: int = Field(512, ge=4, description="views a step: a run gets batch_views / V images a step")
 
-    def tree(self, num_views: int) -> dict[str, Any]:
-        """The settings of a run with so many views."""
+    def tree(self, row: str, num_views: int) -> dict[str, Any]:
+        """The settings of a run with so many views, whose whole epochs must come within 5 % of the budget."""
+        epochs = max(1, round(self.view_epochs / num_views))
+        if abs(epochs * num_views - self.view_epochs) > 0.05 * self.view_epochs:
+            raise ConfigError(
+                f"run {row!r}: {num_views} views in {epochs} epochs are no equal work to budget.view_epochs="
+                f"{self.view_epochs}: choose a multiple of {num_views}"
+            )
         return {
             "trainer": {
-                "epochs": max(1, round(self.view_epochs / num_views)),
+                "epochs": epochs,
                 "batch_size": max(2, self.batch_views // num_views),
             }
         }
@@ -54,7 +60,7 @@ class Suite(Settings):
                 raise ConfigError(
                     f"trainer.{key} of run {row!r} follows from the budget: set budget.view_epochs instead"
                 )
-        return build_config(merge(tree, self.budget.tree(build_config(tree).method.num_views)))
+        return build_config(merge(tree, self.budget.tree(row, build_config(tree).method.num_views)))
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,12 @@ def test_a_budget_is_the_same_number_of_images_encoded(tmp_path):
         load_suite(write(tmp_path, BUDGET), ["trainer.epochs=3"], tmp_path / "out")
 
 
+def test_a_budget_that_whole_epochs_miss_is_refused(tmp_path):
+    uneven = BUDGET.replace("view_epochs: 12", "view_epochs: 7")
+    with pytest.raises(ConfigError, match=r"views in \d epochs are no equal work to budget.view_epochs=7"):
+        load_suite(write(tmp_path, uneven), [], tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -91,7 +97,7 @@ def test_the_digits_suite_has_every_method_for_images():
 
 def test_the_smoke_version_has_the_runs_of_the_paper_and_they_run(tmp_path):
     paper, _ = load_suite(SUITES / "paper.yaml", [], tmp_path)
-    smoke, cells = load_suite(SUITES / "paper_smoke.yaml", ["budget.view_epochs=2"], tmp_path)
+    smoke, cells = load_suite(SUITES / "paper_smoke.yaml", ["budget.view_epochs=4"], tmp_path)
     assert {row: run["method"] for row, run in smoke.runs.items()} == {r: x["method"] for r, x in paper.runs.items()}
     for cell in cells:
         assert train(cell.config)["knn_top1"] > 10
