@@ -104,6 +104,14 @@ def test_page_says_what_held_what_was_missed_and_what_is_not_there():
     assert "not been run on one" in fast
 
 
+def test_the_page_in_the_docs_is_that_of_the_results():
+    main = speed("__main__")
+    results = json.loads(main.RESULTS.read_text(encoding="utf-8"))
+    assert main.PAGE.read_text(encoding="utf-8") == speed("page").page(results)
+    assert not results["quick"]
+    assert {row["part"] for row in results["rows"]} == set(main.GROUPS)
+
+
 def test_cost_is_per_step_and_per_view(settings, monkeypatch):
     cost = importlib.import_module("benchmarks.cost")
     monkeypatch.setattr(cost, "FILL", 1)

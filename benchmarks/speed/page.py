@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Report = Mapping[str, Any]
@@ -35,6 +35,7 @@ def page(report: Report) -> str:
     for name, sign, goal, value in goals(report):
         held = "" if value is None else "held" if (value >= goal if sign == "≥" else value <= goal) else "**missed**"
         lines.append(f"| {name} | {sign} {goal:g} | {number(value)} | {held} |")
+    lines += [f"\n{line}" for line in limits(report)]
     for group in TITLES:
         rows = [row for row in report["rows"] if row["group"] == group]
         if rows:
@@ -101,6 +102,18 @@ def goals(report: Report) -> list[tuple[str, str, float, float | None]]:
             slower("training", "resnet18", "lightly + Lightning"),
         ),
     ]
+
+
+def limits(report: Report) -> Iterator[str]:
+    """What an operator of all pairs could gain on lightly at most here: its matrix products alone, at full rate."""
+    for row in report["rows"]:
+        names = {c["name"]: c for c in row["contenders"]}
+        if row["group"].startswith("all_pairs") and row["sizes"].get("n") == 8192 and "lightly" in names:
+            most, ours = names["lightly"]["times_floor"], names["lightly"]["times_ours"]
+            yield (
+                f"{row['case']}: the matrix products alone, at the rate of a large square product, would be "
+                f"{number(most)} times faster than lightly; with all else it is {number(ours)}."
+            )
 
 
 def number(value: float | None) -> str:
