@@ -12,7 +12,6 @@ from benchmarks.speed.timing import Contender, Row, Settings, Work
 from cl_as_gnn.nn import AlignmentConv
 from cl_as_gnn.nn.adjacency import Adjacency
 
-
 LAYERS = ("AlignmentConv", "the same, COO")
 
 
