@@ -2,7 +2,7 @@
 resolved values are written to the run's ``config.yaml``.
 
 Recipes lie over each other: all graphs < data set < method (on nodes) < method on that data set. The settings of GRACE
-(``simclr``), CCA-SSG and DGI follow their papers' code; the others are untuned. Nothing was chosen on test nodes.
+(``simclr``), CCA-SSG and DGI follow published code; the others are untuned. Nothing was chosen on test nodes.
 
 The optimiser matters on nodes: GRACE on Cora loses three points under a cosine schedule, or with weight decay taken out
 of the gradient.
@@ -67,25 +67,20 @@ _NODE_METHOD: dict[str, Tree] = {
 _BOTH: dict[tuple[str, str], Tree] = {
     ("cora", "simclr"): {
         "data": {"augment": {"drop_edge": [0.3, 0.4], "mask_feature": [0.3, 0.4]}},
-        "encoder": {
-            "width": 512,
-            "out_width": 256,
-            "last_act": True,
-            "projector_hidden": 256,
-            "projector_dim": 256,
-        },
+        "encoder": {"width": 256, "out_width": 128, "last_act": True},
         "optim": {"lr": 5e-4},
         "trainer": {"epochs": 400},
     },
     ("citeseer", "simclr"): {
         "data": {"augment": {"drop_edge": 0.3, "mask_feature": 0.3}},
+        "method": {"temperature": 0.9},
         "encoder": {
-            "width": 1024,
-            "out_width": 512,
+            "width": 512,
+            "out_width": 256,
             "act": "prelu",
             "last_act": True,
-            "projector_hidden": 512,
-            "projector_dim": 512,
+            "projector_hidden": 256,
+            "projector_dim": 256,
         },
         "optim": {"lr": 1e-3},
         "trainer": {"epochs": 100},
