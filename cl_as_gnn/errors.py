@@ -1,5 +1,10 @@
 """The two mistakes a user meets: each carries one line that names the value and the cure."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class ConfigError(ValueError):
     """A setting, a path or a key is wrong: nothing has run yet (exit code 2)."""
@@ -7,3 +12,11 @@ class ConfigError(ValueError):
 
 class RunError(RuntimeError):
     """A run could not go on, though it was configured rightly (exit code 1)."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) -> str:
+    """One line about a name that does not exist, with the nearest one that does."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    cure = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+    return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"

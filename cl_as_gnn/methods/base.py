@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
 
-from cl_as_gnn.config import EncoderConfig, GNNConfig, MethodConfig, unknown
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.config import EncoderConfig, GNNConfig, MethodConfig
+from cl_as_gnn.errors import ConfigError, unknown
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.view_graph import AUGMENTATION
 from cl_as_gnn.models.heads import mlp_head, plain_head

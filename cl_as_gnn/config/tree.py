@@ -1,29 +1,24 @@
-"""One typed, frozen tree of settings, read from YAML and ``key=value`` overrides."""
+"""The tree of settings: typed, frozen, checked."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializeAsAny,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.recipes import recipe
+from cl_as_gnn.errors import ConfigError, unknown
 
 Fraction = Field(ge=0, le=1)
 
@@ -243,7 +238,7 @@ class RunConfig(Settings):
         if not isinstance(value, Mapping):
             raise ValueError("wants a mapping with a name")
         assert info.field_name is not None
-        return _section(info.field_name, value).model_validate(dict(value))
+        return section_of(info.field_name, value).model_validate(dict(value))
 
     @model_validator(mode="after")
     def _parts_fit(self) -> RunConfig:
@@ -280,11 +275,11 @@ def _use(section: type[EncoderConfig]) -> str:
     return f"use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
 
 
-def _section(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
+def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
     """The settings that a section has by its name: images or graphs, an image encoder or a GNN, a method."""
     if key == "method":
         return MethodConfig.registry.get(str(value.get("name", "gcn")), MethodConfig)
-    plain, other = _SECTIONS[key]
+    plain, other = SECTIONS[key]
     name = value.get("name", plain.model_fields["name"].default)
     known = {**dict.fromkeys(_names(plain), plain), **dict.fromkeys(_names(other), other)}
     if name not in known:
@@ -292,166 +287,7 @@ def _section(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
     return known[name]
 
 
-_SECTIONS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+SECTIONS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "data": (DataConfig, GraphDataConfig),
     "encoder": (EncoderConfig, GNNConfig),
 }
-
-
-def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) -> str:
-    """One line about a name that does not exist, with the nearest one that does."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    cure = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
-    return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"
-
-
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
-    """Read a YAML file (none: the defaults), apply ``key=value`` overrides with dots, check everything.
-
-    Raises:
-        ConfigError: one line that names the key, the value and the cure.
-    """
-    return build_config(merge(read_yaml(path) if path else {}, parse_overrides(overrides)))
-
-
-def build_config(tree: Mapping[str, Any]) -> RunConfig:
-    """Check a nested mapping and freeze it; what it leaves open about a graph comes from :mod:`cl_as_gnn.recipes`."""
-    tree = merge(recipe(tree), tree)
-    try:
-        return RunConfig.model_validate({"method": {"name": "gcn"}, **tree})
-    except ValidationError as error:
-        raise ConfigError(_one_line(error, tree)) from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a nested mapping, or ConfigError."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"no config file {path}: give a YAML file, or key=value settings alone") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error.__class__.__name__}") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}{line} is not YAML: {getattr(error, 'problem', error)}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds {type(tree).__name__}, a config is a mapping of sections (data:, method:, …)")
-    return tree
-
-
-def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """``["optim.lr=0.1", "seed=3"]`` as ``{"optim": {"lr": 0.1}, "seed": 3}``; values are read as YAML."""
-    tree: dict[str, Any] = {}
-    for item in overrides:
-        key, sign, text = item.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"{item!r} is not a setting: write key=value, for example trainer.epochs=50")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(
-                f"the value of {key}={text} cannot be read: quote it, or write a list as [a, b]"
-            ) from None
-        if isinstance(value, str):
-            value = _number(value)
-        branch: dict[str, Any] = {}
-        leaf = branch
-        *parents, last = key.split(".")
-        for name in parents:
-            leaf[name] = leaf = {}
-        leaf[last] = value
-        tree = merge(tree, branch)
-    return tree
-
-
-def _number(text: str) -> Any:
-    """YAML 1.1 reads 1e-3 as a string; people write it all the same."""
-    try:
-        return float(text) if any(c in "eE" for c in text) and text[:1] in "+-.0123456789" else text
-    except ValueError:
-        return text
-
-
-def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """``top`` over ``base``, section by section; a method of another name keeps the settings that both share."""
-    out = dict(base)
-    for key, value in top.items():
-        old = out.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            if key == "method" and value.get("name", old.get("name")) != old.get("name"):
-                old = _shared_settings(old, str(value["name"]))
-            out[key] = merge(old, value)
-        else:
-            out[key] = value
-    return out
-
-
-def _shared_settings(old: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a method takes over from another: settings of the same name and default, such as the temperature."""
-    before = MethodConfig.registry.get(str(old.get("name", "gcn")))
-    after = MethodConfig.registry.get(name)
-    if before is None or after is None:
-        return {}
-    return {
-        key: value
-        for key, value in old.items()
-        if key in after.model_fields
-        and key in before.model_fields
-        and after.model_fields[key].default == before.model_fields[key].default
-        and key != "name"
-    }
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mapping to dotted keys."""
-    out: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            out |= flatten(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
-
-
-def to_yaml(config: RunConfig) -> str:
-    """The resolved tree, as it is kept in a run folder."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _fields(location: tuple[Any, ...], tree: Mapping[str, Any]) -> list[str]:
-    """Names that exist where an unknown key stands."""
-    model: type[BaseModel] = RunConfig
-    for part in location[:-1]:
-        if part in ("method", *_SECTIONS):
-            model = _section(part, tree.get(part, {}))
-            continue
-        kind = model.model_fields[part].annotation if part in model.model_fields else None
-        candidates = [kind, *getattr(kind, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
-    return list(model.model_fields)
-
-
-def _one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
-    first = error.errors()[0]
-    location = first["loc"]
-    key = ".".join(str(part) for part in location)
-    if first["type"] == "extra_forbidden":
-        names = _fields(location, tree)
-        close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
-        where = ".".join(str(part) for part in location[:-1])
-        cure = f"{where or 'the top'} has {', '.join(names)}"
-        if close:
-            cure = f"did you mean {'.'.join(filter(None, [where, close[0]]))}?"
-        return f"unknown setting {key}={first['input']}: {cure}"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    # A message about several keys names them itself.
-    if message.startswith("unknown ") or re.match(r"(data|encoder|trainer)\.\w+=", message):
-        return message
-    if first["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        return unknown("value", str(first["input"]), choices, key=key)
-    return f"{key}={first['input']}: {message[0].lower()}{message[1:]}"

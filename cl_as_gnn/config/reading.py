@@ -1,0 +1,131 @@
+"""From YAML files and ``key=value`` overrides to the tree, and back to YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from cl_as_gnn.config.messages import one_line
+from cl_as_gnn.config.tree import MethodConfig, RunConfig
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.recipes import recipe
+
+
+def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a YAML file (none: the defaults), apply ``key=value`` overrides with dots, check everything.
+
+    Raises:
+        ConfigError: one line that names the key, the value and the cure.
+    """
+    return build_config(merge(read_yaml(path) if path else {}, parse_overrides(overrides)))
+
+
+def build_config(tree: Mapping[str, Any]) -> RunConfig:
+    """Check a nested mapping and freeze it; what it leaves open about a graph comes from :mod:`cl_as_gnn.recipes`."""
+    tree = merge(recipe(tree), tree)
+    try:
+        return RunConfig.model_validate({"method": {"name": "gcn"}, **tree})
+    except ValidationError as error:
+        raise ConfigError(one_line(error, tree)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a nested mapping, or ConfigError."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no config file {path}: give a YAML file, or key=value settings alone") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error.__class__.__name__}") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}{line} is not YAML: {getattr(error, 'problem', error)}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds {type(tree).__name__}, a config is a mapping of sections (data:, method:, …)")
+    return tree
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """``["optim.lr=0.1", "seed=3"]`` as ``{"optim": {"lr": 0.1}, "seed": 3}``; values are read as YAML."""
+    tree: dict[str, Any] = {}
+    for item in overrides:
+        key, sign, text = item.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"{item!r} is not a setting: write key=value, for example trainer.epochs=50")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(
+                f"the value of {key}={text} cannot be read: quote it, or write a list as [a, b]"
+            ) from None
+        if isinstance(value, str):
+            value = _number(value)
+        branch: dict[str, Any] = {}
+        leaf = branch
+        *parents, last = key.split(".")
+        for name in parents:
+            leaf[name] = leaf = {}
+        leaf[last] = value
+        tree = merge(tree, branch)
+    return tree
+
+
+def _number(text: str) -> Any:
+    """YAML 1.1 reads 1e-3 as a string; people write it all the same."""
+    try:
+        return float(text) if any(c in "eE" for c in text) and text[:1] in "+-.0123456789" else text
+    except ValueError:
+        return text
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """``top`` over ``base``, section by section; a method of another name keeps the settings that both share."""
+    out = dict(base)
+    for key, value in top.items():
+        old = out.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            if key == "method" and value.get("name", old.get("name")) != old.get("name"):
+                old = _shared_settings(old, str(value["name"]))
+            out[key] = merge(old, value)
+        else:
+            out[key] = value
+    return out
+
+
+def _shared_settings(old: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a method takes over from another: settings of the same name and default, such as the temperature."""
+    before = MethodConfig.registry.get(str(old.get("name", "gcn")))
+    after = MethodConfig.registry.get(name)
+    if before is None or after is None:
+        return {}
+    return {
+        key: value
+        for key, value in old.items()
+        if key in after.model_fields
+        and key in before.model_fields
+        and after.model_fields[key].default == before.model_fields[key].default
+        and key != "name"
+    }
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping to dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out |= flatten(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The resolved tree, as it is kept in a run folder."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
