@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cl_as_gnn.compare import HEADLINE, markdown
+from cl_as_gnn.compare import HEADLINE, compared, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -59,7 +59,7 @@ def suite_block(name: str) -> str:
         return f"No results are checked in: run `clgnn compare benchmarks/suites/{name}.yaml`.\n"
     results = json.loads(path.read_text(encoding="utf-8"))
     lines = [markdown(results)]
-    lines += [f"- {verdict(results, key)}" for key in ("label1_top1", "label10_top1", "knn_top1")]
+    lines += [f"- {verdict(results, key)}" for key in compared(results)]
     lines.append("")
     for suffix, text in PICTURES.items():
         if (RESULTS / f"{name}{suffix}.png").is_file():

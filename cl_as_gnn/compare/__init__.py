@@ -1,6 +1,6 @@
 """Suites of runs: methods × seeds at one budget, and what they show."""
 
-from cl_as_gnn.compare.results import HEADLINE, interval, markdown, rich_table, summarise
+from cl_as_gnn.compare.results import HEADLINE, compared, interval, markdown, rich_table, summarise
 from cl_as_gnn.compare.runs import run_suite
 from cl_as_gnn.compare.suite import Budget, Cell, Suite, load_suite
 
@@ -9,6 +9,7 @@ __all__ = [
     "Budget",
     "Cell",
     "Suite",
+    "compared",
     "interval",
     "load_suite",
     "markdown",

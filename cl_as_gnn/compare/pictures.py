@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from cl_as_gnn.compare.results import HEADLINE
+from cl_as_gnn.compare.results import HEADLINE, compared
 
 
 def differences(results: Mapping[str, Any]) -> Figure:
     """Differences to the baseline with their intervals, one panel a number."""
     rows = [row for row in results["rows"] if row != results["baseline"]]
     figure = Figure(figsize=(9, 1.4 + 0.32 * max(len(rows), 1)), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, key in zip(panels, ("label1_top1", "label10_top1", "knn_top1"), strict=True):
+    keys = compared(results)
+    panels = figure.subplots(1, len(keys), sharey=True)
+    for axes, key in zip(panels, keys, strict=True):
         axes.axvline(0, color="#404040", linewidth=0.8)
         for y, row in enumerate(rows):
             entry = results["rows"][row].get(key)
@@ -37,7 +38,7 @@ def differences(results: Mapping[str, Any]) -> Figure:
 def curves(results: Mapping[str, Any]) -> Figure:
     """Accuracy against the purity of the graph, mean ± standard deviation over the seeds; the baseline is a line."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, key in zip(figure.subplots(1, 2), ("label1_top1", "knn_top1"), strict=True):
+    for axes, key in zip(figure.subplots(1, 2), (compared(results)[0], "knn_top1"), strict=True):
         base = results["rows"][results["baseline"]].get(key)
         if base is not None:
             axes.axhline(base["mean"], color="#404040", linewidth=0.8, label=results["baseline"])

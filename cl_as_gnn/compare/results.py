@@ -22,6 +22,13 @@ HEADLINE = {
 }
 
 
+def compared(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """Scores whose differences are shown, the most telling first: few labels on images, the linear probe on graphs."""
+    if "label10_top1" in results["rows"][results["baseline"]]:
+        return ("label1_top1", "label10_top1", "knn_top1")
+    return ("linear_top1", "knn_top1")
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -112,25 +119,24 @@ def markdown(results: Mapping[str, Any]) -> str:
     titles = list(HEADLINE.values())
     seeds = len(results["seeds"])
     base_seconds = results["rows"][results["baseline"]]["seconds"]
+    keys = compared(results)
     lines = [
         f"**{results['suite']}**: {results['dataset']}, {work(results)}, {seeds} seeds, mean ± standard "
         f"deviation, top-1 in %. Δ: paired difference to `{results['baseline']}` over the same seeds ± half of its "
         "95 % interval.",
         "",
-        "| run | " + " | ".join(titles) + " | Δ 1 label | Δ 10 labels | Δ kNN | purity | seconds | × |",
-        "|---|" + "---|" * (len(titles) + 6),
+        "| run | " + " | ".join([*titles, *(f"Δ {HEADLINE[k]}" for k in keys)]) + " | purity | seconds | × |",
+        "|---|" + "---|" * (len(titles) + len(keys) + 3),
     ]
     for row, entry in results["rows"].items():
         cells = [_cell(entry, key) for key in HEADLINE]
-        cells += [
-            "" if row == results["baseline"] else _delta(entry, k) for k in ("label1_top1", "label10_top1", "knn_top1")
-        ]
+        cells += ["" if row == results["baseline"] else _delta(entry, key) for key in keys]
         cells.append(f"{entry['graph_purity']:.2f}" if "graph_purity" in entry else "–")
         cells += [f"{entry['seconds']:.0f}", f"{entry['seconds'] / base_seconds:.2f}"]
         lines.append(f"| `{row}` | " + " | ".join(cells) + " |")
     for name, scores in results["baselines"].items():
         values = ["–" if scores[k] is None else f"{scores[k]:.1f}" for k in HEADLINE]
-        lines.append(f"| {name} | " + " | ".join(values) + " | | | | | | |")
+        lines.append(f"| {name} | " + " | ".join(values) + " |" * (len(keys) + 4))
     lines += [
         "",
         "Purity: share within a class of the minibatch's affinity graph in the last epoch. Seconds: median wall time "
@@ -147,8 +153,9 @@ def rich_table(results: Mapping[str, Any]) -> Table:
     table.add_column("")
     for title in HEADLINE.values():
         table.add_column(title, justify="right")
-    table.add_column(f"Δ 1 label to {results['baseline']}", justify="right")
+    first = compared(results)[0]
+    table.add_column(f"Δ {HEADLINE[first]} to {results['baseline']}", justify="right")
     for row, entry in results["rows"].items():
         cells = [_cell(entry, key) for key in HEADLINE]
-        table.add_row(row, *cells, "" if row == results["baseline"] else _delta(entry, "label1_top1"))
+        table.add_row(row, *cells, "" if row == results["baseline"] else _delta(entry, first))
     return table

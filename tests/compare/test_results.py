@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cl_as_gnn.compare import interval
+from cl_as_gnn.compare import compared, interval, markdown, rich_table
+from cl_as_gnn.compare.pictures import differences
 
 
 def test_interval_is_students():
@@ -11,3 +12,31 @@ def test_interval_is_students():
     mean, half = interval(values)
     assert (mean - half, mean + half) == pytest.approx((expected.low, expected.high))
     assert np.isnan(interval([1.0])[1])
+
+
+def scores(**means):
+    entry = {f"{key}_top1": {"mean": mean, "std": 1.0, "delta": 2.0, "ci95": 1.0} for key, mean in means.items()}
+    return {**entry, "seconds": 1.0, "epochs": 1, "num_views": 2}
+
+
+@pytest.mark.parametrize(
+    ("known", "first"),
+    [({"knn": 1, "linear": 2, "label1": 3, "label10": 4}, "1 label"), ({"knn": 1, "linear": 2, "label1": 3}, "linear")],
+)
+def test_differences_are_those_of_the_telling_scores(known, first):
+    results = {
+        "suite": "two",
+        "baseline": "a",
+        "seeds": [0, 1],
+        "budget": None,
+        "dataset": "karate",
+        "epochs": 1,
+        "protocol": "by hand",
+        "baselines": {"nothing": {f"{key}_top1": 1.0 for key in ("knn", "linear", "label1", "label10")}},
+        "rows": {"a": scores(**known), "b": scores(**known)},
+    }
+    table = [line for line in markdown(results).splitlines() if line.startswith("|")]
+    assert f"| Δ {first} |" in table[0]
+    assert {line.count("|") for line in table} == {table[0].count("|")}
+    assert rich_table(results).columns[-1].header == f"Δ {first} to a"
+    assert len(differences(results).axes) == len(compared(results))
