@@ -120,10 +120,12 @@ def markdown(results: Mapping[str, Any]) -> str:
     seeds = len(results["seeds"])
     base_seconds = results["rows"][results["baseline"]]["seconds"]
     keys = compared(results)
+    many, over = f"{seeds} seeds, mean ± standard deviation", " over the same seeds ± half of its 95 % interval"
+    if seeds == 1:
+        many, over = "one seed", ""
     lines = [
-        f"**{results['suite']}**: {results['dataset']}, {work(results)}, {seeds} seeds, mean ± standard "
-        f"deviation, top-1 in %. Δ: paired difference to `{results['baseline']}` over the same seeds ± half of its "
-        "95 % interval.",
+        f"**{results['suite']}**: {results['dataset']}, {work(results)}, {many}, top-1 in %. Δ: paired difference to "
+        f"`{results['baseline']}`{over}.",
         "",
         "| run | " + " | ".join([*titles, *(f"Δ {HEADLINE[k]}" for k in keys)]) + " | purity | seconds | × |",
         "|---|" + "---|" * (len(titles) + len(keys) + 3),
