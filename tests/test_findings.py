@@ -73,10 +73,13 @@ def test_results_replace_what_was_there_and_nothing_else(findings, tmp_path, mon
     assert re.sub(r"\s", "", row).endswith("|+0.5±1.0|0.75|15|1.50|")
 
 
-def test_one_seed_has_no_verdict(findings):
-    single = json.loads(json.dumps(RESULTS))
-    single["rows"]["b"]["label1_top1"]["ci95"] = float("nan")
-    assert findings.verdict(single, "label1_top1") == "1 label: one seed, no intervals."
+def test_one_seed_has_no_verdict(findings, tmp_path, monkeypatch):
+    monkeypatch.setattr(findings, "RESULTS", tmp_path)
+    for seeds, said in (([0, 1], True), ([0], False)):
+        (tmp_path / "tiny.json").write_text(json.dumps({**RESULTS, "seeds": seeds}))
+        block = findings.suite_block("tiny")
+        assert ("interval clear of zero" in block) == said
+        assert ("one seed, top-1" in block) == (not said)
 
 
 def test_cost_is_a_row_a_method(findings, tmp_path, monkeypatch):
