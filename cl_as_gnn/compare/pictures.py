@@ -14,8 +14,8 @@ from cl_as_gnn.compare.results import HEADLINE, compared
 def differences(results: Mapping[str, Any]) -> Figure:
     """Differences to the baseline with their intervals, one panel a number."""
     rows = [row for row in results["rows"] if row != results["baseline"]]
-    figure = Figure(figsize=(9, 1.4 + 0.32 * max(len(rows), 1)), layout="constrained")
     keys = compared(results)
+    figure = Figure(figsize=(1 + 2.6 * len(keys), 1.4 + 0.32 * max(len(rows), 1)), layout="constrained")
     panels = figure.subplots(1, len(keys), sharey=True)
     for axes, key in zip(panels, keys, strict=True):
         axes.axvline(0, color="#404040", linewidth=0.8)

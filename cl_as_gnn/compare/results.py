@@ -24,9 +24,10 @@ HEADLINE = {
 
 def compared(results: Mapping[str, Any]) -> tuple[str, ...]:
     """Scores whose differences are shown, the most telling first: few labels on images, the linear probe on graphs."""
-    if "label10_top1" in results["rows"][results["baseline"]]:
-        return ("label1_top1", "label10_top1", "knn_top1")
-    return ("linear_top1", "knn_top1")
+    known = results["rows"][results["baseline"]]
+    few = ("label1_top1", "label10_top1") if "label10_top1" in known else ()
+    rest = ("knn_top1", "linear_top1") if few else ("linear_top1", "knn_top1")
+    return tuple(key for key in (*few, *rest) if key in known)
 
 
 def available_cores() -> int:
