@@ -46,13 +46,15 @@ class Suite(Settings):
     budget: Budget | None = Field(None, description="equal work at different numbers of views, in place of epochs")
     base: dict[str, Any] = Field(default_factory=dict, description="settings of every run")
     runs: dict[str, dict[str, Any]] = Field(min_length=1, description="name of the run: settings over the base")
+    redraw: bool = Field(False, description="each seed draws its own split of the images too (data.split_seed)")
     curves: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="name of a curve of accuracy against graph purity: its runs, in order"
     )
 
     def config(self, row: str, given: Mapping[str, Any], seed: int) -> RunConfig:
         """Settings of one run, with ``given`` over those of every run."""
-        tree = merge(merge(merge(self.base, self.runs[row]), given), {"seed": seed})
+        own = {"seed": seed, "data": {"split_seed": seed}} if self.redraw else {"seed": seed}
+        tree = merge(merge(merge(self.base, self.runs[row]), given), own)
         if self.budget is None:
             return build_config(tree)
         for key in ("epochs", "batch_size"):

@@ -58,6 +58,9 @@ class DataConfig(Settings):
     root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
     image_size: int | None = Field(None, ge=4, le=512, description="folder: side in pixels, None = that of the images")
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
+    split_seed: int = Field(
+        0, ge=0, lt=2**31, description="which random split into training, validation and test (where there is none)"
+    )
     augment: AugmentConfig | None = Field(None, description="None = the data set's own recipe")
 
 

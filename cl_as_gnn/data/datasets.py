@@ -82,7 +82,7 @@ def load_images(config: DataConfig, progress: bool = True) -> ImageData:
     - ``stl10``: the 5,000 labelled training and 8,000 test images; the 100,000 unlabelled ones are not read.
 
     A stratified ``config.validation`` share of the training images becomes the validation set. The splits depend on
-    the images alone, never on a training seed.
+    the images and on ``config.split_seed`` alone, never on a training seed.
 
     Args:
         config: which data set, where it lies, and how much of it is kept for validation.
@@ -93,13 +93,14 @@ def load_images(config: DataConfig, progress: bool = True) -> ImageData:
         RunError: image files cannot be decoded.
     """
     if config.name == "digits":
-        classes, train, test = _digits()
+        classes, train, test = _digits(config.split_seed)
     elif config.name == "folder":
         classes, train, test = _folder(config, progress)
     else:
         classes, train, test = _torchvision(config.name, config.root or Path("data"))
     if config.validation > 0:
-        train, validation = _split(train, config.validation, classes, f"data.validation={config.validation:g}")
+        purpose = f"data.validation={config.validation:g}"
+        train, validation = _split(train, config.validation, classes, purpose, config.split_seed)
     else:
         validation = Split(train.images[:0], train.labels[:0])
     return ImageData(config.name, classes, train, validation, test)
@@ -109,8 +110,8 @@ _Parts = tuple[tuple[str, ...], Split, Split]
 _Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def _split(split: Split, share: float, classes: tuple[str, ...], purpose: str) -> tuple[Split, Split]:
-    """Part off a stratified ``share``, always the same one: ``(rest, share)``."""
+def _split(split: Split, share: float, classes: tuple[str, ...], purpose: str, seed: int) -> tuple[Split, Split]:
+    """Part off a stratified ``share``, for a seed always the same one: ``(rest, share)``."""
     counts = torch.bincount(split.labels, minlength=len(classes))
     least = int(counts.argmin())
     # scikit-learn stratifies only if a class has two images and either part has room for every class.
@@ -125,15 +126,15 @@ def _split(split: Split, share: float, classes: tuple[str, ...], purpose: str) -
                 else ", or lay out train/ and test/"
             )
         )
-    kept, parted = train_test_split(np.arange(len(split)), test_size=share, random_state=0, stratify=split.labels)
+    kept, parted = train_test_split(np.arange(len(split)), test_size=share, random_state=seed, stratify=split.labels)
     return split.take(torch.from_numpy(kept)), split.take(torch.from_numpy(parted))
 
 
-def _digits() -> _Parts:
+def _digits(seed: int) -> _Parts:
     pixels, labels = load_digits(return_X_y=True)
     images = torch.from_numpy(np.rint(pixels * (255 / 16)).astype(np.uint8)).reshape(-1, 1, 8, 8)
     classes = tuple(str(digit) for digit in range(10))
-    train, test = _split(Split(images, torch.from_numpy(labels).long()), TEST_SHARE, classes, "a test set")
+    train, test = _split(Split(images, torch.from_numpy(labels).long()), TEST_SHARE, classes, "a test set", seed)
     return classes, train, test
 
 
@@ -204,7 +205,7 @@ def _folder(config: DataConfig, progress: bool) -> _Parts:
     if has_test:
         count = sum(len(files) for files in train_files.values())
         return classes, Split(images[:count], labels[:count]), Split(images[count:], labels[count:])
-    train, test = _split(Split(images, labels), TEST_SHARE, classes, "a test set of one quarter")
+    train, test = _split(Split(images, labels), TEST_SHARE, classes, "a test set of one quarter", config.split_seed)
     return classes, train, test
 
 

@@ -46,6 +46,13 @@ def test_runs_differ_only_in_what_is_compared(tmp_path):
     assert cells[0].config.optim.lr == 0.01
 
 
+def test_a_redrawn_suite_has_a_split_for_each_seed_and_shares_it_between_runs(tmp_path):
+    _, cells = load_suite(write(tmp_path, SUITE + "redraw: true\n"), ["seeds=[3, 4]"], tmp_path / "out")
+    assert [c.config.data.split_seed for c in cells] == [3, 4, 3, 4]
+    _, fixed = load_suite(write(tmp_path, SUITE), ["seeds=[3, 4]"], tmp_path / "out")
+    assert {c.config.data.split_seed for c in fixed} == {0}
+
+
 def test_a_budget_is_the_same_number_of_images_encoded(tmp_path):
     _, cells = load_suite(write(tmp_path, BUDGET), ["budget.view_epochs=24"], tmp_path / "out")
     found = {c.row: (c.config.trainer.epochs, c.config.trainer.batch_size) for c in cells}

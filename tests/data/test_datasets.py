@@ -57,6 +57,18 @@ def test_digits_are_split_by_class_and_always_alike() -> None:
     assert len(everything.unique(dim=0)) == 1797
 
 
+def test_split_seed_draws_other_splits_of_the_same_images(root: Path) -> None:
+    first, second = (load_images(DataConfig(split_seed=seed), progress=False) for seed in (0, 1))
+    for part in ("train", "validation", "test"):
+        one, other = getattr(first, part), getattr(second, part)
+        assert len(one) == len(other)
+        assert not torch.equal(one.images, other.images)
+        assert torch.bincount(one.labels, minlength=10).sub(torch.bincount(other.labels, minlength=10)).abs().max() <= 1
+    folders = [load_images(config(root, split_seed=seed), progress=False) for seed in range(6)]
+    assert len({tuple(data.validation.images.flatten().tolist()) for data in folders}) > 1
+    assert len({tuple(data.test.images.flatten().tolist()) for data in folders}) == 1, "a test folder is the test set"
+
+
 def test_digits_ignore_the_global_seed_and_validation_leaves_the_test_set_alone() -> None:
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002 - scikit-learn's default source
