@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -113,3 +114,12 @@ def test_graphs(tmp_path, write_tu):
     content = graphs.run(root, tmp_path / "g.json", 1, ("MUTAG",), small, tmp_path / "runs", say=lambda line: None)
     assert [r["row"] for r in content["runs"]] == [graphs.TRAINED, graphs.UNTRAINED]
     assert "published: GraphCL | 86.8 | 74.4" in graphs.table(content)
+
+
+@pytest.mark.parametrize("name", ["nodes", "splits", "graphs"])
+def test_the_page_in_the_docs_is_made_of_the_results(name):
+    module, report = graph_ssl(name), graph_ssl("report")
+    content = json.loads((report.RESULTS / f"graph_ssl_{name}.json").read_text(encoding="utf-8"))
+    assert {key: content[key] for key in module.ABOUT} == module.ABOUT
+    page = (Path(__file__).parents[1] / "docs" / "graph_ssl.md").read_text(encoding="utf-8")
+    assert page.split(f"<!-- {name} -->\n")[1] == module.table(content)
