@@ -39,8 +39,8 @@ ABOUT = {
     "protocol": "public Planetoid split (20 labels a class, 500 validation, 1,000 test nodes); frozen encoder in eval "
     "mode on the whole graph; logistic regression on unit features, C chosen on the validation nodes, scored once on "
     "the test nodes; the last epoch counts",
-    "selection": "settings of cl_as_gnn/recipes.py, published ones; on CiteSeer GRACE's temperature and width were chosen "
-    "on the validation nodes of one seed, from six settings; nothing was chosen on test nodes",
+    "selection": "settings of cl_as_gnn/recipes.py, published ones; on CiteSeer GRACE's temperature and width were "
+    "chosen on the validation nodes of one seed, from six settings; nothing was chosen on test nodes",
     "published": "from the comparison in MA-GCL (Gong et al., AAAI 2023) unless the row says otherwise; on the public "
     "split, each with its own probe",
 }
