@@ -12,20 +12,21 @@ from cl_as_gnn.compare.results import HEADLINE, compared
 
 
 def differences(results: Mapping[str, Any]) -> Figure:
-    """Differences to the baseline with their intervals, one panel a number."""
+    """Differences to the baseline with their intervals, one panel a number; in colour where the interval is clear
+    of zero, which one seed, having none, never shows."""
     rows = [row for row in results["rows"] if row != results["baseline"]]
     keys = compared(results)
     figure = Figure(figsize=(1 + 2.6 * len(keys), 1.4 + 0.32 * max(len(rows), 1)), layout="constrained")
-    panels = figure.subplots(1, len(keys), sharey=True)
+    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
         axes.axvline(0, color="#404040", linewidth=0.8)
         for y, row in enumerate(rows):
             entry = results["rows"][row].get(key)
             if entry is None:
                 continue
-            half = 0 if np.isnan(entry["ci95"]) else entry["ci95"]
-            colour = "#9a9a9a" if abs(entry["delta"]) <= half else ("#1f7a3d" if entry["delta"] > 0 else "#b03a2e")
-            axes.errorbar(entry["delta"], y, xerr=half, fmt="o", color=colour, capsize=3)
+            delta, half = entry["delta"], entry["ci95"]
+            colour = ("#1f7a3d" if delta > 0 else "#b03a2e") if abs(delta) > half else "#9a9a9a"
+            axes.errorbar(delta, y, xerr=0 if np.isnan(half) else half, fmt="o", color=colour, capsize=3)
         axes.set_title(f"{HEADLINE[key]}: Δ to {results['baseline']}", fontsize=10)
         axes.set_xlabel("points")
         axes.grid(axis="x", color="#dddddd")

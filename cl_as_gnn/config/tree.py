@@ -20,8 +20,6 @@ from pydantic import (
 
 from cl_as_gnn.errors import ConfigError, unknown
 
-Fraction = Field(ge=0, le=1)
-
 
 class Settings(BaseModel):
     """Base of every node of the tree: immutable, and a key it does not know is an error."""
