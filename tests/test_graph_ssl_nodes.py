@@ -72,7 +72,7 @@ def test_transcription_is_nt_xent():
 
 def test_nodes_then_splits_from_the_same_runs(root, tmp_path, monkeypatch):
     nodes, splits = graph_ssl("nodes"), graph_ssl("splits")
-    row = "GRACE, explicit messages"
+    row = "GRACE"
     out, said = tmp_path / "nodes.json", []
     wanted = {"rows": (row,), "extra": SMALL, "runs": tmp_path / "runs"}
     nodes.run(root, out, seeds=1, say=said.append, **wanted)

@@ -16,8 +16,11 @@ from benchmarks.graph_ssl.runs import configure, finished, settings
 DATA = ("cora", "citeseer")
 RUNS = Path("runs/graph_ssl")
 ROWS: dict[str, tuple[str, ...]] = {
-    "GRACE, explicit messages": ("method.name=simclr",),
+    "GRACE": ("method.name=simclr",),
     "GRACE, autograd": ("method.name=grace_autograd",),
+    "GRACE, published settings": ("graph_{data}_grace.yaml",),
+    "GRACE, published settings, autograd": ("graph_{data}_grace.yaml", "method.name=grace_autograd"),
+    "NCL": ("method.name=ncl",),
     "CCA-SSG": ("method.name=cca_ssg",),
     "Barlow Twins": ("method.name=barlow",),
     "DGI": ("method.name=dgi",),

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 import cl_as_gnn.methods
-from cl_as_gnn.config import RunConfig, build_config, merge, parse_overrides
+from cl_as_gnn.config import RunConfig, build_config, merge, parse_overrides, read_yaml
 from cl_as_gnn.methods import Views
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.training.fit import continue_run, train
@@ -22,6 +22,7 @@ from cl_as_gnn.training.tasks import load_task
 
 assert cl_as_gnn.methods
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 class AutogradConfig(SoftmaxConfig):
     """The settings of ``simclr``."""
@@ -50,8 +51,16 @@ class GRACEByAutograd(SoftmaxMethod[AutogradConfig]):
 
 
 def configure(data: str, root: Path, words: tuple[str, ...], seed: int, folder: Path) -> RunConfig:
-    """The run of a row; ``method.name=grace_autograd`` takes every other setting from ``simclr``."""
-    given = parse_overrides([f"data.name={data}", f"data.root={root}", f"seed={seed}", *words])
+    """The run of a row: ``words`` as on the command line, ``{data}`` in a file's name being the data set.
+
+    ``method.name=grace_autograd`` takes every other setting from ``simclr``.
+    """
+    files = [word.format(data=data) for word in words if word.endswith(".yaml")]
+    given = parse_overrides(
+        [f"data.name={data}", f"data.root={root}", f"seed={seed}", *(w for w in words if not w.endswith(".yaml"))]
+    )
+    for file in files:
+        given = merge(read_yaml(CONFIGS / file), given)
     given = merge({"run_dir": str(folder), "eval": {"online_every": 10**6, "draws": 1}}, given)
     if given.get("method", {}).get("name") != "grace_autograd":
         return build_config(given)

@@ -88,9 +88,14 @@ class NodeViews(_Views):
         """Every view of the whole graph, node v·N + i being view v of node i.
 
         ``sample`` ``(B,)`` are the nodes that the step contrasts; they go along as ``.chosen`` ``(V·B,)``, view-major,
-        so that an encoder sees the whole graph and hands on the features of these nodes alone.
+        so that an encoder sees the whole graph and hands on the features of these nodes alone. ``.links`` ``(2, E)``
+        are the graph's edges among them, before any is dropped, as positions in ``sample``.
         """
         views = stack(self.corrupt(Data(x=self.x, edge_index=self.edge_index), num_views))
+        position = sample.new_full((self.x.size(0),), -1)
+        position[sample] = torch.arange(len(sample), device=sample.device)
+        links = position[self.edge_index]
+        views.links = links[:, (links >= 0).all(0)]
         first = torch.arange(num_views, device=sample.device).unsqueeze(1) * self.x.size(0)
         views.chosen = (first + sample).flatten()
         return views

@@ -52,6 +52,15 @@ def test_views_of_nodes_are_view_major_and_drawn_apart(nodes):
     assert views.x.min() >= 1, "the graph itself stays as it is"
 
 
+def test_views_know_the_edges_among_the_chosen_nodes(nodes):
+    sample = torch.randperm(N)[: N // 2]
+    links = NodeViews(nodes, GraphAugmentConfig(drop_edge=0.5))(sample, 2).links
+    among = {(a, b) for a, b in nodes.graph.edge_index.t().tolist() if {a, b} <= set(sample.tolist())}
+    assert among
+    assert set(map(tuple, sample[links].t().tolist())) == among
+    assert links.size(1) == len(among)
+
+
 def test_the_same_seed_draws_the_same_views(nodes):
     views, sample = NodeViews(nodes, GraphAugmentConfig()), torch.arange(N)
     drawn = []

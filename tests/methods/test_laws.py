@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch_geometric.data import Data
 
 from cl_as_gnn.config import EncoderConfig, build_config
 from cl_as_gnn.errors import ConfigError
@@ -119,6 +120,25 @@ def test_supcon_is_the_out_form(views):
     check(method, x, view_graph(x, views), info_nce(x, positives, 0.3), views=nowhere(labels))
     with pytest.raises(ConfigError, match="wants labels"):
         method.terms(view_graph(x, views), nowhere())
+
+
+@pytest.mark.parametrize("views", [2, 3])
+def test_ncl_attracts_neighbours_in_the_graph(views):
+    method = make("ncl", num_views=views, temperature=0.3, weight=0.4)
+    x, links = unit(views), torch.tensor([[1, 2, 0, 5, 3], [0, 0, 2, 3, 5]])  # nodes 1, 4 and 6 have no neighbour
+    batch = Views(Data(links=links), torch.arange(SIZE), 0.0)
+    parts = []
+    for i in range(len(x)):
+        sources = [j for j, target in links.t().tolist() if target == i % SIZE]
+        near = [v * SIZE + j for j in sources for v in range(views)]
+        share = [1.0, 0.0] if not near else [0.6, 0.4]
+        others = torch.cat([x[:i], x[i + 1 :]])
+        denominator = torch.logsumexp(x[i] @ others.t() / 0.3, 0)
+        for part, own in zip(share, (other_views(i, views), near), strict=True):
+            parts += [part / len(own) * (denominator - x[i] @ x[j] / 0.3) for j in own]
+    check(method, x, method.rewire(view_graph(x, views), batch), sum(parts) / len(x), views=batch)
+    with pytest.raises(ConfigError, match="edges of a graph of nodes"):
+        method.rewire(view_graph(x, views), nowhere())
 
 
 def test_wcl_is_supcon_over_components():

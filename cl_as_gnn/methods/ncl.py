@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch_geometric.data import Data, HeteroData
+
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
+from cl_as_gnn.nn.adjacency import Adjacency, LinearOperator, Mixture, ViewsOf
+
+
+class NCLConfig(SoftmaxConfig):
+    """Settings of neighbour contrastive learning."""
+
+    name: Literal["ncl"] = "ncl"
+    weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to neighbours in the graph")
+
+
+class NCL(SoftmaxMethod[NCLConfig]):
+    r"""Neighbour contrastive learning: every node attracts its other views, and its neighbours in the graph.
+
+    .. math::
+        A = (1 - \lambda) A_{\text{aug}} + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes D^{-1} E, \qquad
+        L = -\tfrac1n \sum_{ij} A_{ij}
+            \log \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}},
+
+    E the edges of the graph as it is, before any view drops some, between the nodes of the batch, and D the number of
+    those that end in a node; a node without any has its own views alone. ``simclr`` on nodes (GRACE) pushes neighbours
+    apart like all others, against what the encoder's convolution does; here they are positives, in all V views. The
+    positives are those of `NCLA <https://ojs.aaai.org/index.php/AAAI/article/view/26168>`_, whose loss takes the
+    logarithm of their mean; the mean of logarithms, here, is the form of Local-GCL and of SupCon. ``weight=0`` is
+    ``simclr``.
+    """
+
+    Config = NCLConfig
+    attracts = "the other views of a node, and all views of its neighbours in the graph"
+    source = "Shen et al., AAAI 2023 (NCLA); Zhang et al. 2022 (Local-GCL)"
+    reads = ("nodes",)
+
+    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+        if not (isinstance(views.images, Data) and "links" in views.images):
+            raise ConfigError("method.name=ncl attracts along the edges of a graph of nodes: use data.name=cora")
+        edge_index = views.images["links"]
+        size = len(views.sample)
+        degree = torch.bincount(edge_index[1], minlength=size).to(data["view"].x.dtype)
+        data["sample", "affinity", "sample"].edge_index = edge_index
+        data["sample", "affinity", "sample"].edge_weight = degree[edge_index[1]].reciprocal()
+        return data
+
+    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
+        edges = data["sample", "affinity", "sample"]
+        walk = Adjacency(edges.edge_index, edges.edge_weight, len(views.sample))
+        return Mixture(super().attract(data, views), ViewsOf(walk, self.config.num_views), self.config.weight)
