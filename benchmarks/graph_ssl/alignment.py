@@ -20,7 +20,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 
 from benchmarks.graph_ssl.planetoid import FixedProduct, features, load
-from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put, spread
+from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from cl_as_gnn.evaluation import effective_rank
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn import ContraNorm
@@ -146,18 +146,13 @@ def run(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """All runs that ``out`` does not have yet, seed by seed; returns what is in it. As in :mod:`.depth`."""
-    report, begin = Report(out, ABOUT), time.perf_counter()
+    report = Report(out, ABOUT)
     data = load(root, "Cora")
     views = Views(data)
-    for seed in range(seeds):
-        for norm in norms:
-            if report.has(norm=norm, seed=seed):
-                continue
-            if minutes is not None and time.perf_counter() - begin > 60 * minutes:
-                return report.content
-            result = train(data, views, norm, seed)
-            report.add(norm=norm, seed=seed, **result)
-            say(f"{norm}, seed {seed}: {result}")
+    for job in report.pending(grid(seed=range(seeds), norm=norms), minutes):
+        result = train(data, views, **job)
+        report.add(**job, **result)
+        say(f"{job['norm']}, seed {job['seed']}: {result}")
     return report.content
 
 

@@ -20,7 +20,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 
 from benchmarks.graph_ssl.planetoid import FixedProduct, dropout, features, load, mean_adjacency
-from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put, spread
+from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from cl_as_gnn.nn import ContraNorm
 
 WIDTH, EPOCHS, RATE, DECAY, DROPOUT = 32, 200, 5e-3, 5e-4, 0.6
@@ -124,22 +124,15 @@ def run(
         minutes: stop after the run in which that time is over.
         say: where a line a run goes.
     """
-    report, begin = Report(out, ABOUT), time.perf_counter()
+    report = Report(out, ABOUT)
     loaded = {name: load(root, name) for name in datasets}
     ready = {name: (data, features(data.x), mean_adjacency(data)) for name, data in loaded.items()}
-    for seed in range(seeds):
-        for norm in norms:
-            for depth in depths:
-                for name in datasets:
-                    key = {"data": name, "norm": norm, "depth": depth, "seed": seed}
-                    if report.has(**key):
-                        continue
-                    if minutes is not None and time.perf_counter() - begin > 60 * minutes:
-                        return report.content
-                    result = train(*ready[name], norm, depth, seed)
-                    report.add(**key, **result)
-                    seconds = result["cpu_seconds"]
-                    say(f"{name}, {depth} layers, {norm}, seed {seed}: {result['test']} %, {seconds} s of CPU")
+    for job in report.pending(grid(seed=range(seeds), norm=norms, depth=depths, data=datasets), minutes):
+        name, norm, depth, seed = (job[key] for key in ("data", "norm", "depth", "seed"))
+        result = train(*ready[name], norm, depth, seed)
+        report.add(**job, **result)
+        seconds = result["cpu_seconds"]
+        say(f"{name}, {depth} layers, {norm}, seed {seed}: {result['test']} %, {seconds} s of CPU")
     return report.content
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.graph_ssl.nodes import RUNS
-from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put, spread
+from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from benchmarks.graph_ssl.runs import configure, embedding, finished, settings, task_of
 from cl_as_gnn.evaluation import cross_validated_svm
 from cl_as_gnn.training.graph_tasks import WholeGraphTask
@@ -45,25 +44,22 @@ def run(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """All that ``out`` does not have yet; as in :mod:`.nodes`."""
-    report, begin = Report(out, ABOUT), time.perf_counter()
-    for name in data:
-        for seed in range(seeds):
-            if report.has(data=name, row=UNTRAINED, seed=seed):
-                continue
-            if minutes is not None and time.perf_counter() - begin > 60 * minutes:
-                return report.content
-            words = (f"data.dataset={name}", "method.name=simclr", "eval.baselines=false", *extra)
-            config = configure("tu", root, words, seed, runs / name.lower() / "graphcl" / f"seed{seed}")
-            task = task_of(config)
-            assert isinstance(task, WholeGraphTask)
-            metrics, seconds = finished(config)
-            torch.manual_seed(seed)
-            for row, x in ((TRAINED, embedding(config, task)), (UNTRAINED, task.embed(task.encoder(), "cpu"))):
-                accuracy, folds = cross_validated_svm(x, task.y, seed=seed)
-                more = {"loss": metrics["loss"], "cpu_seconds": round(seconds, 1)} if row == TRAINED else {}
-                more |= {"settings": settings(config)} if row == TRAINED else {}
-                report.add(data=name, row=row, seed=seed, accuracy=accuracy, fold_std=folds, **more)
-                say(f"{name}, {row}, seed {seed}: {accuracy:.1f}")
+    report = Report(out, ABOUT)
+    # The untrained row is the last one of a seed to be kept.
+    for job in report.pending(grid(data=data, seed=range(seeds), row=(UNTRAINED,)), minutes):
+        name, seed = job["data"], job["seed"]
+        words = (f"data.dataset={name}", "method.name=simclr", "eval.baselines=false", *extra)
+        config = configure("tu", root, words, seed, runs / name.lower() / "graphcl" / f"seed{seed}")
+        task = task_of(config)
+        assert isinstance(task, WholeGraphTask)
+        metrics, seconds = finished(config)
+        torch.manual_seed(seed)
+        for row, x in ((TRAINED, embedding(config, task)), (UNTRAINED, task.embed(task.encoder(), "cpu"))):
+            accuracy, folds = cross_validated_svm(x, task.y, seed=seed)
+            more = {"loss": metrics["loss"], "cpu_seconds": round(seconds, 1)} if row == TRAINED else {}
+            more |= {"settings": settings(config)} if row == TRAINED else {}
+            report.add(data=name, row=row, seed=seed, accuracy=accuracy, fold_std=folds, **more)
+            say(f"{name}, {row}, seed {seed}: {accuracy:.1f}")
     return report.content
 
 

@@ -4,13 +4,12 @@ the other methods, floors and published numbers. ``python -m benchmarks.graph_ss
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put, spread
+from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from benchmarks.graph_ssl.runs import configure, finished, settings
 
 DATA = ("cora", "citeseer")
@@ -75,23 +74,18 @@ def run(
         minutes: begin no run after so many.
         say: gets a line a run.
     """
-    report, begin = Report(out, ABOUT), time.perf_counter()
-    for seed in range(seeds):
-        for name in data:
-            for row in rows:
-                if report.has(data=name, row=row, seed=seed):
-                    continue
-                if minutes is not None and time.perf_counter() - begin > 60 * minutes:
-                    return report.content
-                words = (*ROWS[row], *extra, *([] if row == rows[0] else ["eval.baselines=false"]))
-                config = configure(name, root, words, seed, runs / name / slug(row) / f"seed{seed}")
-                metrics, seconds = finished(config)
-                result = {key: metrics[key] for key in KEYS}
-                if "baselines" in metrics:
-                    result["floors"] = metrics["baselines"]
-                result["cpu_seconds"] = round(seconds, 1)
-                report.add(data=name, row=row, seed=seed, **result, settings=settings(config))
-                say(f"{name}, {row}, seed {seed}: test {result['linear_top1']:.1f}, {seconds:.0f} s")
+    report = Report(out, ABOUT)
+    for job in report.pending(grid(seed=range(seeds), data=data, row=rows), minutes):
+        name, row, seed = job["data"], job["row"], job["seed"]
+        words = (*ROWS[row], *extra, *([] if row == rows[0] else ["eval.baselines=false"]))
+        config = configure(name, root, words, seed, runs / name / slug(row) / f"seed{seed}")
+        metrics, seconds = finished(config)
+        result = {key: metrics[key] for key in KEYS}
+        if "baselines" in metrics:
+            result["floors"] = metrics["baselines"]
+        result["cpu_seconds"] = round(seconds, 1)
+        report.add(**job, **result, settings=settings(config))
+        say(f"{name}, {row}, seed {seed}: test {result['linear_top1']:.1f}, {seconds:.0f} s")
     return report.content
 
 

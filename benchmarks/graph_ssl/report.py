@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -49,6 +51,16 @@ class Report:
         """Whether a run with these settings is there."""
         return any(all(run.get(key) == value for key, value in keys.items()) for run in self.runs)
 
+    def pending(self, jobs: Iterable[Mapping[str, Any]], minutes: float | None = None) -> Iterator[dict[str, Any]]:
+        """The settings, one run after another, that are not there yet; none more after so many minutes."""
+        begin = time.perf_counter()
+        for job in jobs:
+            if self.has(**job):
+                continue
+            if minutes is not None and time.perf_counter() - begin > 60 * minutes:
+                return
+            yield dict(job)
+
     def add(self, **run: object) -> None:
         """Keep one more run, in one move."""
         self.runs.append(run)
@@ -64,6 +76,12 @@ def _machine() -> dict[str, Any]:
     about = machine.describe(torch.device("cpu"))
     about.pop("load")
     return about
+
+
+def grid(**values: Iterable[object]) -> Iterator[dict[str, Any]]:
+    """Every combination of the values of each key, the last key changing fastest."""
+    for combination in product(*values.values()):
+        yield dict(zip(values, combination, strict=True))
 
 
 def spread(values: Sequence[float]) -> str:

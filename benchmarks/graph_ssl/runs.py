@@ -24,6 +24,7 @@ assert cl_as_gnn.methods
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
+
 class AutogradConfig(SoftmaxConfig):
     """The settings of ``simclr``."""
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.graph_ssl.nodes import DATA, ROWS, RUNS, slug
-from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put, spread
+from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from benchmarks.graph_ssl.runs import configure, embedding, finished, task_of
 from cl_as_gnn.evaluation import Probe, validated_probe
 from cl_as_gnn.training.graph_tasks import NodeTask, propagated
@@ -91,16 +91,14 @@ def run(
             powers = [scores(power, task.y, splits) for power in propagated(task.graph)]
             best = max(range(len(powers)), key=lambda k: mean(p.validation or 0 for p in powers[k]))
             report.add(data=name, row="AᵏX", seed=0, k=best, test=[p.test for p in powers[best]])
-        for seed in range(seeds):
-            for row in rows:
-                if report.has(data=name, row=row, seed=seed):
-                    continue
-                words = (*ROWS[row], *extra, *([] if row == CHOSEN[0] else ["eval.baselines=false"]))
-                config = configure(name, root, words, seed, runs / name / slug(row) / f"seed{seed}")
-                finished(config)
-                found = scores(embedding(config, task), task.y, splits)
-                report.add(data=name, row=row, seed=seed, test=[round(p.test, 3) for p in found])
-                say(f"{name}, {row}, seed {seed}: {mean(p.test for p in found):.1f}")
+        for job in report.pending(grid(data=(name,), seed=range(seeds), row=rows)):
+            row, seed = job["row"], job["seed"]
+            words = (*ROWS[row], *extra, *([] if row == CHOSEN[0] else ["eval.baselines=false"]))
+            config = configure(name, root, words, seed, runs / name / slug(row) / f"seed{seed}")
+            finished(config)
+            found = scores(embedding(config, task), task.y, splits)
+            report.add(**job, test=[round(p.test, 3) for p in found])
+            say(f"{name}, {row}, seed {seed}: {mean(p.test for p in found):.1f}")
     return report.content
 
 
