@@ -15,9 +15,9 @@ class AffinityRepulsionConfig(SoftmaxConfig):
 
     name: Literal["affinity_repulsion"] = "affinity_repulsion"
     repel: Literal["complete", "nearest", "random", "farther"] = Field(
-        "nearest", description="which views of other samples: all, the k nearest, k at random, all but the k nearest"
+        "farther", description="which views of other samples: all, the k nearest, k at random, all but the k nearest"
     )
-    repel_k: int = Field(64, ge=0, description="k, in views")
+    repel_k: int = Field(25, ge=0, description="k, in views")
 
 
 class AffinityRepulsion(SoftmaxMethod[AffinityRepulsionConfig]):
@@ -28,7 +28,8 @@ class AffinityRepulsion(SoftmaxMethod[AffinityRepulsionConfig]):
             - \log \sum_{k \in \mathcal{P}(i) \cup \mathcal{N}(i)} e^{x_i \cdot x_k / \tau} \Big),
 
     :math:`\mathcal{P}(i)` the other views of the image and :math:`\mathcal{N}(i)` the views of other images that
-    ``repel`` names; with all of them, SimCLR.
+    ``repel`` names; with all of them, SimCLR. Leaving out the nearest (``farther``, the default) spares views that may
+    well be of the anchor's class; repelling them alone (``nearest``) keeps the hardest negatives.
     """
 
     Config = AffinityRepulsionConfig
