@@ -21,7 +21,7 @@ _GRAPHS: Tree = {
     "encoder": {"name": "gcn", "width": 256, "projector_hidden": 128, "projector_dim": 128},
     "optim": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-5, "warmup": 0.0, "schedule": "constant"},
     "trainer": {"epochs": 200, "batch_size": 4096, "precision": "fp32"},
-    "eval": {"online_every": 20},
+    "eval": {"online_every": 20, "graph_every": 20},
 }
 
 _DATA: dict[str, Tree] = {

@@ -62,7 +62,7 @@ def configure(data: str, root: Path, words: tuple[str, ...], seed: int, folder: 
     )
     for file in files:
         given = merge(read_yaml(CONFIGS / file), given)
-    given = merge({"run_dir": str(folder), "eval": {"online_every": 10**6, "draws": 1}}, given)
+    given = merge({"run_dir": str(folder), "eval": {"online_every": 10**6, "graph_every": 0, "draws": 1}}, given)
     if given.get("method", {}).get("name") != "grace_autograd":
         return build_config(given)
     config = build_config(merge(given, {"method": {"name": "simclr"}}))

@@ -29,9 +29,8 @@ class NCL(SoftmaxMethod[NCLConfig]):
     E the edges of the graph as it is, before any view drops some, between the nodes of the batch, and D the number of
     those that end in a node; a node without any has its own views alone. ``simclr`` on nodes (GRACE) pushes neighbours
     apart like all others, against what the encoder's convolution does; here they are positives, in all V views. The
-    positives are those of `NCLA <https://ojs.aaai.org/index.php/AAAI/article/view/26168>`_, whose loss takes the
-    logarithm of their mean; the mean of logarithms, here, is the form of Local-GCL and of SupCon. ``weight=0`` is
-    ``simclr``.
+    positives are those of `NCLA <https://arxiv.org/abs/2301.01404>`_ (which learns its views); Local-GCL has the
+    neighbours alone, without views. Averaged outside the logarithm, as in SupCon. ``weight=0`` is ``simclr``.
     """
 
     Config = NCLConfig
