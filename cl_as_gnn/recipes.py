@@ -75,7 +75,10 @@ _NODE_METHOD: dict[str, Tree] = {
     },
 }
 
-_CORA: Tree = {"encoder": {"out_width": 256}}
+_CORA: Tree = {
+    "data": {"augment": {"drop_edge": 0.4, "mask_feature": 0.1}},
+    "encoder": {"out_width": 256},
+}
 _CITESEER: Tree = {
     "data": {"augment": {"drop_edge": 0.4}},
     "encoder": {"num_layers": 1},

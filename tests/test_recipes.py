@@ -19,7 +19,7 @@ def test_settings_of_data_set_and_method_lie_over_each_other():
     assert cora.encoder.name == "gcn"
     assert (cora.encoder.projector_layers, cora.encoder.out_width, cora.encoder.num_layers) == (0, 256, 2)
     assert (cora.trainer.epochs, cora.optim.name, cora.optim.lr) == (100, "adam", 1e-3)
-    assert cora.data.augment.drop_edge == 0.3
+    assert (cora.data.augment.drop_edge, cora.data.augment.mask_feature) == (0.4, 0.1)
     named = load_config(None, ["data.name=planetoid", "data.dataset=CiteSeer", "method.name=simclr"])
     assert named.encoder == load_config(None, ["data.name=citeseer", "method.name=simclr"]).encoder
     assert load_config(None, ["data.name=planetoid"]).encoder == load_config(None, ["data.name=cora"]).encoder
