@@ -73,6 +73,19 @@ def test_best_is_chosen_on_validation_and_not_on_test(module):
     assert depth.chosen(content, "Cora", 8) == "ContraNorm τ=1"
 
 
+def test_the_lead_over_centring_is_paired_over_the_seeds(module):
+    depth = module("depth")
+    tests = {"LayerNorm": {0: 60.0, 1: 72.0, 2: 1.0}, depth.CONTROL: {1: 70.0, 0: 60.0}}
+    runs = [
+        {"data": "Cora", "norm": norm, "depth": 8, "seed": seed, "test": test}
+        for norm, found in tests.items()
+        for seed, test in found.items()
+    ]
+    # Differences 0 and 2: mean 1, standard error 1, t of 12.7 with one degree of freedom.
+    assert depth.ahead({"runs": runs}, "Cora", "LayerNorm", 8) == "+1.0 ± 12.7"
+    assert depth.ahead({"runs": runs}, "Cora", "PairNorm", 8) == "–"
+
+
 def test_products_are_those_of_the_dense_matrices(module):
     planetoid, data = module("planetoid"), citation_graph()
     a = torch.eye(60).index_put((data.edge_index[1], data.edge_index[0]), torch.ones(data.num_edges), accumulate=True)

@@ -21,6 +21,7 @@ from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 
 from benchmarks.graph_ssl.planetoid import FixedProduct, dropout, features, load, mean_adjacency
 from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
+from cl_as_gnn.compare.results import interval
 from cl_as_gnn.nn import ContraNorm
 
 WIDTH, EPOCHS, RATE, DECAY, DROPOUT = 32, 200, 5e-3, 5e-4, 0.6
@@ -36,8 +37,9 @@ ABOUT = {
 }
 EXACT = tuple(f"ContraNorm τ={temperature}" for temperature in (1, 0.5, 0.2))
 LINEAR = tuple(f"linear ContraNorm s={scale}" for scale in (1, 0.8, 0.5, 0.2))
-CENTRING = "linear ContraNorm x − P x"
-FORMS = (*EXACT, *LINEAR, CENTRING)
+WITHOUT_IDENTITY = "linear ContraNorm x − P x"
+FORMS = (*EXACT, *LINEAR, WITHOUT_IDENTITY)
+CONTROL = "mean subtraction + LayerNorm"
 
 
 def _contra(name: str) -> Callable[[], torch.nn.Module]:
@@ -52,9 +54,9 @@ NORMS: dict[str, Callable[[], torch.nn.Module]] = {
     "LayerNorm": lambda: torch.nn.LayerNorm(WIDTH),
     "PairNorm": PairNorm,
     "mean subtraction": MeanSubtractionNorm,
-    "mean subtraction + LayerNorm": lambda: torch.nn.Sequential(MeanSubtractionNorm(), torch.nn.LayerNorm(WIDTH)),
+    CONTROL: lambda: torch.nn.Sequential(MeanSubtractionNorm(), torch.nn.LayerNorm(WIDTH)),
     **{name: _contra(name) for name in (*EXACT, *LINEAR)},
-    CENTRING: lambda: ContraNorm(WIDTH, 1.0, linear=True, identity=False),
+    WITHOUT_IDENTITY: lambda: ContraNorm(WIDTH, 1.0, linear=True, identity=False),
 }
 
 
@@ -149,6 +151,21 @@ def chosen(content: Mapping[str, Any], name: str, depth: int) -> str | None:
     return max((n for n, v in found.items() if len(v) == most), key=lambda n: mean(found[n])) if most else None
 
 
+def ahead(content: Mapping[str, Any], name: str, norm: str, depth: int) -> str:
+    """How far a norm is ahead of centring with the same LayerNorm, paired over seeds, ± half of its 95 % interval."""
+    found = {
+        which: {
+            r["seed"]: r["test"] for r in content["runs"] if (r["data"], r["norm"], r["depth"]) == (name, which, depth)
+        }
+        for which in (norm, CONTROL)
+    }
+    seeds = sorted(found[norm].keys() & found[CONTROL].keys())
+    if len(seeds) < 2:
+        return "–"
+    middle, half = interval([found[norm][seed] - found[CONTROL][seed] for seed in seeds])
+    return f"{middle:+.1f} ± {half:.1f}"
+
+
 def table(content: Mapping[str, Any], name: str) -> str:
     """Test accuracy by norm and depth, in markdown."""
     rows = []
@@ -161,6 +178,9 @@ def table(content: Mapping[str, Any], name: str) -> str:
         for depth, norm in best.items()
     ]
     rows.append(["**best ContraNorm by validation**", *cells])
+    rows.append(
+        ["its lead over centring", *(ahead(content, name, n, depth) if n else "–" for depth, n in best.items())]
+    )
     rows = [row for row in rows if set(row[1:]) != {"–"}]
     return markdown([name, *(f"{depth} layers" for depth in DEPTHS)], rows)
 
