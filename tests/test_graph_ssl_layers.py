@@ -126,6 +126,15 @@ def test_the_three_losses_are_one_number(module):
         torch.testing.assert_close(grad, grads[0], atol=1e-12, rtol=0)
 
 
+def test_an_estimate_survives_a_size_too_small_to_measure(module):
+    memory = module("memory")
+    nothing = {"nodes": 300, "seconds": 1e-4, "bytes": 0}
+    dense = memory._measure("dense autograd", 10_000_000, nothing, 60.0)
+    assert dense["estimate"]
+    assert not dense["fits"]
+    assert memory._measure("cl_as_gnn", 10_000_000, nothing, 60.0)["estimate"]
+
+
 def test_what_takes_too_long_or_does_not_fit_is_an_estimate(module, tmp_path):
     memory = module("memory")
     content = memory.run(out=tmp_path / "memory.json", nodes=(300, 10_000_000), limit=60.0, say=lambda line: None)
