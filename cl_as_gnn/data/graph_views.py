@@ -94,8 +94,9 @@ class NodeViews(_Views):
         views = stack(self.corrupt(Data(x=self.x, edge_index=self.edge_index), num_views))
         position = sample.new_full((self.x.size(0),), -1)
         position[sample] = torch.arange(len(sample), device=sample.device)
-        links = position[self.edge_index]
-        views.links = links[:, (links >= 0).all(0)]
+        views.links = position[self.edge_index]
+        if len(sample) < self.x.size(0):
+            views.links = views.links[:, (views.links >= 0).all(0)]
         first = torch.arange(num_views, device=sample.device).unsqueeze(1) * self.x.size(0)
         views.chosen = (first + sample).flatten()
         return views
