@@ -87,7 +87,7 @@ class DeepGCN(torch.nn.Module):
 def train(data: Data, x: FixedProduct, graph: FixedProduct, norm: str, depth: int, seed: int) -> dict[str, Any]:
     """One run: accuracies in per cent, and how alike the outputs are (mean cosine over all pairs)."""
     torch.manual_seed(seed)
-    model = DeepGCN(data.num_features, int(data.y.max()) + 1, depth, NORMS[norm]())
+    model = DeepGCN(data.num_features, int(data.y.max()) + 1, depth, NORMS[norm]()).to(data.x.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=DECAY)
     start = time.process_time()
     for _ in range(EPOCHS):
@@ -113,6 +113,7 @@ def run(
     norms: Sequence[str] = tuple(NORMS),
     minutes: float | None = None,
     say: Callable[[str], None] = print,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """All runs that ``out`` does not have yet, seed by seed; returns what is in it.
 
@@ -125,14 +126,16 @@ def run(
         norms: keys of ``NORMS``.
         minutes: stop after the run in which that time is over.
         say: where a line a run goes.
+        device: to train on; kept with the runs of a GPU, whose ``cpu_seconds`` are those of the host.
     """
     report = Report(out, ABOUT)
-    loaded = {name: load(root, name) for name in datasets}
+    where = {} if device == "cpu" else {"device": torch.cuda.get_device_name(device)}
+    loaded = {name: load(root, name).to(device) for name in datasets}
     ready = {name: (data, features(data.x), mean_adjacency(data)) for name, data in loaded.items()}
     for job in report.pending(grid(seed=range(seeds), norm=norms, depth=depths, data=datasets), minutes):
         name, norm, depth, seed = (job[key] for key in ("data", "norm", "depth", "seed"))
         result = train(*ready[name], norm, depth, seed)
-        report.add(**job, **result)
+        report.add(**job, **result, **where)
         seconds = result["cpu_seconds"]
         say(f"{name}, {depth} layers, {norm}, seed {seed}: {result['test']} %, {seconds} s of CPU")
     return report.content
@@ -201,13 +204,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--depths", default=",".join(map(str, DEPTHS)), help="(default: %(default)s)")
     parser.add_argument("--norms", default=",".join(NORMS), help="separated by commas (default: all)")
     parser.add_argument("--minutes", type=float, help="stop after so many")
+    parser.add_argument("--device", default="cpu", help="cuda makes the exact ContraNorm fast (default: %(default)s)")
     parser.add_argument("--page", type=Path, help="write the tables into this page")
     options = parser.parse_args(arguments)
     depths = [int(depth) for depth in options.depths.split(",")]
     norms = options.norms.split(",")
     if wrong := [norm for norm in norms if norm not in NORMS]:
         parser.error(f"--norms {','.join(wrong)}: there are {', '.join(NORMS)}")
-    content = run(options.root, options.out, options.seeds, options.data.split(","), depths, norms, options.minutes)
+    if options.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {options.device}: PyTorch finds no GPU here, use --device cpu")
+    content = run(
+        options.root,
+        options.out,
+        options.seeds,
+        options.data.split(","),
+        depths,
+        norms,
+        options.minutes,
+        device=options.device,
+    )
     if options.page:
         write(content, options.page)
 
