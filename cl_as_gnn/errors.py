@@ -17,6 +17,7 @@ class RunError(RuntimeError):
 def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) -> str:
     """One line about a name that does not exist, with the nearest one that does."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close.sort(key=lambda other: sorted(other) != sorted(name))  # swapped letters are the likeliest slip
     cure = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
     return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"
