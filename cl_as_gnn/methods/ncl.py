@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch_geometric.data import Data, HeteroData
+from torch_geometric.utils import degree
 
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
@@ -42,10 +42,9 @@ class NCL(SoftmaxMethod[NCLConfig]):
         if not (isinstance(views.images, Data) and "links" in views.images):
             raise ConfigError("method.name=ncl attracts along the edges of a graph of nodes: use data.name=cora")
         edge_index = views.images["links"]
-        size = len(views.sample)
-        degree = torch.bincount(edge_index[1], minlength=size).to(data["view"].x.dtype)
+        count = degree(edge_index[1], len(views.sample), data["view"].x.dtype)
         data["sample", "affinity", "sample"].edge_index = edge_index
-        data["sample", "affinity", "sample"].edge_weight = degree[edge_index[1]].reciprocal()
+        data["sample", "affinity", "sample"].edge_weight = count[edge_index[1]].reciprocal()
         return data
 
     def attract(self, data: HeteroData, views: Views) -> LinearOperator:
