@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,22 @@ def test_graphs(tmp_path, write_tu):
     content = graphs.run(root, tmp_path / "g.json", 1, ("MUTAG",), small, tmp_path / "runs", say=lambda line: None)
     assert [r["row"] for r in content["runs"]] == [graphs.TRAINED, graphs.UNTRAINED]
     assert "published: GraphCL | 86.8 | 74.4" in graphs.table(content)
+
+
+def test_rare_words_weigh_more(root, tmp_path, monkeypatch):
+    nodes, runs, seen = graph_ssl("nodes"), graph_ssl("runs"), []
+    config = runs.configure("cora", root, SMALL, 0, tmp_path / "run")
+    monkeypatch.setattr(nodes, "propagated", lambda graph: seen.append(graph.x) or [graph.x])
+    assert nodes.rare_words(config)["k"] == 0
+    words = runs.task_of(config).graph.x
+    for node in range(3):
+        weights = [
+            float(count) * math.log(len(words) / max(1, int((words[:, word] > 0).sum())))
+            for word, count in enumerate(words[node])
+        ]
+        expected = torch.tensor(weights) / max(sum(weights), 1e-12)
+        torch.testing.assert_close(seen[0][node], expected)
+    assert not torch.allclose(seen[0], words), "the words are not all equally rare"
 
 
 @pytest.mark.parametrize("name", ["nodes", "splits", "graphs"])
