@@ -44,7 +44,7 @@ def rows(settings: Settings, overrides: tuple[str, ...] = ()) -> Iterator[Row]:
     def draw() -> tuple[Tensor, Tensor]:
         sample = torch.randint(IMAGES, (batch,), device=device)
         with torch.no_grad():
-            return sample, module.augment(module.images[sample], num_views)
+            return sample, module.augment(module.images.index_select(0, sample), num_views)
 
     def step() -> None:
         sample, views = draw()

@@ -115,8 +115,11 @@ class BatchedViews(nn.Module):
 
     colours: Tensor
     grey: Tensor
+    luma: Tensor
     shift: Tensor
     scale: Tensor
+    low: Tensor
+    high: Tensor
     taps: Tensor
 
     def __init__(
@@ -133,11 +136,17 @@ class BatchedViews(nn.Module):
         self.image_size = image_size
         self.channels = channels
         self.blur_reach = max(1, image_size // 20)
+        grey = _YIQ[0].float() if channels == 3 else torch.ones(1)
+        shift, scale = torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
         buffers = {
             "colours": _colour_basis() if channels == 3 else torch.ones(1, 1),
-            "grey": _YIQ[0].float() if channels == 3 else torch.ones(1),
-            "shift": torch.tensor(mean, dtype=torch.float32),
-            "scale": torch.tensor(std, dtype=torch.float32),
+            "grey": grey,
+            # The mean grey level of a view as a product, and what black and white are after normalising.
+            "luma": grey.repeat(image_size**2) / image_size**2,
+            "shift": shift,
+            "scale": scale,
+            "low": (-shift / scale).repeat(image_size),
+            "high": ((1 - shift) / scale).repeat(image_size),
             "taps": _blur_taps(image_size, self.blur_reach) if config.blur > 0 else torch.empty(0),
         }
         for name, buffer in buffers.items():
@@ -158,20 +167,40 @@ class BatchedViews(nn.Module):
         """
         batch, size = len(images), self.image_size
         views = torch.empty(num_views * batch, size, size * self.channels, device=images.device)
-        crops = self.draw_crops(len(views), images.shape[2], images.shape[3], generator)
-        mirrored = (_uniform(self.grey, generator, len(views)) < self.config.flip).float()
-        draws = torch.stack([*crops, mirrored, *self._draw_colours(len(views), generator)])
         step = batch if images.is_cuda else max(1, CACHED // (self.channels * size**2))
         # Mixed precision would run the matrix products in bfloat16, which is coarser than the pixels.
         with torch.autocast(images.device.type, enabled=False):
+            draws = self._draw(len(views), images.shape[2], images.shape[3], generator)
             for first in range(0, batch, step):
                 source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
                     part = slice(view * batch + first, view * batch + first + len(source))
-                    self._view(source, draws[:, part], generator, views[part])
+                    self._view(source, {name: drawn[part] for name, drawn in draws.items()}, views[part])
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
-    def _view(self, images: Tensor, draws: Tensor, generator: torch.Generator | None, out: Tensor) -> None:
+    def _draw(self, batch: int, height: int, width: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """All that is random in ``batch`` views, a row each."""
+        size = self.image_size
+        top, left, tall, wide = self.draw_crops(batch, height, width, generator)
+        mirrored = _uniform(self.grey, generator, batch) < self.config.flip
+        brightness, contrast, *chroma = self._draw_colours(batch, generator)
+        draws = {
+            "rows": _interpolation(top, tall, height, size),
+            "columns": _interpolation(left, wide, width, size, mirrored),
+            "factor": brightness * contrast,
+            "lift": brightness * (1 - contrast),
+        }
+        if self.config.blur > 0:
+            blur = self._draw_blur(batch, generator)
+            draws |= {"rows": blur @ draws["rows"], "columns": blur @ draws["columns"]}
+        if chroma:
+            draws["turn"] = (torch.stack(chroma, 1) @ self.colours).view(batch, self.channels, self.channels)
+        if self.config.rotate > 0:
+            limit = math.radians(self.config.rotate)
+            draws["angle"] = _uniform(self.grey, generator, batch, between=(-limit, limit))
+        return draws
+
+    def _view(self, images: Tensor, draws: dict[str, Tensor], out: Tensor) -> None:
         """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel lie side by side.
 
         Turning the chroma commutes with all that moves pixels, and is done first, where channels are planes. The rest
@@ -179,28 +208,18 @@ class BatchedViews(nn.Module):
         """
         batch, channels, height, width = images.shape
         size = self.image_size
-        top, left, tall, wide, mirrored, brightness, contrast, *chroma = draws
-        rows = _interpolation(top, tall, height, size)
-        columns = _interpolation(left, wide, width, size, mirrored > 0)
-        if self.config.blur > 0:
-            blur = self._draw_blur(batch, generator)
-            rows, columns = blur @ rows, blur @ columns
-        if channels == 3:
-            turn = (torch.stack(chroma, 1) @ self.colours).view(batch, channels, channels)
-            images = torch.bmm(turn, images.view(batch, channels, -1))
+        if "turn" in draws:
+            images = torch.bmm(draws["turn"], images.view(batch, channels, -1))
         # The transposed operands are read as they lie, so that nothing is copied between the products.
-        drawn = torch.bmm(columns, images.view(batch, channels * height, width).transpose(1, 2))
-        drawn = torch.bmm(rows, drawn.view(batch, size * channels, height).transpose(1, 2))
-        if self.config.rotate > 0:
-            limit = math.radians(self.config.rotate)
-            angle = _uniform(images, generator, batch, between=(-limit, limit))
-            drawn = _rotate(drawn.view(batch, size, size, channels), angle).view_as(drawn)
-        level = drawn.view(batch, -1) @ self.grey.repeat(size**2) / size**2
-        factor = (brightness * contrast).unsqueeze(1) / (255 * self.scale)
-        shift = ((brightness * (1 - contrast) * level).unsqueeze(1) / 255 - self.shift) / self.scale
+        drawn = torch.bmm(draws["columns"], images.view(batch, channels * height, width).transpose(1, 2))
+        drawn = torch.bmm(draws["rows"], drawn.view(batch, size * channels, height).transpose(1, 2))
+        if "angle" in draws:
+            drawn = _rotate(drawn.view(batch, size, size, channels), draws["angle"]).view_as(drawn)
+        level = drawn.view(batch, -1) @ self.luma
+        factor = draws["factor"].unsqueeze(1) / (255 * self.scale)
+        shift = ((draws["lift"] * level).unsqueeze(1) / 255 - self.shift) / self.scale
         factor, shift = (value.repeat(1, size).unsqueeze(1) for value in (factor, shift))
-        low, high = (((value - self.shift) / self.scale).repeat(size) for value in (0, 1))
-        torch.clamp(torch.addcmul(shift, drawn, factor), low, high, out=out)
+        torch.clamp(torch.addcmul(shift, drawn, factor), self.low, self.high, out=out)
 
     def draw_crops(
         self, batch: int, height: int, width: int, generator: torch.Generator | None = None
@@ -276,15 +295,17 @@ def _interpolation(start: Tensor, length: Tensor, source: int, target: int, mirr
     Triangle filter as wide as a target pixel, but never narrower than a source pixel; it reads nothing outside the
     crop, and every row sums to one. Where ``mirrored`` (bool, ``(B,)``) the order of the rows is reversed.
     """
-    step = (length / target).view(-1, 1, 1)
-    first, past = start.view(-1, 1, 1), (start + length).view(-1, 1, 1)
-    centre = first + (torch.arange(target, device=start.device).view(-1, 1) + 0.5) * step
+    start, length = start.unsqueeze(1), length.unsqueeze(1)
+    step = length / target
+    reach = step.clamp(min=1)
+    centre = start + (torch.arange(target, device=start.device) + 0.5) * step
     if mirrored is not None:
-        centre = torch.where(mirrored.view(-1, 1, 1), centre.flip(1), centre)
+        centre = torch.where(mirrored.unsqueeze(1), centre.flip(1), centre)
     pixel = torch.arange(source, device=start.device) + 0.5
-    weight = (pixel - centre).abs_().div_(-step.clamp(min=1)).add_(1).clamp_(min=0)
-    weight *= (pixel > first) & (pixel < past)
-    return weight / weight.sum(-1, keepdim=True)
+    pixel = torch.where((pixel > start) & (pixel < start + length), pixel, math.inf)
+    distance = (pixel.unsqueeze(1) - centre.unsqueeze(2)).abs_()
+    weight = distance.div_(-reach.unsqueeze(2)).add_(1).clamp_(min=0)
+    return weight.div_(weight.sum(-1, keepdim=True))
 
 
 def _colour_basis() -> Tensor:

@@ -138,7 +138,7 @@ class ContrastiveModule(LightningModule):
 
     def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            source = sample if self.images is None else self.images[sample]
+            source = sample if self.images is None else self.images.index_select(0, sample)
             images = self.augment(source, self.config.method.num_views, *self._draws)
         labels = None if self.labels is None else self.labels[sample]
         loss, data = self.method(Views(images, sample, self.progress, labels))
