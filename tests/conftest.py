@@ -1,5 +1,5 @@
-"""The benchmarks of this checkout, and files of graph data sets, small enough for tests, as their publishers lay them
-out."""
+"""The benchmarks of this checkout; files of graph data sets, small enough for tests, as their publishers lay them out;
+a GPU that is not there."""
 
 import importlib.util
 import pickle
@@ -9,6 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from cl_as_gnn.graph import augmentation_edges
+from cl_as_gnn.nn import adjacency
 
 # `import benchmarks` is the folder beside these tests, which is not installed and need not be on the path.
 _FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -85,3 +92,59 @@ def _write_tu(root: Path, name: str = "MUTAG", graphs: int = 40, labels: bool = 
         node[:3] = range(3)
         (raw / f"{name}_node_labels.txt").write_text("".join(f"{v}\n" for v in node))
     return root
+
+
+class FakeGPU:
+    """Fake tensors have the device of a GPU, shapes and types, and no values.
+
+    Whatever waits for the device cannot run on them: a branch on a value, ``.item()``, a shape that depends on values.
+    Within ``running`` a tensor on the host, or sent there and back, is an error too.
+    """
+
+    device = torch.device("cuda", 0)
+
+    def __init__(self):
+        self.mode = FakeTensorMode()
+
+    def empty(self, *shape, dtype=torch.float32, requires_grad=False):
+        with self.mode:
+            return torch.empty(shape, dtype=dtype, device=self.device, requires_grad=requires_grad)
+
+    def move(self, module):
+        """All that a module holds."""
+        for part in module.modules():
+            for store in (part._parameters, part._buffers):
+                for name, tensor in store.items():
+                    if tensor is None:
+                        continue
+                    fake = self.mode.from_tensor(tensor.detach())
+                    with self.mode:
+                        fake = fake.to(self.device)
+                        parameter = isinstance(tensor, torch.nn.Parameter)
+                        store[name] = torch.nn.Parameter(fake, tensor.requires_grad) if parameter else fake
+        return module
+
+    def running(self, function, *args, **kwargs):
+        """What ``function`` returns on the device."""
+        with self.mode, _OnTheDevice():
+            return function(*args, **kwargs)
+
+
+class _OnTheDevice(TorchDispatchMode):
+    """Refuses every operator that touches a tensor of the host, single numbers apart."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, torch.Tensor)]
+        moved = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+        assert all(t.device == FakeGPU.device or (t.dim() == 0 and not moved) for t in tensors), f"{func} on the host"
+        return out
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    # Of a sparse product no fake is made; it does not wait, and its result has this shape.
+    monkeypatch.setattr(adjacency, "_multiply", lambda ptr, index, value, x: x.new_empty(ptr.numel() - 1, x.size(1)))
+    augmentation_edges.cache_clear()
+    yield FakeGPU()
+    augmentation_edges.cache_clear()

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch_geometric.data import HeteroData
-from torch_geometric.utils import degree, dropout_edge
+from torch_geometric.utils import scatter
 
 from cl_as_gnn.graph.view_graph import AUGMENTATION
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
@@ -34,8 +35,10 @@ class DropEdge(SoftmaxMethod[DropEdgeConfig]):
     source = "Rong et al., ICLR 2020 (DropEdge), on SimCLR"
 
     def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+        # Dropped edges stay in the list, with no weight: nothing waits for the device, and the list is sorted once.
         edges, x = data[AUGMENTATION], data["view"].x
-        edges.edge_index, _ = dropout_edge(edges.edge_index, self.config.drop, training=self.training)
         target = edges.edge_index[1]
-        edges.edge_weight = 1 / degree(target, x.size(0), x.dtype)[target]
+        kept = torch.rand(target.size(0), device=x.device) >= (self.config.drop if self.training else 0)
+        left = scatter(kept.to(x.dtype), target, dim_size=x.size(0), reduce="sum")
+        edges.edge_weight = kept / left[target].clamp(min=1)
         return data

@@ -60,6 +60,8 @@ def _product(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Ten
 
 
 Order = tuple[Tensor, Tensor, Tensor]
+# Nodes up to which a GPU multiplies graphs densely (256 MB): of a sparse product the host has to wait for the size.
+_DENSE = 8192
 # By edge tensor, for as long as it lives: training asks for the same few graphs again and again.
 _ORDERS = WeakTensorKeyDictionary()
 
@@ -190,6 +192,13 @@ class Adjacency:
         matrix = torch.sparse_coo_tensor(self.edge_index.flip(0), weight, size, check_invariants=False)
         return matrix.coalesce()
 
+    def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The matrix itself, ``(targets, sources)``."""
+        source, target = self.edge_index
+        flat = torch.zeros(self.size[1] * self.size[0], device=source.device, dtype=dtype)
+        weight = self._weight(flat)
+        return flat.scatter_add_(0, target * self.size[0] + source, weight).view(self.size[1], self.size[0])
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.size[0]} -> {self.size[1]}, edges={self.edge_index.size(1)})"
 
@@ -224,7 +233,8 @@ class Diffusion:
             value = graph._weight(torch.empty(0, dtype=dtype, device=source.device)) * loops
             self._return: Tensor = scatter(value, target, dim_size=graph.size[1], reduce="sum")
         else:
-            self._return = _diagonal_of_power(graph.to_sparse(dtype), num_hops)
+            dense = graph.edge_index.is_cuda and graph.size[1] <= _DENSE
+            self._return = _diagonal_of_power(graph.to_dense(dtype) if dense else graph.to_sparse(dtype), num_hops)
         arrives = self._return.new_ones(graph.size[1], 1)
         for _ in range(num_hops):
             arrives = graph.pull(arrives)
@@ -250,11 +260,13 @@ class Diffusion:
 
 
 def _diagonal_of_power(matrix: Tensor, power: int) -> Tensor:
-    """diag(W^power) of a sparse matrix from W^a and W^b alone, a + b = power."""
+    """diag(W^power) of a sparse or dense matrix from W^a and W^b alone, a + b = power."""
     powers = [matrix]
     with torch.autocast(matrix.device.type, enabled=False):
         while len(powers) < (power + 1) // 2:
-            powers.append(torch.sparse.mm(powers[-1], matrix))
+            powers.append(powers[-1] @ matrix)
+    if not matrix.is_sparse:
+        return (powers[-1] * powers[power // 2 - 1].t()).sum(1)
     product = (powers[-1].coalesce() * powers[power // 2 - 1].t().coalesce()).coalesce()
     diagonal: Tensor = scatter(product.values(), product.indices()[0], dim_size=matrix.size(0), reduce="sum")
     return diagonal

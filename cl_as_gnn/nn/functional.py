@@ -231,8 +231,7 @@ def uniformity_loss(x: Features, t: float = 2, batch: Tensor | None = None, chun
 
         return objective(_unit("uniformity_loss", torch.cat([first, second])), between)
     z = _unit("uniformity_loss", x)
-    size = torch.tensor([z.size(0)]) if batch is None else torch.bincount(batch)
-    if not (size > 1).any():
+    if not (z.size(0) > 1 if batch is None else (torch.bincount(batch) > 1).any()):
         raise ValueError(f"uniformity_loss wants two nodes or more in some graph, got {z.size(0)} nodes, each alone")
     return objective(z, GaussianRepulsion(t, batch=batch, chunk=chunk))
 
@@ -283,9 +282,10 @@ def spectral_contrastive_loss(
             return (-2 * attraction + squares / max(pairs, 1)) / mu
         own = key.square().sum(1).square().sum()
         if batch is None:
-            squares, count = (key.t() @ key).square().sum(), key.new_tensor(key.size(0) * (key.size(0) - 1))
+            size, squares = key.new_full((1,), key.size(0)), (key.t() @ key).square().sum()
         else:
             size = scatter(torch.ones_like(batch), batch, reduce="sum")
-            squares, count = (key * linear_attention(key, key, key, batch)).sum(), (size * (size - 1)).sum()
+            squares = (key * linear_attention(key, key, key, batch)).sum()
+        count = (size * (size - 1)).sum()
         loss: Tensor = (-2 * attraction + (squares - own) / count.to(key.dtype).clamp(min=1)) / mu
         return loss

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, Mixture, ViewsOf
+from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, Mixture, ViewsOf, _diagonal_of_power
 
 
 def random_graph(n_source, n_target, edges, seed=0):
@@ -39,6 +39,7 @@ def test_bipartite_products_and_row_sums():
     torch.testing.assert_close(graph.push(y), matrix.t() @ y)
     torch.testing.assert_close(graph.row_sum, matrix.sum(1))
     torch.testing.assert_close(graph.to_sparse(torch.double).to_dense(), matrix)
+    torch.testing.assert_close(graph.to_dense(torch.double), matrix)
 
 
 def test_gradients_to_features_and_weights():
@@ -59,6 +60,14 @@ def test_diffusion_is_the_power_without_returns(hops):
     torch.testing.assert_close(walk.pull(x), power @ x)
     torch.testing.assert_close(walk.push(x), power.t() @ x)
     torch.testing.assert_close(walk.row_sum, torch.ones(12, dtype=torch.double))
+
+
+@pytest.mark.parametrize("hops", [2, 3, 4, 5, 8])
+def test_the_dense_powers_of_a_gpu_have_the_diagonal_of_the_sparse_ones(hops):
+    graph, matrix = row_stochastic(12, 3)
+    expected = torch.linalg.matrix_power(matrix, hops).diagonal()
+    torch.testing.assert_close(_diagonal_of_power(graph.to_dense(torch.double), hops), expected)
+    torch.testing.assert_close(_diagonal_of_power(graph.to_sparse(torch.double), hops), expected)
 
 
 def test_a_row_whose_walks_all_return_keeps_no_weight():

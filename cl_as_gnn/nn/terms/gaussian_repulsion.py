@@ -101,7 +101,7 @@ class GaussianRepulsion:
 
     def _view(self, x: Tensor) -> tuple[Tensor, Tensor]:
         value, message, _ = gaussian_pairs(x, None, self.sharpness, self.batch, self.chunk)
-        size = x.new_tensor([x.size(0)]) if self.batch is None else torch.bincount(self.batch).to(x.dtype)
+        size = x.new_full((1,), x.size(0)) if self.batch is None else torch.bincount(self.batch).to(x.dtype)
         pairs = (size * (size - 1)).sum().clamp(min=1)
         return value - pairs.log(), message * (4 * self.sharpness)
 

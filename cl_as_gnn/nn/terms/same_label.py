@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -17,9 +18,11 @@ class SameLabel:
     """
 
     def __init__(self, label: Tensor):
-        self.group: Tensor
-        self.count: Tensor
-        _, self.group, self.count = torch.unique(label, return_inverse=True, return_counts=True)
+        # As torch.unique would number the labels, which on a GPU the host would have to wait for.
+        ordered, order = label.sort()
+        rank = F.pad(ordered.diff() != 0, (1, 0)).cumsum(0)
+        self.group = torch.empty_like(rank).scatter_(0, order, rank)
+        self.count = torch.zeros_like(rank).scatter_add_(0, rank, torch.ones_like(rank))
 
     def pull(self, x: Tensor) -> Tensor:
         total = x.new_zeros(self.count.numel(), x.size(1)).index_add_(0, self.group, x)

@@ -1,0 +1,57 @@
+"""Layers and losses on a GPU that is not there: they never wait for it, and all their tensors lie there."""
+
+import pytest
+import torch
+
+from cl_as_gnn.nn import (
+    AlignmentConv,
+    ContraNorm,
+    ContrastiveConv,
+    HardestPositiveConv,
+    PositiveAttention,
+    SpectralConv,
+    StageAggregation,
+    UniformityConv,
+)
+from cl_as_gnn.nn import functional as F
+
+NODES, EDGES, WIDTH = 60, 200, 8
+CALLS = {
+    "AlignmentConv": lambda x, edges, weight: AlignmentConv(num_hops=2)(x, edges, weight),
+    "UniformityConv": lambda x, edges, weight: UniformityConv()(x),
+    "UniformityConv, edges": lambda x, edges, weight: UniformityConv()(x, edges),
+    "ContrastiveConv": lambda x, edges, weight: ContrastiveConv()(x, edges, edges),
+    "SpectralConv": lambda x, edges, weight: SpectralConv()(x, edges, weight),
+    "HardestPositiveConv": lambda x, edges, weight: HardestPositiveConv()(x, edges),
+    "PositiveAttention": lambda x, edges, weight: PositiveAttention()(x, edges),
+    "nt_xent": lambda x, edges, weight: F.nt_xent(x, edges, edge_weight=weight),
+    "nt_xent, chunks": lambda x, edges, weight: F.nt_xent(x, edges, chunk=16),
+    "nt_xent, bipartite": lambda x, edges, weight: F.nt_xent((x, x), edges),
+    "alignment_loss": lambda x, edges, weight: F.alignment_loss(x, edges, edge_weight=weight),
+    "uniformity_loss": lambda x, edges, weight: F.uniformity_loss(x),
+    "spectral_contrastive_loss": lambda x, edges, weight: F.spectral_contrastive_loss(x, edges, edge_weight=weight),
+    "spectral, bipartite": lambda x, edges, weight: F.spectral_contrastive_loss((x, x), edges),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_waits_for_the_gpu(fake_gpu, name):
+    x = fake_gpu.empty(NODES, WIDTH, requires_grad=True)
+    edges, weight = fake_gpu.empty(2, EDGES, dtype=torch.long), fake_gpu.empty(EDGES)
+    out = fake_gpu.running(CALLS[name], x, edges, weight)
+    assert out.device == fake_gpu.device
+
+
+@pytest.mark.parametrize("mode", ["fixed", "learned", "attention"])
+def test_stages_do_not_wait_for_the_gpu(fake_gpu, mode):
+    layer = fake_gpu.move(StageAggregation((0.6, 0.4), mode))
+    seen = fake_gpu.empty(2, NODES, dtype=torch.bool)
+    assert fake_gpu.running(layer, fake_gpu.empty(2, NODES, WIDTH), seen).device == fake_gpu.device
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_contranorm_does_not_wait_for_the_gpu(fake_gpu, linear):
+    norm = fake_gpu.move(ContraNorm(WIDTH, linear=linear))
+    x, batch = fake_gpu.empty(NODES, WIDTH), fake_gpu.empty(NODES, dtype=torch.long)
+    assert fake_gpu.running(norm, x).device == fake_gpu.device
+    assert fake_gpu.running(norm, x, batch, 3).device == fake_gpu.device
