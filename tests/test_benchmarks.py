@@ -100,6 +100,12 @@ def test_page_says_what_held_what_was_missed_and_what_is_not_there():
     assert goal + "– |  |" in page(report(cl_as_gnn=0.1))
     assert "| memory at n = 65,536 in MB | ≤ 400 | – |  |" in fast
     assert "|  | lightly + Lightning | 500 | 5 |" in fast
+    memory = "| memory of training, small encoder: times less than lightly | ≥ 1 | "
+    assert memory + "– |  |" in fast
+    both = report(**{"cl_as_gnn": 0.1, "lightly + Lightning": 0.5})
+    for entry, peak in zip(both["rows"][0]["contenders"], (90.0, 60.0), strict=True):
+        entry["extra"] = {"peak MB": peak}
+    assert memory + "0.667 | **missed** |" in page(both)
     assert "- a note" in fast
     assert "not been run on one" in fast
 

@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.speed.memory import extra_peak
 from benchmarks.speed.step import CONFIG, noise
 from benchmarks.speed.timing import Contender, Row, Settings
 from cl_as_gnn.config import RunConfig, load_config
@@ -22,6 +24,7 @@ from cl_as_gnn.models import build_encoder
 from cl_as_gnn.training.module import ContrastiveModule
 from cl_as_gnn.training.process import keep_freed_memory, pick_precision
 
+OURS, LIGHTLY = "cl_as_gnn", "lightly + Lightning"
 SIDE, WORKERS = 32, 2
 # Batches that the workers have ready when training starts do not show how fast they are.
 SKIPPED = 2 * WORKERS + 1
@@ -84,57 +87,70 @@ class LightlySimCLR(LightningModule):
 
 def rows(settings: Settings, encoder: str) -> Iterator[Row]:
     """One row; a sample is a training run of some steps, of which the first are not timed."""
-    batch, timed = (16, 1) if settings.quick else (BATCH[encoder], TIMED[encoder])
-    where = "gpu" if settings.device.type == "cuda" else "cpu"
-    small = ("encoder.width=8",) if settings.quick else ()
-    config = load_config(
-        CONFIG, [f"trainer.accelerator={where}", f"trainer.batch_size={batch}", f"encoder.name={encoder}", *small]
-    )
-    keep_freed_memory(config.trainer)
-    data = noise(batch * (SKIPPED + timed))
+    config, batch, timed = _plan(settings, encoder)
+    notes = [
+        f"one step: {batch} images, two views each, {pick_precision(config.trainer)} here and fp32 there, as is usual",
+        f"lightly: SimCLRTransform without blur in {WORKERS} workers, SGD, its projection head at our sizes",
+        "peak MB: beyond what a tiny run takes, each in a process of its own, lightly's workers not counted",
+    ]
+    names = [OURS, LIGHTLY] if find_spec("lightly") else [OURS]
+    if len(names) == 1:
+        notes.append("lightly is not installed (pip install '.[bench]')")
+    tiny = replace(settings, quick=True)
+    contenders = []
+    for name in names:
+        peak = extra_peak(build_run, (name, settings, encoder), (name, tiny, "small"), settings.device)
+        extra = {"peak MB": None if peak is None else peak / 1e6}
+        contenders.append(Contender(name, build_run(name, settings, encoder), items=batch, extra=extra))
+    sizes = {"encoder": encoder, "batch": batch, "workers": WORKERS, "steps": timed}
+    yield Row("training", encoder, contenders, sizes, notes, self_timed=True)
 
-    def trainer(skipped: int, precision: Any) -> tuple[Trainer, Watch]:
+
+def build_run(name: str, settings: Settings, encoder: str) -> Callable[[], float]:
+    """A short training run, which returns the seconds of a step; ours sets the allocator of its process."""
+    config, batch, timed = _plan(settings, encoder)
+    data = noise(batch * (SKIPPED + timed))
+    for logger in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+
+    def fit(module: LightningModule, skipped: int, precision: Any, loader: Any = None) -> float:
         watch = Watch(skipped)
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        return Trainer(
+        trainer = Trainer(
             max_steps=skipped + timed,
             max_epochs=1,
-            accelerator=where,
+            accelerator=config.trainer.accelerator,
             devices=1,
             precision=precision,
             callbacks=[watch],
             enable_model_summary=False,
             **quiet,
-        ), watch
+        )
+        trainer.fit(module, loader)
+        return watch.seconds / timed
 
     def ours() -> float:
         # Nothing is prepared ahead here, so that two steps of warm-up are enough.
-        run, watch = trainer(2, pick_precision(config.trainer))
-        run.fit(ContrastiveModule(config, data))
-        return watch.seconds / timed
+        return fit(ContrastiveModule(config, data), 2, pick_precision(config.trainer))
 
     def lightly() -> float:
         from lightly.transforms import SimCLRTransform
 
-        transform = SimCLRTransform(input_size=SIDE, gaussian_blur=0.0)
-        loader = DataLoader(
-            Pictures(data.train.images, transform), batch, shuffle=True, drop_last=True, num_workers=WORKERS
-        )
-        run, watch = trainer(SKIPPED, "32-true")
-        run.fit(LightlySimCLR(config), loader)
-        return watch.seconds / timed
+        pictures = Pictures(data.train.images, SimCLRTransform(input_size=SIDE, gaussian_blur=0.0))
+        loader = DataLoader(pictures, batch, shuffle=True, drop_last=True, num_workers=WORKERS)
+        return fit(LightlySimCLR(config), SKIPPED, "32-true", loader)
 
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\..*")
-    contenders = [Contender("cl_as_gnn", ours, items=batch)]
-    notes = [
-        f"one step: {batch} images, two views each, {pick_precision(config.trainer)} here and fp32 there, as is usual",
-        f"lightly: SimCLRTransform without blur in {WORKERS} workers, SGD, its projection head at our sizes",
-    ]
-    if find_spec("lightly"):
-        contenders.append(Contender("lightly + Lightning", lightly, items=batch))
-    else:
-        notes.append("lightly is not installed (pip install '.[bench]')")
-    sizes = {"encoder": encoder, "batch": batch, "workers": WORKERS, "steps": timed}
-    yield Row("training", encoder, contenders, sizes, notes, self_timed=True)
+    if name == LIGHTLY:
+        return lightly
+    keep_freed_memory(config.trainer)
+    return ours
+
+
+def _plan(settings: Settings, encoder: str) -> tuple[RunConfig, int, int]:
+    """The run, the images of a batch, and how many steps are timed."""
+    batch, timed = (16, 1) if settings.quick else (BATCH[encoder], TIMED[encoder])
+    where = "gpu" if settings.device.type == "cuda" else "cpu"
+    small = ("encoder.width=8",) if settings.quick else ()
+    overrides = [f"trainer.accelerator={where}", f"trainer.batch_size={batch}", f"encoder.name={encoder}", *small]
+    return load_config(CONFIG, overrides), batch, timed
