@@ -85,6 +85,8 @@ def test_nodes_then_splits_from_the_same_runs(root, tmp_path, monkeypatch):
     assert f"| {row} | " in table
     assert "floor: AᵏX" in table
     assert "published: CCA-SSG | 83.9 | 73.1" in table
+    assert all(0 < r["stopped_top1"] <= r["lenient_top1"] <= 100 for r in content["runs"])
+    assert f"| {row} | " in nodes.probes(content)
     monkeypatch.setattr(splits, "FOLDER", tmp_path / "splits")
     for name in ("cora", "citeseer"):
         splits.keep(name, 700)
@@ -140,3 +142,22 @@ def test_the_page_in_the_docs_is_made_of_the_results(name):
     assert {key: content[key] for key in module.ABOUT} == module.ABOUT
     page = (Path(__file__).parents[1] / "docs" / "graph_ssl.md").read_text(encoding="utf-8")
     assert page.split(f"<!-- {name} -->\n")[1] == module.table(content)
+    if name == "nodes":
+        assert page.split("<!-- probes -->\n")[1] == module.probes(content)
+
+
+def test_a_stopped_probe_is_scored_where_validation_is_best_and_a_lenient_one_where_test_is():
+    torch.manual_seed(0)
+    y = torch.arange(600) % 2
+    signal = (2.0 * y - 1).unsqueeze(1)
+    # Later steps learn the second feature, which says nothing outside the training rows.
+    x = torch.cat([0.3 * signal + 0.5 * torch.randn(600, 1), 3 * torch.randn(600, 40)], dim=1)
+    train, validation, test = (torch.arange(600) // 200 == part for part in range(3))
+    probe = graph_ssl("stopped_probe").stopped_probe
+    found = probe(x, y, train, validation, test, steps=300)
+    assert probe(x, y, train, validation, test, steps=300) == found
+    assert 55 < found["stopped_top1"] <= found["lenient_top1"] < 95
+    alone = probe(x, y, train, validation, test, steps=1)
+    assert alone["stopped_top1"] == alone["lenient_top1"]
+    same = probe(x, y, train, test, test, steps=300)
+    assert same["stopped_top1"] == same["lenient_top1"] >= found["lenient_top1"]
