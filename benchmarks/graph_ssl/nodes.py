@@ -56,8 +56,8 @@ ABOUT = {
     "on CiteSeer views and temperature are the best of nine on the validation nodes of that seed; on Cora the best of "
     "six over three seeds that are not in the table, without a look at test nodes (a seventh, temperature 0.3 and more "
     "masking, came later and half a point higher there). How many edges CCA-SSG drops in the row that says so is the "
-    "best of sixteen settings on CiteSeer's validation nodes, over three seeds that are not in the table, and was taken "
-    "over to Cora as it is",
+    "best of sixteen settings on CiteSeer's validation nodes, over three seeds that are not in the table, and was "
+    "taken over to Cora as it is",
     "published": "from the comparison in MA-GCL (Gong et al., AAAI 2023) unless the row says otherwise; on the public "
     "split, each with its own probe",
 }
