@@ -18,11 +18,17 @@ def test_karate_needs_no_files():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"name": "cora"}, {"name": "planetoid"}, {"name": "planetoid", "dataset": "Cora"}]
+    ("settings", "dataset"),
+    [
+        ({"name": "cora"}, "Cora"),
+        ({"name": "planetoid"}, "Cora"),
+        ({"name": "planetoid", "dataset": "CiteSeer"}, "CiteSeer"),
+        ({"name": "pubmed"}, "PubMed"),
+    ],
 )
-def test_planetoid_has_its_public_split(tmp_path, write_planetoid, settings):
-    data = load_graphs(GraphDataConfig(root=write_planetoid(tmp_path), **settings))
-    assert data.name == "cora"
+def test_planetoid_has_its_public_split(tmp_path, write_planetoid, settings, dataset):
+    data = load_graphs(GraphDataConfig(root=write_planetoid(tmp_path, dataset), **settings))
+    assert data.name == dataset.lower()
     assert data.graph.y.unique().numel() == CLASSES
     assert [int(mask.sum()) for mask in (data.train, data.validation, data.test)] == [30, 500, 100]
     assert not (data.train & data.validation).any()
