@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from cl_as_gnn.nn import (
     AlignmentConv,
@@ -14,11 +15,14 @@ from cl_as_gnn.nn import (
     UniformityConv,
 )
 from cl_as_gnn.nn import functional as F
+from cl_as_gnn.nn.linear_attention import _by_graph
+from cl_as_gnn.nn.self_attention import _attention, _attention_backward
 
 NODES, EDGES, WIDTH = 60, 200, 8
 CALLS = {
     "AlignmentConv": lambda x, edges, weight: AlignmentConv(num_hops=2)(x, edges, weight),
     "UniformityConv": lambda x, edges, weight: UniformityConv()(x),
+    "UniformityConv, batch": lambda x, edges, weight: UniformityConv()(x, batch=edges[0, :NODES]),
     "UniformityConv, edges": lambda x, edges, weight: UniformityConv()(x, edges),
     "ContrastiveConv": lambda x, edges, weight: ContrastiveConv()(x, edges, edges),
     "SpectralConv": lambda x, edges, weight: SpectralConv()(x, edges, weight),
@@ -26,6 +30,7 @@ CALLS = {
     "PositiveAttention": lambda x, edges, weight: PositiveAttention()(x, edges),
     "nt_xent": lambda x, edges, weight: F.nt_xent(x, edges, edge_weight=weight),
     "nt_xent, chunks": lambda x, edges, weight: F.nt_xent(x, edges, chunk=16),
+    "nt_xent, batch": lambda x, edges, weight: F.nt_xent(x, edges, batch=edges[0, :NODES]),
     "nt_xent, bipartite": lambda x, edges, weight: F.nt_xent((x, x), edges),
     "alignment_loss": lambda x, edges, weight: F.alignment_loss(x, edges, edge_weight=weight),
     "uniformity_loss": lambda x, edges, weight: F.uniformity_loss(x),
@@ -55,3 +60,19 @@ def test_contranorm_does_not_wait_for_the_gpu(fake_gpu, linear):
     x, batch = fake_gpu.empty(NODES, WIDTH), fake_gpu.empty(NODES, dtype=torch.long)
     assert fake_gpu.running(norm, x).device == fake_gpu.device
     assert fake_gpu.running(norm, x, batch, 3).device == fake_gpu.device
+
+
+@pytest.mark.parametrize("loops", [False, True])
+@pytest.mark.parametrize("graphs", [False, True])
+def test_attention_itself_does_not_wait_for_the_gpu(fake_gpu, loops, graphs):
+    """Of an operator of our own a fake tensor sees the shape alone; here it goes through what the operator does."""
+    x, batch = fake_gpu.empty(NODES, WIDTH), fake_gpu.empty(NODES, dtype=torch.long) if graphs else None
+    out = fake_gpu.running(_attention._init_fn, x, x, x, 0.5, loops, batch)
+    grads = fake_gpu.running(_attention_backward._init_fn, x, out, x, x, x, 0.5, loops, batch)
+    assert {t.device for t in (out, *grads)} == {fake_gpu.device}
+
+
+def test_linear_attention_over_graphs_does_wait(fake_gpu):
+    x, batch = fake_gpu.empty(NODES, WIDTH), fake_gpu.empty(NODES, dtype=torch.long)
+    with pytest.raises(DynamicOutputShapeException):
+        fake_gpu.running(_by_graph._init_fn, x, x, x, batch)

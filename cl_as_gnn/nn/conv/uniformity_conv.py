@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
-from torch_geometric.utils import softmax
+from torch_geometric.utils import degree, softmax
 
 from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.conv.edges import as_edges, widen
@@ -59,7 +59,7 @@ class UniformityConv(torch.nn.Module):
             elif batch is None:
                 receives = torch.full((target.size(0),), target.size(0) > 1, device=target.device)
             else:
-                receives = (torch.bincount(batch) > 1)[batch]
+                receives = (degree(batch, batch.numel()) > 1)[batch]  # graphs are no more than nodes
         else:
             edge_index, _ = as_edges("UniformityConv", edge_index)
             row, column = edge_index[0], edge_index[1]
