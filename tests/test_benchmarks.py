@@ -51,6 +51,13 @@ def test_row_of_all_pairs(settings):
     assert ours["floor_s"] == pytest.approx(4 * 64**2 * 16 / result["rates"]["GEMM fp32"])
 
 
+def test_rows_of_very_many_pairs_are_in_both_precisions(settings):
+    rows = list(speed("all_pairs").large(settings, sizes=(64,), dim=16))
+    assert [row.case for row in rows] == ["64 fp32", "64 bf16"]
+    assert [[c.name for c in row.contenders] for row in rows] == [["cl_as_gnn"]] * 2
+    assert speed("timing").measure(rows[1], settings)["contenders"][0]["floor_s"] > 0
+
+
 def test_command_prints_eighty_columns_and_writes_what_was_asked_for(tmp_path, capsys):
     main = speed("__main__").main
     main(["--quick", "--only", "sparse", "--out", str(tmp_path / "speed.json")])
@@ -108,6 +115,14 @@ def test_page_says_what_held_what_was_missed_and_what_is_not_there():
     assert memory + "0.667 | **missed** |" in page(both)
     assert "- a note" in fast
     assert "not been run on one" in fast
+    assert "1,048,576" not in fast
+    both["machine"]["device"] = "cuda"
+    contenders = [{"name": "cl_as_gnn", "median_s": 4.0, "extra": {}}]
+    row = {"group": "all_pairs_large", "case": "1048576 bf16", "contenders": contenders, "notes": [], "sizes": {}}
+    both["rows"].append(row)
+    gpu = page(both)
+    assert "| NT-Xent, n = 1,048,576, bf16: seconds | ≤ 5 | 4 | held |" in gpu
+    assert "| memory at n = 1,048,576 in MB | ≤ 4000 | – |  |" in gpu
 
 
 def test_the_page_in_the_docs_is_that_of_the_results():

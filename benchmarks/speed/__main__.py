@@ -26,6 +26,7 @@ from benchmarks.speed.timing import Row, Settings, measure
 GROUPS: dict[str, Callable[[Settings], Iterator[Row]]] = {
     "all_pairs": all_pairs.rows,
     "all_pairs_bf16": partial(all_pairs.rows, bf16=True),
+    "all_pairs_large": all_pairs.large,
     "memory": all_pairs.peaks,
     "sparse": sparse.rows,
     "knn": knn.rows,

@@ -19,6 +19,7 @@ from cl_as_gnn.nn.functional import nt_xent
 TEMPERATURE = 0.5
 TEMPERATURES = (0.5, 0.01)
 OURS, LIGHTLY, DENSE = "cl_as_gnn", "lightly", "dense torch"
+MILLION = 2**20
 Loss = Callable[[Tensor, float], Tensor]
 
 
@@ -39,7 +40,8 @@ def rows(settings: Settings, sizes: tuple[int, ...] | None = None, dim: int = 12
 def peaks(settings: Settings, sizes: tuple[int, ...] | None = None, dim: int = 128) -> Iterator[Row]:
     """Peak memory by number of nodes; the peers only as far as they fit into the memory of a small machine."""
     device = settings.device
-    for n in sizes or ((1024,) if settings.quick else (1024, 8192, 65536)):
+    million = (MILLION,) if device.type == "cuda" else ()
+    for n in sizes or ((1024,) if settings.quick else (1024, 8192, 65536, *million)):
         contenders = []
         for name in losses():
             if n > 8192 and name != OURS:
@@ -48,6 +50,17 @@ def peaks(settings: Settings, sizes: tuple[int, ...] | None = None, dim: int = 1
             contenders.append(Contender(name, lambda: None, extra={"peak MB": None if peak is None else peak / 1e6}))
         notes = ["forward + backward in fp32; beyond the inputs, in a process of its own, exact to a few MB"]
         yield Row("memory", str(n), contenders, {"n": n, "d": dim, "temperature": TEMPERATURE}, notes, untimed=True)
+
+
+def large(settings: Settings, sizes: tuple[int, ...] | None = None, dim: int = 128) -> Iterator[Row]:
+    """Time alone, where the others would want tens of gigabytes: up to a million nodes on a GPU."""
+    usual = (65536, MILLION) if settings.device.type == "cuda" else (32768,)
+    for n in sizes or ((2048,) if settings.quick else usual):
+        x = features(n, dim, settings.device).requires_grad_()
+        for bf16 in (False, True):
+            call = partial(gradient, _ours, x, TEMPERATURE, bf16)
+            work = Work(flops=4 * n**2 * dim, dtype=torch.bfloat16 if bf16 else torch.float32)
+            yield _titled("all_pairs_large", n, dim, bf16, [Contender(OURS, call, work)])
 
 
 def features(n: int, dim: int, device: torch.device) -> Tensor:
@@ -135,9 +148,14 @@ def _row(settings: Settings, n: int, dim: int, bf16: bool) -> Row:
             for temperature in TEMPERATURES
         }
         contenders.append(Contender(name, partial(gradient, loss, x, TEMPERATURE, bf16), work, extra=extra))
-    notes = [f"forward + backward at τ = {TEMPERATURE}; floor: 4 n² d flops of {'bf16' if bf16 else 'fp32'} products"]
-    notes.append("error: of the gradient, relative to float64")
+    notes = ["error: of the gradient, relative to float64"]
     if LIGHTLY not in losses():
         notes.append("lightly is not installed (pip install '.[bench]'): dense torch stands alone")
-    sizes = {"n": n, "d": dim, "precision": "bf16 autocast" if bf16 else "fp32", "temperature": TEMPERATURE}
-    return Row("all_pairs_bf16" if bf16 else "all_pairs", f"{n} {'bf16' if bf16 else 'fp32'}", contenders, sizes, notes)
+    return _titled("all_pairs_bf16" if bf16 else "all_pairs", n, dim, bf16, contenders, *notes)
+
+
+def _titled(group: str, n: int, dim: int, bf16: bool, contenders: list[Contender], *notes: str) -> Row:
+    precision = "bf16" if bf16 else "fp32"
+    sizes = {"n": n, "d": dim, "precision": precision + " autocast" * bf16, "temperature": TEMPERATURE}
+    floor = f"forward + backward at τ = {TEMPERATURE}; floor: 4 n² d flops of {precision} products"
+    return Row(group, f"{n} {precision}", contenders, sizes, [floor, *notes])

@@ -16,6 +16,7 @@ GPU = "The same command measures on a GPU where PyTorch finds one; it has not be
 TITLES = {
     "all_pairs": "NT-Xent over all pairs, fp32",
     "all_pairs_bf16": "NT-Xent over all pairs, bf16 autocast",
+    "all_pairs_large": "NT-Xent over very many pairs",
     "memory": "Memory of NT-Xent",
     "sparse": "Sparse messages",
     "knn": "kNN graph",
@@ -75,7 +76,16 @@ def goals(report: Report) -> list[tuple[str, str, float, float | None]]:
         )
 
     peer = "lightly + Lightning"
+    on_gpu: list[tuple[str, str, float, float | None]] = []
+    if report["machine"]["device"] == "cuda":
+        seconds = of("all_pairs_large", "1048576 bf16", lambda row: row["cl_as_gnn"]["median_s"])
+        on_gpu = [
+            ("NT-Xent, n = 1024, fp32: times faster than lightly", "≥", 1, slower("all_pairs", "1024", "lightly")),
+            ("NT-Xent, n = 1,048,576, bf16: seconds", "≤", 5, seconds),
+            ("memory at n = 1,048,576 in MB", "≤", 4000, of("memory", "1048576", lambda row: peak(row, "cl_as_gnn"))),
+        ]
     return [
+        *on_gpu,
         ("NT-Xent, n = 8192, fp32: times faster than lightly", "≥", 10, slower("all_pairs", "8192", "lightly")),
         ("the same under bf16 autocast", "≥", 20, slower("all_pairs_bf16", "8192", "lightly")),
         ("NT-Xent, n = 256: times faster than dense torch", "≥", 1, slower("all_pairs", "256", "dense torch")),
