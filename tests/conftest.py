@@ -4,6 +4,7 @@ a GPU that is not there."""
 import importlib.util
 import pickle
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,17 @@ class FakeGPU:
         """What ``function`` returns on the device."""
         with self.mode, _OnTheDevice():
             return function(*args, **kwargs)
+
+    @contextmanager
+    def mixed(self):
+        """Autocast to bfloat16, which ``torch.autocast`` leaves off where it finds no GPU."""
+        torch.set_autocast_dtype("cuda", torch.bfloat16)
+        torch.set_autocast_enabled("cuda", True)
+        try:
+            yield
+        finally:
+            torch.set_autocast_enabled("cuda", False)
+            torch.clear_autocast_cache()
 
 
 class _OnTheDevice(TorchDispatchMode):

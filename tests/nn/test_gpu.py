@@ -44,7 +44,9 @@ def test_nothing_waits_for_the_gpu(fake_gpu, name):
     x = fake_gpu.empty(NODES, WIDTH, requires_grad=True)
     edges, weight = fake_gpu.empty(2, EDGES, dtype=torch.long), fake_gpu.empty(EDGES)
     out = fake_gpu.running(CALLS[name], x, edges, weight)
-    assert out.device == fake_gpu.device
+    with fake_gpu.mixed():
+        mixed = fake_gpu.running(CALLS[name], x, edges, weight)
+    assert (out.device, mixed.device, mixed.dtype) == (fake_gpu.device, fake_gpu.device, torch.float32)
 
 
 @pytest.mark.parametrize("mode", ["fixed", "learned", "attention"])

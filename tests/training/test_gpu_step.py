@@ -1,5 +1,6 @@
 """A training step on a GPU that is not there: it never waits for the device, and all its tensors lie there."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -38,10 +39,24 @@ def step(module, gpu, progress):
 @pytest.mark.parametrize("name", [name for name in IMAGES if name not in WAIT])
 def test_a_step_never_waits_for_the_gpu(fake_gpu, name):
     module = build(name, fake_gpu)
-    for progress in (0.0, 0.9):
-        loss = step(module, fake_gpu, progress)
+    for progress, precision in ((0.0, nullcontext()), (0.9, nullcontext()), (0.9, fake_gpu.mixed())):
+        with precision:
+            loss = step(module, fake_gpu, progress)
         assert loss.device == fake_gpu.device
+        assert loss.dtype == torch.float32
         assert loss.requires_grad
+
+
+def test_mixed_precision_is_that(fake_gpu):
+    """So that the test above has run what it says."""
+    module = build("simclr", fake_gpu)
+    seen = []
+    module.method.projector.register_forward_hook(lambda layer, inputs, out: seen.append(out.dtype))
+    step(module, fake_gpu, 0.9)
+    with fake_gpu.mixed():
+        step(module, fake_gpu, 0.9)
+    assert set(seen) == {torch.float32, torch.bfloat16}
+    assert not torch.is_autocast_enabled("cuda")
 
 
 @pytest.mark.parametrize("name", WAIT)
