@@ -6,7 +6,9 @@ import importlib
 import sys
 from pathlib import Path
 
-HELPERS = {"__init__", "__main__", "planetoid", "report", "runs"}
+from cl_as_gnn.errors import ConfigError
+
+HELPERS = {"__init__", "__main__", "planetoid", "report", "runs", "stopped_probe"}
 
 
 def main() -> None:
@@ -15,7 +17,10 @@ def main() -> None:
     name, *words = sys.argv[1:] or [""]
     if name not in names:
         sys.exit(f"python -m benchmarks.graph_ssl {name or 'NAME'}: there are {', '.join(names)}")
-    importlib.import_module(f"benchmarks.graph_ssl.{name}").main(words)
+    try:
+        importlib.import_module(f"benchmarks.graph_ssl.{name}").main(words)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ def _fields(location: tuple[Any, ...], tree: Mapping[str, Any]) -> list[str]:
 def one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
     """The first of the errors in a tree of settings."""
     first = error.errors()[0]
-    location = first["loc"]
+    # Of a union pydantic also says which of its types it tried.
+    location = tuple(part for part in first["loc"] if not re.search(r"[\[(-]", str(part)))
     key = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
         names = _fields(location, tree)

@@ -66,21 +66,35 @@ _DENSE = 8192
 _ORDERS = WeakTensorKeyDictionary()
 
 
-def _order(edge_index: Tensor, by: int, size: int) -> Order:
+def _order(edge_index: Tensor, by: int, sizes: tuple[int, int]) -> Order:
     """Edges sorted by their row ``by``: row pointer, the other ends, and the edge of each entry."""
 
     def fresh() -> Order:
-        key, order = index_sort(edge_index[by], size, stable=True)
-        return index2ptr(key, size), edge_index[1 - by][order], order
+        _check_range(edge_index, sizes)
+        key, order = index_sort(edge_index[by], sizes[by], stable=True)
+        return index2ptr(key, sizes[by]), edge_index[1 - by][order], order
 
     if torch.compiler.is_compiling() or edge_index.is_inference():
         return fresh()
-    known: tuple[int, dict[tuple[int, int], Order]] | None = _ORDERS.get(edge_index)
+    known: tuple[int, dict[tuple[int, tuple[int, int]], Order]] | None = _ORDERS.get(edge_index)
     if known is None or known[0] != edge_index._version:
         known = _ORDERS[edge_index] = (edge_index._version, {})
-    if (by, size) not in known[1]:
-        known[1][by, size] = fresh()
-    return known[1][by, size]
+    if (by, sizes) not in known[1]:
+        known[1][by, sizes] = fresh()
+    return known[1][by, sizes]
+
+
+def _check_range(edge_index: Tensor, sizes: tuple[int, int]) -> None:
+    """On a CPU what sorts the edges writes wherever an index says; a GPU checks by itself, and would be waited for."""
+    if edge_index.device.type != "cpu" or edge_index.size(1) == 0 or torch.compiler.is_compiling():
+        return
+    for row, (size, name) in enumerate(zip(sizes, ("source", "target"), strict=True)):
+        low, high = (int(bound) for bound in edge_index[row].aminmax())
+        if low < 0 or high >= size:
+            raise ValueError(
+                f"edge_index[{row}] names {name} node {low if low < 0 else high}, but there are {size} {name} nodes, "
+                "counted from 0: check num_nodes, and which row holds the sources"
+            )
 
 
 @torch.library.custom_op("cl_as_gnn::propagate", mutates_args=())
@@ -115,6 +129,7 @@ class Adjacency:
 
     Kept sorted by target (CSR) with its transpose beside it, so that neither the forward nor the backward product makes
     a message per edge. Both are made once for an edge tensor, and kept for as long as it lives and is not changed.
+    PyTorch does not see changes through ``.data`` or NumPy: make a new tensor then.
 
     .. math::
         \mathrm{pull}(x) = A x, \quad (Ax)_i = \sum_{j \to i} a_{ij} x_j, \qquad \mathrm{push}(x) = A^\top x .
@@ -123,6 +138,9 @@ class Adjacency:
         edge_index: ``(2, E)``, row 0 the sources, row 1 the targets (messages flow from row 0 to row 1).
         edge_weight: ``(E,)``; ones if not given. Gradients reach it through :meth:`pull`.
         num_nodes: nodes, or ``(sources, targets)`` of a bipartite graph.
+
+    Raises:
+        ValueError: edges of another shape, or (on a CPU, at the first product) ends that are no node.
 
     Shapes: ``pull`` maps ``(sources, d)`` to ``(targets, d)``; ``push`` the other way.
     """
@@ -141,14 +159,14 @@ class Adjacency:
     def csr(self) -> Order:
         """Row pointer by target, the sources, and the edge of each entry."""
         if self._csr is None:
-            self._csr = _order(self.edge_index, 1, self.size[1])
+            self._csr = _order(self.edge_index, 1, self.size)
         return self._csr
 
     @property
     def csc(self) -> Order:
         """Row pointer by source, the targets, and the edge of each entry."""
         if self._csc is None:
-            self._csc = _order(self.edge_index, 0, self.size[0])
+            self._csc = _order(self.edge_index, 0, self.size)
         return self._csc
 
     def transpose(self) -> Adjacency:

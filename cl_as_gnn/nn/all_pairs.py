@@ -18,6 +18,8 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.batch import check_batch
+
 # Largest |logit| whose exponential can be summed over 2**20 nodes without a shift by the row maximum.
 _SAFE_LOGIT = {torch.float64: 600.0, torch.float32: 60.0}
 # Below this temperature the rounding of a bf16 inner product moves a softmax weight by more than 2 %.
@@ -186,6 +188,7 @@ def softmax_all_pairs(
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
+    check_batch(batch, x.size(0))
     x = x.detach()
     if x.dtype not in _SAFE_LOGIT:
         x = x.float()

@@ -16,6 +16,7 @@ from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.all_pairs import softmax_all_pairs, softmax_bipartite
+from cl_as_gnn.nn.batch import check_batch
 from cl_as_gnn.nn.linear_attention import linear_attention
 from cl_as_gnn.nn.objective import objective
 from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion, gaussian_pairs
@@ -231,6 +232,7 @@ def uniformity_loss(x: Features, t: float = 2, batch: Tensor | None = None, chun
 
         return objective(_unit("uniformity_loss", torch.cat([first, second])), between)
     z = _unit("uniformity_loss", x)
+    check_batch(batch, z.size(0))
     if not (z.size(0) > 1 if batch is None else (torch.bincount(batch) > 1).any()):
         raise ValueError(f"uniformity_loss wants two nodes or more in some graph, got {z.size(0)} nodes, each alone")
     return objective(z, GaussianRepulsion(t, batch=batch, chunk=chunk))

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.batch import check_batch
+
 
 @torch.library.custom_op("cl_as_gnn::linear_attention", mutates_args=())
 def _by_graph(query: Tensor, key: Tensor, value: Tensor, batch: Tensor) -> Tensor:
@@ -58,6 +60,7 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor, batch: Tensor | 
     Returns:
         ``(n, c)``, differentiable any number of times.
     """
+    check_batch(batch, query.size(0))
     with torch.autocast(query.device.type, enabled=False):
         if batch is None:
             return query @ (key.t() @ value)

@@ -33,6 +33,11 @@ class _HandOver(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError(
+                "the gradient of a contrastive objective is handed over as a constant, and to differentiate it again "
+                "would be silently wrong: call backward or autograd.grad without create_graph=True"
+            )
         messages = ctx.saved_tensors
         back = -grad
         return (None, *[message * back for message in messages], *[None] * len(messages))

@@ -7,21 +7,49 @@ import math
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.batch import check_batch
+
 # Elements of one strip of the attention matrix: 2**22 floats are 16 MB.
 _STRIP = {"cpu": 2**22, "cuda": 2**28}
+# Rows of one strip where there are graphs: small ones share a strip, and meet little of each other.
+_ROWS = 256
 
 
-def _strips(rows: int, columns: int, device: torch.device) -> list[slice]:
+Strip = tuple[slice, slice]
+
+
+def _strips(rows: int, columns: int, device: torch.device, batch: Tensor | None) -> list[Strip]:
+    """Rows, and the columns that they may meet: with a sorted ``batch`` those of their own graphs."""
     size = max(1, _STRIP.get(device.type, 2**22) // max(columns, 1))
-    return [slice(s, min(s + size, rows)) for s in range(0, rows, size)]
+    # A GPU would be waited for, which one strip is not worth.
+    if batch is None or (device.type == "cuda" and rows <= size):
+        return [(slice(s, min(s + size, rows)), slice(0, columns)) for s in range(0, rows, size)]
+    first = torch.arange(0, rows, min(size, _ROWS), device=device)
+    last = (first + min(size, _ROWS)).clamp(max=rows)
+    left, right = torch.searchsorted(batch, batch[first]), torch.searchsorted(batch, batch[last - 1], right=True)
+    bounds = torch.stack([first, last, left, right], 1).tolist()
+    return [(slice(a, b), slice(c, d)) for a, b, c, d in bounds]
 
 
-def _softmax(query: Tensor, key: Tensor, rows: slice, temperature: float, loops: bool, batch: Tensor | None) -> Tensor:
-    logits = (query[rows] / temperature) @ key.t()
+def _by_graph(batch: Tensor | None, *features: Tensor) -> tuple[Tensor | None, Tensor | None, tuple[Tensor, ...]]:
+    """Nodes in the order of their graphs: that order, ``batch`` and features in it."""
+    if batch is None:
+        return None, None, features
+    order = torch.argsort(batch, stable=True)
+    return order, batch[order].contiguous(), tuple(x[order] for x in features)
+
+
+def _back(order: Tensor | None, x: Tensor) -> Tensor:
+    return x if order is None else torch.empty_like(x).index_copy_(0, order, x)
+
+
+def _softmax(query: Tensor, key: Tensor, strip: Strip, temperature: float, loops: bool, batch: Tensor | None) -> Tensor:
+    rows, columns = strip
+    logits = (query[rows] / temperature) @ key[columns].t()
     if not loops:
-        logits.diagonal(rows.start).fill_(-math.inf)
+        logits.diagonal(rows.start - columns.start).fill_(-math.inf)
     if batch is not None:
-        logits.masked_fill_(batch[rows].unsqueeze(1) != batch.unsqueeze(0), -math.inf)
+        logits.masked_fill_(batch[rows].unsqueeze(1) != batch[columns], -math.inf)
     # A row with nothing to attend to is a row of zeros, not of NaN.
     return torch.softmax(logits, dim=1).nan_to_num_(nan=0.0)
 
@@ -30,10 +58,12 @@ def _softmax(query: Tensor, key: Tensor, rows: slice, temperature: float, loops:
 def _attention(
     query: Tensor, key: Tensor, value: Tensor, temperature: float, loops: bool, batch: Tensor | None
 ) -> Tensor:
+    order, batch, (query, key, value) = _by_graph(batch, query, key, value)
     out = value.new_empty(query.size(0), value.size(1))
-    for rows in _strips(query.size(0), key.size(0), query.device):
-        out[rows] = _softmax(query, key, rows, temperature, loops, batch) @ value
-    return out
+    for strip in _strips(query.size(0), key.size(0), query.device, batch):
+        rows, columns = strip
+        out[rows] = _softmax(query, key, strip, temperature, loops, batch) @ value[columns]
+    return _back(order, out)
 
 
 @_attention.register_fake
@@ -52,16 +82,18 @@ def _attention_backward(
     loops: bool,
     batch: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    order, batch, (grad, out, query, key, value) = _by_graph(batch, grad, out, query, key, value)
     to_query, to_key, to_value = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
-    for rows in _strips(query.size(0), key.size(0), query.device):
-        share = _softmax(query, key, rows, temperature, loops, batch)
-        to_value.addmm_(share.t(), grad[rows])
+    for strip in _strips(query.size(0), key.size(0), query.device, batch):
+        rows, columns = strip
+        share = _softmax(query, key, strip, temperature, loops, batch)
+        to_value[columns].addmm_(share.t(), grad[rows])
         # dL/dlogits = P * (g v^T - <g, o>), the softmax Jacobian with the row's output already known.
-        slope = grad[rows] @ value.t()
+        slope = grad[rows] @ value[columns].t()
         slope.sub_((grad[rows] * out[rows]).sum(1, keepdim=True)).mul_(share).div_(temperature)
-        to_query[rows] = slope @ key
-        to_key.addmm_(slope.t(), query[rows])
-    return to_query, to_key, to_value
+        to_query[rows] = slope @ key[columns]
+        to_key[columns].addmm_(slope.t(), query[rows])
+    return _back(order, to_query), _back(order, to_key), _back(order, to_value)
 
 
 @_attention_backward.register_fake
@@ -108,8 +140,9 @@ def pairwise_attention(
     .. math::
         O = P V, \qquad P_{ij} = \frac{e^{q_i \cdot k_j / \tau}}{\sum_{l} e^{q_i \cdot k_l / \tau}},
 
-    over :math:`l \neq i` unless ``loops``, and over nodes of the same graph where ``batch`` is given. The attention
-    matrix is made a strip of rows at a time, forward and backward, and never kept.
+    over :math:`l \neq i` unless ``loops``, and over nodes of the same graph where ``batch`` is given, in any order. The
+    attention matrix is made a strip of rows at a time, forward and backward, and never kept; with ``batch`` a strip has
+    the columns of its own graphs alone.
 
     Args:
         query: ``(n, d)``; key: ``(m, d)``; value: ``(m, c)``. Without ``loops`` or with ``batch``, m = n.
@@ -120,6 +153,7 @@ def pairwise_attention(
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
+    check_batch(batch, query.size(0))
     if (not loops or batch is not None) and query.size(0) != key.size(0):
         raise ValueError(
             f"attention without self-loops or with `batch` is within one set of nodes, got {query.size(0)} queries "

@@ -158,3 +158,20 @@ def test_edges_are_sorted_once_until_they_change(monkeypatch):
     with torch.inference_mode():
         inferred = edge_index + 0
         torch.testing.assert_close(Adjacency(inferred, weight, 6).pull(x), matrix.t() @ x)
+
+
+@pytest.mark.parametrize(
+    ("edges", "size", "message"),
+    [
+        ([[0, 1], [1, 4000]], 6, r"edge_index\[1\] names target node 4000, but there are 6 target nodes"),
+        ([[0, -1], [1, 2]], 6, r"edge_index\[0\] names source node -1"),
+        ([[0, 3], [5, 1]], (4, 4), r"edge_index\[1\] names target node 5, but there are 4"),
+        ([[0, 1], [1, 0]], 0, "check num_nodes"),
+    ],
+)
+def test_ends_that_are_no_node_are_one_line(edges, size, message):
+    """Unchecked, the row pointer would be written past its end."""
+    graph = Adjacency(torch.tensor(edges), None, size)
+    for product in (graph.pull, graph.push):
+        with pytest.raises(ValueError, match=message):
+            product(torch.randn(6, 2))

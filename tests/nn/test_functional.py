@@ -330,3 +330,31 @@ def test_chunk_bounds_what_is_made_at_a_time(name):
     largest = max(event.self_cpu_memory_usage for event in profile.events()) // x.element_size()
     # A strip of eight rows, both sets of features, or one weight an edge.
     assert largest <= max(chunk * n, 2 * n * 4, edges.size(1))
+
+
+def test_pairs_the_wrong_way_round_are_one_line():
+    u, v = torch.randn(5, 3), torch.randn(4000, 3)
+    edges = torch.tensor([[0, 1], [3999, 7]])
+    assert nt_xent((u, v), edges).isfinite()
+    for loss in (nt_xent, spectral_contrastive_loss):
+        with pytest.raises(ValueError, match="3999, but there are 5"):
+            loss((u, v), edges.flip(0))
+
+
+@pytest.mark.parametrize(
+    "loss", [nt_xent, spectral_contrastive_loss, lambda x, edges, batch: uniformity_loss(x, batch=batch)]
+)
+def test_a_batch_of_another_length_is_one_line(loss):
+    edges = torch.tensor([[0, 1], [1, 0]])
+    for length in (1, 3, 7):
+        with pytest.raises(ValueError, match="batch has the graph of each of 6 nodes"):
+            loss(torch.randn(6, 2), edges, batch=torch.zeros(length, dtype=torch.long))
+
+
+def test_a_second_derivative_is_refused():
+    """The message is handed over as a constant: differentiating it would be silently wrong."""
+    x = torch.randn(6, 3, requires_grad=True)
+    edges = augmentation_edges(3, 2, torch.device("cpu"))
+    for value in (nt_xent(x, edges), alignment_loss(x, edges), uniformity_loss(x)):
+        with pytest.raises(RuntimeError, match="without create_graph=True"):
+            torch.autograd.grad(value, x, create_graph=True)

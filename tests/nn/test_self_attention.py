@@ -60,3 +60,27 @@ def test_half_precision_is_computed_in_float32():
 def test_opcheck():
     x = torch.randn(6, 3, requires_grad=True)
     torch.library.opcheck(self_attention._attention, (x, x, x, 0.5, False, None))
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_graphs_in_any_order_and_of_any_size_are_strips_of_their_own(monkeypatch, loops):
+    """Small graphs share a strip, a large one has several."""
+    monkeypatch.setattr(self_attention, "_ROWS", 5)
+    torch.manual_seed(0)
+    batch = torch.repeat_interleave(torch.arange(7), torch.tensor([1, 3, 0, 17, 2, 1, 6]))[torch.randperm(30)]
+    q, k, v = (torch.randn(30, d, dtype=torch.double, requires_grad=True) for d in (4, 4, 3))
+    expected = dense(q, k, v, 0.4, loops, batch)
+    found = pairwise_attention(q, k, v, 0.4, loops=loops, batch=batch)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    grad = torch.randn(30, 3, dtype=torch.double)
+    wanted = torch.autograd.grad(expected, (q, k, v), grad)
+    torch.testing.assert_close(torch.autograd.grad(found, (q, k, v), grad), wanted, atol=1e-10, rtol=0)
+    strips = self_attention._strips(30, 30, q.device, batch.sort().values)
+    assert sum((b.stop - b.start) * (a.stop - a.start) for a, b in strips) < 30 * 30 * 0.7
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_a_batch_of_another_length_is_one_line(length):
+    x = torch.randn(3, 2)
+    with pytest.raises(ValueError, match="batch has the graph of each of 3 nodes"):
+        pairwise_attention(x, x, x, batch=torch.zeros(length, dtype=torch.long))

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from torch_geometric.data import Data, HeteroData
+from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 from torch_geometric.utils import dropout_edge
 
-from cl_as_gnn.graph.rewiring.stores import edge_keys, probability
+from cl_as_gnn.graph.rewiring.stores import each_graph, edge_keys, probability
 
 
 @functional_transform("drop_edges")
@@ -14,7 +14,8 @@ class DropEdges(BaseTransform):  # type: ignore[misc]
     transform, the corruption of `"DropEdge: Towards Deep Graph Convolutional Networks on Node Classification"
     <https://arxiv.org/abs/1907.10903>`_ and of `GRACE <https://arxiv.org/abs/2006.04131>`_.
 
-    Works on ``Data`` and, in every edge type, on ``HeteroData``. The input keeps its edges.
+    Works on ``Data`` and, in every edge type, on ``HeteroData``, graph by graph on a ``Batch``. The input keeps its
+    edges.
 
     Args:
         p: probability of leaving an edge out.
@@ -28,6 +29,8 @@ class DropEdges(BaseTransform):  # type: ignore[misc]
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         if self.force_undirected and isinstance(data, HeteroData):
             raise ValueError("DropEdges(force_undirected=True) is for Data: edges of a HeteroData have a direction")
+        if isinstance(data, Batch):
+            return each_graph(self, data)
         for store in data.edge_stores:
             if "edge_index" not in store:
                 raise ValueError(f"DropEdges wants an edge_index to drop from, found {list(store.keys())}")

@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data, HeteroData
+from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from cl_as_gnn.graph.affinity import knn_edges
-from cl_as_gnn.graph.rewiring.stores import edge_keys, node_store
+from cl_as_gnn.graph.rewiring.stores import each_graph, edge_keys, node_store
 
 
 @functional_transform("feature_knn")
@@ -45,6 +45,8 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
         self.k, self.replace, self.node_type, self.relation, self.backend = k, replace, node_type, relation, backend
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
+        if isinstance(data, Batch):
+            return each_graph(self, data)
         nodes = node_store("FeatureKNN", data, self.node_type)
         if "x" not in nodes or nodes.x is None:
             raise ValueError("FeatureKNN found no features: it wants data.x")

@@ -38,7 +38,13 @@ class SameLabelEdges(BaseTransform):  # type: ignore[misc]
             raise ValueError(
                 f"SameLabelEdges found no {self.mask!r} in the data: name a node mask, or mask=None to use every label"
             )
-        y = nodes.y.view(-1)
+        y = nodes.y.squeeze(-1) if nodes.y.dim() == 2 else nodes.y
+        count = nodes.x.size(0) if "x" in nodes and nodes.x is not None else len(y)
+        if y.shape != (count,) or y.is_floating_point():
+            raise ValueError(
+                f"SameLabelEdges wants one integer label for each of {count} nodes in y, got shape "
+                f"{tuple(nodes.y.shape)} of {str(nodes.y.dtype).removeprefix('torch.')}"
+            )
         labelled = y >= 0
         if self.mask is not None:
             labelled = labelled & nodes[self.mask]

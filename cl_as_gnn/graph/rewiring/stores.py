@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
-from torch_geometric.data import Data, HeteroData
+from torch_geometric.data import Batch, Data, HeteroData
 
 
 def node_store(transform: str, data: Data | HeteroData, node_type: str | None) -> Any:
@@ -22,6 +24,11 @@ def edge_keys(data: Any) -> list[str]:
     """Attributes with one entry an edge, ``edge_index`` left out; another ``..._index`` is a graph of its own."""
     other = ("edge_index", "batch", "ptr")
     return [key for key in data.edge_attrs() if key not in other and not key.endswith("_index")]
+
+
+def each_graph(transform: Callable[[Any], Any], batch: Batch) -> Batch:
+    """The transform graph by graph: a batch knows which nodes and edges are whose, which it would not see change."""
+    return Batch.from_data_list([transform(copy.copy(graph)) for graph in batch.to_data_list()])
 
 
 def probability(transform: str, p: float) -> float:

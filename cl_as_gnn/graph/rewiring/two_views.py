@@ -23,7 +23,8 @@ class TwoViews(BaseTransform):  # type: ignore[misc]
         mask_feature: probability of masking a feature channel; a pair gives each view its own.
         batch: return one PyG ``Batch`` of the two views instead of a pair. Node i of an n-node ``Data`` is then node
             i of view one and n + i of view two (view-major), so its positives are
-            ``cl_as_gnn.graph.augmentation_edges(n, 2, device)``. The pair ends a ``Compose``; the batch need not.
+            ``cl_as_gnn.graph.augmentation_edges(n, 2, device)``; of a ``Batch`` of graphs, all in view one come first.
+            The pair ends a ``Compose``; the batch need not.
     """
 
     def __init__(
@@ -42,7 +43,10 @@ class TwoViews(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Graph) -> tuple[Graph, Graph] | Batch:
         first, second = (transform(copy.copy(data)) for transform in self.transforms)
-        return Batch.from_data_list([first, second]) if self.batch else (first, second)
+        if not self.batch:
+            return first, second
+        graphs = [view.to_data_list() if isinstance(view, Batch) else [view] for view in (first, second)]
+        return Batch.from_data_list([*graphs[0], *graphs[1]])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(drop_edge={self.drop_edge}, mask_feature={self.mask_feature})"

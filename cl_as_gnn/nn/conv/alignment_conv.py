@@ -7,7 +7,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.conv.edges import as_edges, widen
+from cl_as_gnn.nn.conv.edges import as_edges, by_messages, widen
 
 
 class AlignmentConv(MessagePassing):  # type: ignore[misc]
@@ -18,10 +18,11 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         X' = (1 - \alpha) X + \alpha \hat{A}^L X, \qquad
         x_i' = (1 - \alpha) x_i + \alpha \sum_{j \to i} \frac{a_{ij}}{\sqrt{d_i d_j}} x_j \;\; (L = 1),
 
-    with :math:`\hat A = D^{-1/2} A D^{-1/2}` and no self-loops added. Messages flow from ``edge_index[0]`` to
-    ``edge_index[1]``. With :math:`L = 1` and symmetric edges this is a gradient step on
-    :math:`\tfrac12 \mathrm{Tr}(X^\top (I - \hat A) X)` of size :math:`\alpha`. A node without incoming edges stays
-    where it is.
+    with :math:`\hat A = D_\text{in}^{-1/2} A D_\text{out}^{-1/2}`, :math:`d_i` the weight that arrives at the target,
+    :math:`d_j` that which leaves the source, so that the outermost nodes of a sampled subgraph have their say; no
+    self-loops are added. Messages flow from ``edge_index[0]`` to ``edge_index[1]``. With :math:`L = 1` and symmetric
+    edges this is a gradient step on :math:`\tfrac12 \mathrm{Tr}(X^\top (I - \hat A) X)` of size :math:`\alpha`. A node
+    without incoming edges stays where it is.
 
     Args:
         step_size: :math:`\alpha`; 1 replaces a node by its neighbourhood.
@@ -80,9 +81,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         weight = edge_weight.to(source.dtype)
         degree = scatter(weight, column, dim_size=target.size(0), reduce="sum")
         if self.normalize:
-            out_degree = degree
-            if isinstance(x, tuple):
-                out_degree = scatter(weight, row, dim_size=source.size(0), reduce="sum")
+            out_degree = scatter(weight, row, dim_size=source.size(0), reduce="sum")
             weight = weight * _inverse_root(out_degree)[row] * _inverse_root(degree)[column]
         return edge_index, weight, degree
 
@@ -90,7 +89,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         source, target = x if isinstance(x, tuple) else (x, x)
         size = (source.size(0), target.size(0))
         out = source
-        if self.explain or self._message_forward_hooks or self._propagate_forward_hooks:
+        if by_messages(self, AlignmentConv):
             for _ in range(self.num_hops):
                 out = self.propagate(edge_index, x=(out, target), edge_weight=weight, size=size)
         else:
@@ -103,7 +102,9 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         return edge_weight.unsqueeze(-1) * x_j
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(step_size={self.step_size}, num_hops={self.num_hops})"
+        return (
+            f"{type(self).__name__}(step_size={self.step_size}, num_hops={self.num_hops}, normalize={self.normalize})"
+        )
 
 
 def _inverse_root(degree: Tensor) -> Tensor:

@@ -96,5 +96,5 @@ class ContrastiveConv(torch.nn.Module):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(temperature={self.temperature}, step_size={self.step_size}, "
-            f"num_hops={self.num_hops}, repel={self.repel!r})"
+            f"num_hops={self.num_hops}, repel={self.repel!r}, symmetric={self.symmetric})"
         )

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj
 
-from cl_as_gnn.nn.conv.edges import as_edges, widen
+from cl_as_gnn.nn.conv.edges import as_edges, by_messages, widen
 
 
 class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
@@ -49,7 +49,7 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
         edge_index, _ = as_edges("HardestPositiveConv", edge_index)
         hardest = self.hardest(x, edge_index)
         receives = hardest < source.size(0)
-        if self.explain or self._message_forward_hooks or self._propagate_forward_hooks:
+        if by_messages(self, HardestPositiveConv):
             chosen = edge_index[0] == hardest[edge_index[1]]
             # Edges given twice are one positive.
             share = chosen.to(source.dtype)

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import softmax
 
+from cl_as_gnn.nn.conv.edges import as_edges, widen
+
 
 class PositiveAttention(torch.nn.Module):
     r"""Attention weights over positive edges, the graph attention of `"A Message Passing Perspective on Learning
@@ -41,8 +43,11 @@ class PositiveAttention(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        source, target = edge_index
-        unit = F.normalize(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x, dim=-1)
+        source, target = as_edges("PositiveAttention", edge_index)[0]
+        wide = widen(x)
+        if isinstance(wide, tuple):
+            raise ValueError("PositiveAttention weighs edges within one set of nodes: pass one feature matrix")
+        unit = F.normalize(wide, dim=-1)
         logits = self.sharpness * (unit[source] * unit[target]).sum(-1)
         if self.normalize == "anchor":
             weight: Tensor = softmax(logits, target, num_nodes=x.size(0))

@@ -52,12 +52,12 @@ class SpectralConv(torch.nn.Module):
         edge_weight: OptTensor = None,
         batch: OptTensor = None,
     ) -> Tensor:
+        wide = widen(x)
         dtype = (x[1] if isinstance(x, tuple) else x).dtype
-        x = widen(x)
-        source, target = x if isinstance(x, tuple) else (x, x)
+        source, target = wide if isinstance(wide, tuple) else (wide, wide)
         if isinstance(x, tuple) and batch is not None:
             raise ValueError("SpectralConv takes `batch` within one set of nodes only: pass batch=None for a pair")
-        pulled: Tensor = self.align.gather(x, edge_index, edge_weight)
+        pulled: Tensor = self.align.gather(wide, edge_index, edge_weight)
         pushed = linear_attention(target, source, source, batch)
         if batch is None:
             return (target + self.step_size * (pulled - pushed / max(source.size(0), 1))).to(dtype)
@@ -65,4 +65,4 @@ class SpectralConv(torch.nn.Module):
         return (target + self.step_size * (pulled - pushed / count)).to(dtype)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(step_size={self.step_size})"
+        return f"{type(self).__name__}(step_size={self.step_size}, normalize={self.normalize})"

@@ -47,8 +47,8 @@ class UniformityConv(torch.nn.Module):
     def forward(
         self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj | None = None, batch: OptTensor = None
     ) -> Tensor:
-        dtype = (x[1] if isinstance(x, tuple) else x).dtype
         wide = widen(x)
+        dtype = (x[1] if isinstance(x, tuple) else x).dtype
         source, target = wide if isinstance(wide, tuple) else (wide, wide)
         if isinstance(x, tuple) and edge_index is None and batch is not None:
             raise ValueError("UniformityConv takes `batch` within one set of nodes only: pass batch=None for a pair")

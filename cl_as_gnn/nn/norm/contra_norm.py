@@ -110,5 +110,5 @@ class ContraNorm(torch.nn.Module):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({self.in_channels}, scale={self.scale}, temperature={self.temperature}, "
-            f"linear={self.linear})"
+            f"linear={self.linear}, identity={self.identity}, layer_norm={self.norm is not None})"
         )

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.batch import check_batch
 from cl_as_gnn.nn.terms.pair_term import _STRIP
 
 
@@ -28,6 +29,7 @@ def gaussian_pairs(
         :math:`\ell`, the messages to the queries and those to the keys, so that
         :math:`\partial \ell / \partial q_i = -2 t \, m_i`, and twice that where the queries are the keys.
     """
+    check_batch(batch, query.size(0))
     order = first = last = None
     if batch is not None:
         order = torch.argsort(batch, stable=True)

@@ -51,8 +51,7 @@ def test_old_edges_keep_their_weights_and_new_ones_have_their_similarity():
 
 def test_graphs_of_a_batch_stay_apart_and_small_ones_use_all():
     batch = Batch.from_data_list([data(8), data(3), data(1)])
-    batch.edge_index = batch.edge_index[:, :0]
-    new = FeatureKNN(4)(batch)
+    new = FeatureKNN(4, replace=True)(batch)
     source, target = new.edge_index
     assert (batch.batch[source] == batch.batch[target]).all()
     assert torch.bincount(target, minlength=12).tolist() == [4] * 8 + [2] * 3 + [0]

@@ -67,3 +67,9 @@ def test_repr_and_errors():
         SameLabelEdges(0)
     with pytest.raises(ValueError, match=r"wants data\.y"):
         SameLabelEdges()(Data(x=torch.ones(2, 1)))
+
+
+@pytest.mark.parametrize("y", [torch.zeros(4, 3, dtype=torch.long), torch.zeros(2, dtype=torch.long), torch.zeros(4)])
+def test_labels_that_are_not_one_integer_a_node(y):
+    with pytest.raises(ValueError, match="one integer label for each of 4 nodes"):
+        SameLabelEdges(mask=None)(Data(x=torch.randn(4, 2), y=y))

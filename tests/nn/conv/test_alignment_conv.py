@@ -106,9 +106,35 @@ def test_compiles_into_one_graph():
 def test_in_a_sequential_and_repr():
     edge_index, x = graph()
     conv = AlignmentConv(0.5, 2)
-    assert repr(conv) == "AlignmentConv(step_size=0.5, num_hops=2)"
+    assert repr(conv) == "AlignmentConv(step_size=0.5, num_hops=2, normalize=True)"
     model = Sequential("x, edge_index", [(conv, "x, edge_index -> x"), torch.nn.Linear(4, 2)])
     assert model(x.float(), edge_index).shape == (7, 2)
     assert GCN(4, 8, 2)(model[0](x.float(), edge_index), edge_index).shape == (7, 8)
     with pytest.raises(ValueError, match="num_hops >= 1, got 0"):
         AlignmentConv(num_hops=0)
+
+
+def test_the_outermost_nodes_of_a_sampled_subgraph_have_their_say():
+    """They have no edges of their own: weights follow what leaves a source, as between two sets of nodes."""
+    x, edges = torch.randn(4, 3), torch.tensor([[1, 2, 3], [0, 0, 1]])
+    out = AlignmentConv(1.0)(x, edges)
+    torch.testing.assert_close(out[0], (x[1] + x[2]) / 2**0.5)
+    torch.testing.assert_close(
+        out, torch.where(torch.tensor([[1], [1], [0], [0]]) > 0, AlignmentConv(1.0)((x, x), edges), x)
+    )
+
+
+def test_a_subclass_and_hooks_see_single_messages():
+    class Halved(AlignmentConv):
+        def message(self, x_j, edge_weight):
+            return 0.5 * super().message(x_j, edge_weight)
+
+    edge_index, x = graph()
+    whole = AlignmentConv(1.0).gather(x, edge_index)
+    torch.testing.assert_close(Halved(1.0).gather(x, edge_index), whole / 2)
+    for hook in ("message_forward_pre", "aggregate_forward_pre", "aggregate_forward", "propagate_forward_pre"):
+        seen = []
+        conv = AlignmentConv(1.0)
+        getattr(conv, f"register_{hook}_hook")(lambda *arguments, seen=seen: seen.append(1))
+        torch.testing.assert_close(conv.gather(x, edge_index), whole)
+        assert seen, hook

@@ -164,3 +164,23 @@ def test_in_both_kinds_of_sequential():
     for layer in (AlignmentConv(), ContrastiveConv(), HardestPositiveConv(), SpectralConv()):
         expected = layer(expected, EDGES)
     torch.testing.assert_close(model(x, EDGES, None), ContraNorm(4)(expected))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [AlignmentConv(), HardestPositiveConv(), SpectralConv(), ContrastiveConv(), UniformityConv(), PositiveAttention()],
+    ids=repr,
+)
+def test_edges_of_another_shape_are_one_line(layer):
+    for edges in (EDGES.t(), EDGES.float(), EDGES.flatten(), EDGES.tolist()):
+        with pytest.raises(ValueError, match=r"edges"):
+            layer(features(), edges)
+
+
+@pytest.mark.parametrize(
+    "layer", [AlignmentConv(), HardestPositiveConv(), SpectralConv(), ContrastiveConv(), UniformityConv()], ids=repr
+)
+def test_features_of_another_shape_are_one_line(layer):
+    for x in (features()[:, 0], features()[None], torch.ones(6, 4, dtype=torch.long), (features(), None)):
+        with pytest.raises(ValueError, match="features are"):
+            layer(x, EDGES)

@@ -48,7 +48,10 @@ def test_batch_keeps_graphs_apart():
 
 
 def test_repr_and_errors():
-    assert repr(ContrastiveConv()) == "ContrastiveConv(temperature=0.5, step_size=0.5, num_hops=1, repel='complete')"
+    assert (
+        repr(ContrastiveConv())
+        == "ContrastiveConv(temperature=0.5, step_size=0.5, num_hops=1, repel='complete', symmetric=False)"
+    )
     with pytest.raises(ValueError, match="'complete' or 'affinity', got 'knn'"):
         ContrastiveConv(repel="knn")
     with pytest.raises(ValueError, match="wants repel='complete'"):

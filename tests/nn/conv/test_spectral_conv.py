@@ -78,4 +78,4 @@ def test_gradients_and_compiles_into_one_graph():
 
 
 def test_repr():
-    assert repr(SpectralConv(0.1)) == "SpectralConv(step_size=0.1)"
+    assert repr(SpectralConv(0.1)) == "SpectralConv(step_size=0.1, normalize=True)"

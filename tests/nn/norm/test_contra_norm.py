@@ -172,7 +172,9 @@ def test_half_precision_is_computed_in_float32(linear):
 
 
 def test_repr_and_errors():
-    assert repr(ContraNorm(8)) == "ContraNorm(8, scale=0.1, temperature=1.0, linear=False)"
+    assert (
+        repr(ContraNorm(8)) == "ContraNorm(8, scale=0.1, temperature=1.0, linear=False, identity=True, layer_norm=True)"
+    )
     with pytest.raises(ValueError, match="in_channels >= 1, got 0"):
         ContraNorm(0)
     with pytest.raises(ValueError, match="positive temperature, got 0"):
