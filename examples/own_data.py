@@ -1,4 +1,4 @@
-"""Self-supervised features of your own graph, in your own loop.
+"""Self-supervised features of your own graph, in your own loop: you say what is alike, as weighted edges.
 
 python examples/own_data.py               the karate club
 python examples/own_data.py my_graph.pt   a torch_geometric Data saved with torch.save (x, edge_index, y, train_mask)
@@ -7,6 +7,7 @@ python examples/own_data.py my_graph.pt   a torch_geometric Data saved with torc
 from __future__ import annotations
 
 import argparse
+import copy
 
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -14,22 +15,26 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 from torch_geometric.nn import GCN
 
-from cl_as_gnn.graph import TwoViews, augmentation_edges
+from cl_as_gnn.graph import DropEdges, FeatureKNN
 from cl_as_gnn.nn.functional import nt_xent
 
 
+def alike(data: Data) -> tuple[torch.Tensor, torch.Tensor]:
+    """Neighbours in the graph, and the nodes of the most similar features as far as they are similar."""
+    near = FeatureKNN(k=3, replace=True)(copy.copy(data))
+    weight = torch.cat([torch.ones(data.num_edges), near.edge_weight.clamp(min=0)])
+    return torch.cat([data.edge_index, near.edge_index], dim=1), weight
+
+
 def train(data: Data, epochs: int, dim: int = 64) -> torch.Tensor:
-    """Features ``(n, dim)`` that hold no label: two corrupted views of the graph, the same node is the positive."""
+    """Features ``(n, dim)`` that hold no label: what is alike attracts, all nodes repel."""
     encoder = GCN(data.num_features, 2 * dim, 2, dim, act="prelu")
-    projector = torch.nn.Sequential(torch.nn.Linear(dim, dim), torch.nn.ELU(), torch.nn.Linear(dim, dim))
-    parameters = [*encoder.parameters(), *projector.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-5)
-    views = TwoViews(drop_edge=(0.3, 0.4), mask_feature=(0.3, 0.4), batch=True)
-    positives = augmentation_edges(data.num_nodes, 2, data.x.device)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-3, weight_decay=1e-5)
+    corrupt, (positives, weight) = DropEdges(0.3), alike(data)
     for epoch in range(epochs):
-        batch = views(data)
+        z = encoder(data.x, corrupt(data).edge_index)
+        loss = nt_xent(z, positives, temperature=0.4, edge_weight=weight)
         optimizer.zero_grad()
-        loss = nt_xent(projector(encoder(batch.x, batch.edge_index)), positives, temperature=0.4)
         loss.backward()
         optimizer.step()
         if epoch % max(1, epochs // 5) == 0:
