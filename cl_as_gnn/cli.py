@@ -89,9 +89,9 @@ def train(settings: Settings = None) -> None:
         metrics = run_training(config, console=console)
     if metrics:
         _print_scores(metrics)
-        console.print(
-            f"{metrics['epochs']} epochs, {metrics['seconds']:.0f} s in all · {folder}/metrics.json", style="dim"
-        )
+        epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
+        where = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
+        console.print(where, style="dim", soft_wrap=True)
 
 
 @app.command()
@@ -107,14 +107,14 @@ def embed(
     run: Run,
     out: Annotated[Path, typer.Option(help="A .npz file to write.")],
 ) -> None:
-    """Write the features of every image of a run's data set.
+    """Write the features of every sample of a run's data set: images, nodes or graphs.
 
-    The file holds train, train_labels, test, test_labels (and validation) as arrays.
+    The file holds train, train_labels, test, test_labels (and validation) as arrays, and for a graph all its nodes.
     """
     from cl_as_gnn.training.evaluate import export_features
 
     shapes = export_features(run, out, console)
-    console.print(f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
+    console.print(f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()), soft_wrap=True)
 
 
 @app.command()
@@ -124,7 +124,7 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUE]...",
-            help="Settings over the base of every run, seeds=[0,1], budget.view_epochs=2.",
+            help="Settings over the base of every run, 'seeds=[0,1]', budget.view_epochs=4.",
             show_default=False,
         ),
     ] = None,

@@ -56,7 +56,8 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
     """One run in its own process; its last line of complaint, or None."""
     env = dict(os.environ)
     if cell.config.trainer.accelerator == "cpu" or not _gpus():
-        env["OMP_NUM_THREADS"] = str(max(1, available_cores() // jobs))
+        share, given = max(1, available_cores() // jobs), env.get("OMP_NUM_THREADS", "")
+        env["OMP_NUM_THREADS"] = str(min(share, int(given)) if given.isdigit() and int(given) else share)
     else:
         env["CUDA_VISIBLE_DEVICES"] = _gpus()[slot % len(_gpus())]
     folder = cell.run.path

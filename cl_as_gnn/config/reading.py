@@ -38,7 +38,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"no config file {path}: give a YAML file, or key=value settings alone") from None
+        raise ConfigError(f"no config file {path}: name a YAML file; settings are written key=value") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error.__class__.__name__}") from None
     except yaml.YAMLError as error:

@@ -111,9 +111,9 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         raise RunError(
             f"interrupted in epoch {trainer.current_epoch + 1}: continue with clgnn train resume={run.path}"
         ) from None
-    except ValueError:
+    except ValueError as error:
         # Neighbours are looked up within a step, before the loss of the epoch is seen.
-        if all(p.isfinite().all() for p in module.parameters()):
+        if "NaN or infinity" not in str(error) and all(p.isfinite().all() for p in module.parameters()):
             raise
         raise diverged(module, trainer.current_epoch + 1) from None
     if config.trainer.ranks > 1:
@@ -183,9 +183,13 @@ def _finish(
 def continue_run(
     path: Path, given: Mapping[str, Any], console: Console | None = None
 ) -> tuple[RunFolder, dict[str, Any]]:
-    """``resume=``: pick a stopped run up where its last checkpoint stands."""
+    """``resume=``: pick a stopped run up where its last checkpoint stands; a finished one is left as it is."""
     run = open_run(path)
     config = resumed_config(run, given)
+    if run.metrics.is_file():
+        if console is not None and is_first_rank(config.trainer):
+            console.print(f"[b]{path}[/b] has finished; clgnn evaluate {path} scores it again", soft_wrap=True)
+        return run, run.load_metrics()
     if console is not None and is_first_rank(config.trainer):
         console.print(f"continuing [b]{path}[/b]")
     return run, train(config, run, console)

@@ -74,7 +74,10 @@ class RunFolder:
     def load_metrics(self) -> dict[str, Any]:
         if not self.metrics.is_file():
             raise ConfigError(f"{self.path} has not finished: continue it with clgnn train resume={self.path}")
-        metrics: dict[str, Any] = json.loads(self.metrics.read_text(encoding="utf-8"))
+        try:
+            metrics: dict[str, Any] = json.loads(self.metrics.read_text(encoding="utf-8"))
+        except ValueError:
+            raise RunError(f"{self.metrics} is no JSON any more: score the run again with clgnn evaluate") from None
         return metrics
 
     def append_history(self, row: Mapping[str, float | int]) -> None:
@@ -99,8 +102,20 @@ def prepare_run(config: RunConfig) -> RunConfig:
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = config.run_dir or Path("runs") / f"{config.data.name}-{config.method.name}-seed{config.seed}-{stamp}"
-    if is_first_rank(config.trainer) and RunFolder(path).config.exists():
-        raise ConfigError(f"run_dir={path} holds a run already: continue it with resume={path}, or name another folder")
+    run = RunFolder(path)
+    if is_first_rank(config.trainer):
+        if run.config.exists() and not run.checkpoint.exists():
+            raise ConfigError(
+                f"run_dir={path} holds a run that has not ended its first epoch: if it is not training now, remove the "
+                "folder, or name another one"
+            )
+        if run.config.exists():
+            raise ConfigError(
+                f"run_dir={path} holds a run already: continue it with resume={path}, or name another folder"
+            )
+        for file in (run.history, run.metrics, run.checkpoint, run.encoder):
+            if file.exists():
+                raise ConfigError(f"{file} is there already, and a run would write over it: name another run_dir")
     return config.model_copy(update={"run_dir": path})
 
 
@@ -139,8 +154,14 @@ def load_encoder(run: RunFolder) -> nn.Module:
 
     if not run.encoder.is_file():
         raise ConfigError(f"{run.path} has no trained encoder yet: finish it with clgnn train resume={run.path}")
-    with safe_open(str(run.encoder), framework="pt") as file:
-        meta = json.loads((file.metadata() or {})["cl_as_gnn"])
+    try:
+        with safe_open(str(run.encoder), framework="pt") as file:
+            meta = json.loads((file.metadata() or {})["cl_as_gnn"])
+    except Exception as error:  # safetensors has its own type for a broken file
+        raise RunError(
+            f"{run.encoder} cannot be read ({type(error).__name__}): it is no encoder of this package. If the run's "
+            f"checkpoint is whole, remove metrics.json and write it anew with clgnn train resume={run.path}"
+        ) from None
     encoder: nn.Module
     if "gnn" in meta:
         encoder = GraphEncoder(meta["in_channels"], GNNConfig.model_validate(meta["gnn"]), meta["pool"])
@@ -159,12 +180,16 @@ def load_encoder(run: RunFolder) -> nn.Module:
 def load_checkpoint(run: RunFolder) -> dict[str, Any]:
     """The latest checkpoint of a run, checked to be one."""
     if not run.checkpoint.is_file():
-        raise ConfigError(f"{run.path} has no checkpoint yet: its first epoch did not end; start it anew")
+        raise ConfigError(
+            f"{run.path} has no checkpoint yet: its first epoch did not end: remove the folder and start anew"
+        )
     try:
         state: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
         if "cl_as_gnn" not in state:
             raise KeyError("cl_as_gnn")
     except Exception as error:
         name = type(error).__name__
-        raise RunError(f"{run.checkpoint} cannot be read ({name}): it is no checkpoint of this package") from None
+        raise RunError(
+            f"{run.checkpoint} cannot be read ({name}): it is no checkpoint of this package, start anew"
+        ) from None
     return state

@@ -16,7 +16,7 @@ from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
-from cl_as_gnn.training.runs import load_encoder, open_run
+from cl_as_gnn.training.runs import RunFolder, load_encoder, open_run
 
 SMALL = [
     "encoder.width=8",
@@ -167,6 +167,7 @@ def test_a_checkpoint_of_another_method_is_refused(tmp_path):
     train(configure(tmp_path / "a", "trainer.epochs=1"))
     train(configure(tmp_path / "b", "trainer.epochs=1", "method.name=simclr"))
     (tmp_path / "a" / "checkpoints" / "last.ckpt").rename(tmp_path / "b" / "checkpoints" / "last.ckpt")
+    (tmp_path / "b" / "metrics.json").unlink()
     with pytest.raises(ConfigError, match="holds a run of method 'gcn', not of 'simclr'"):
         continue_run(tmp_path / "b", {})
 
@@ -175,11 +176,46 @@ def test_a_broken_checkpoint_is_one_line(tmp_path):
     train(configure(tmp_path / "a", "trainer.epochs=1"))
     path = tmp_path / "a" / "checkpoints" / "last.ckpt"
     path.write_bytes(b"torn")
+    (tmp_path / "a" / "metrics.json").unlink()
     with pytest.raises(RunError, match=r"last\.ckpt cannot be read"):
         continue_run(tmp_path / "a", {})
     torch.save({"state_dict": {}}, path)
     with pytest.raises(RunError, match="no checkpoint of this package"):
         continue_run(tmp_path / "a", {})
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    run, config = tmp_path / "run", configure(tmp_path / "run", "trainer.epochs=1")
+    metrics = train(config)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert continue_run(run, {})[1] == metrics
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    (run / "metrics.json").write_text("{torn")
+    with pytest.raises(RunError, match=r"metrics\.json is no JSON any more"):
+        continue_run(run, {})
+
+
+def test_a_folder_is_never_written_over(tmp_path):
+    (tmp_path / "metrics.csv").write_text("mine")
+    with pytest.raises(ConfigError, match=r"metrics\.csv is there already"):
+        train(configure(tmp_path))
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.yaml").write_text("seed: 0")
+    with pytest.raises(ConfigError, match="not ended its first epoch.*remove the folder"):
+        train(configure(tmp_path / "begun"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["metrics.csv", "config.yaml"]
+
+
+def test_a_broken_encoder_is_one_line(tmp_path):
+    train(configure(tmp_path / "run", "trainer.epochs=1"))
+    (tmp_path / "run" / "encoder.safetensors").write_bytes(b"torn")
+    with pytest.raises(RunError, match=r"encoder\.safetensors cannot be read"):
+        load_encoder(RunFolder(tmp_path / "run"))
+
+
+def test_neighbours_that_are_not_finite_are_divergence(tmp_path):
+    with pytest.raises(RunError, match=r"lower optim\.lr"):
+        train(configure(tmp_path / "run", "optim.lr=1e6", "optim.warmup=0", "method.start=0", "method.gate=0"))
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
