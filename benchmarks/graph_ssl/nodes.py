@@ -160,11 +160,15 @@ def floors(content: Mapping[str, Any]) -> list[list[str]]:
         "X, no graph": "floor: X",
         "untrained encoder": "floor: untrained encoder",
     }
+    # Those of one row: another has another encoder.
+    row = next((r["row"] for r in content["runs"] if "floors" in r), None)
     out = []
     for key, title in titles.items():
         cells = []
         for name in DATA:
-            found = [r["floors"][key] for r in content["runs"] if r["data"] == name and "floors" in r]
+            found = [
+                r["floors"][key] for r in content["runs"] if (r["data"], r["row"]) == (name, row) and "floors" in r
+            ]
             value = spread(sorted(f["linear_top1"] for f in found)) if key == "untrained encoder" else ""
             if not value:
                 value = f"{found[0]['linear_top1']:.1f}" if found else "–"

@@ -180,9 +180,7 @@ def load_encoder(run: RunFolder) -> nn.Module:
 def load_checkpoint(run: RunFolder) -> dict[str, Any]:
     """The latest checkpoint of a run, checked to be one."""
     if not run.checkpoint.is_file():
-        raise ConfigError(
-            f"{run.path} has no checkpoint yet: its first epoch did not end: remove the folder and start anew"
-        )
+        raise ConfigError(f"{run.path} has no checkpoint yet, its first epoch did not end: remove it and start anew")
     try:
         state: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
         if "cl_as_gnn" not in state:
