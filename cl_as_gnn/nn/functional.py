@@ -53,8 +53,10 @@ def _pair(name: str, x: tuple[Tensor, Tensor], batch: Tensor | None) -> tuple[Te
     return first, second.to(first.dtype)
 
 
-def _positive(name: str, **value: float | None) -> None:
+def _positive(name: str, **value: float | Tensor | None) -> None:
     for key, number in value.items():
+        if isinstance(number, Tensor) and number.requires_grad:
+            raise ValueError(f"{name} takes its {key} as a constant, which nothing would train: pass a number")
         if number is not None and not number > 0:
             raise ValueError(f"{name} wants a positive {key}, got {number}")
 

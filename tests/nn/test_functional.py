@@ -358,3 +358,8 @@ def test_a_second_derivative_is_refused():
     for value in (nt_xent(x, edges), alignment_loss(x, edges), uniformity_loss(x)):
         with pytest.raises(RuntimeError, match="without create_graph=True"):
             torch.autograd.grad(value, x, create_graph=True)
+
+
+def test_a_temperature_to_be_trained_is_refused():
+    with pytest.raises(ValueError, match="takes its temperature as a constant"):
+        nt_xent(torch.randn(4, 2), torch.tensor([[0], [1]]), torch.nn.Parameter(torch.tensor(0.5)))

@@ -18,8 +18,10 @@ class PositiveAttention(torch.nn.Module):
         \;\; (\text{per anchor}), \qquad
         a_{ij} = \frac{n \, e^{\beta \cos(h_i, h_j)}}{\sum_{(k, l)} e^{\beta \cos(h_k, h_l)}} \;\; (\text{per batch}),
 
-    with :math:`\mathcal{P}(i)` the sources of the edges into i. Edges run from ``edge_index[0]`` (the positive j) to
-    ``edge_index[1]`` (the anchor i). The weights are constants: no gradient flows through them.
+    in matrix form :math:`\mathcal{A} = \mathrm{diag}(K \mathbf{1})^{-1} K` and
+    :math:`\mathcal{A} = n K / (\mathbf{1}^\top K \mathbf{1})`, where :math:`K = e^{\beta \cos(H, H)} \circ A` on the
+    edges :math:`A`, and :math:`\mathcal{P}(i)` are the sources of the edges into i. Edges run from ``edge_index[0]`` (the
+    positive j) to ``edge_index[1]`` (the anchor i). The weights are constants: no gradient flows through them.
 
     Args:
         sharpness: :math:`\beta`; 0 gives every positive the same weight.

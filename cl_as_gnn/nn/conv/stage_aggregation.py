@@ -15,9 +15,10 @@ class StageAggregation(torch.nn.Module):
         \hat z_i = \frac{\sum_{r=0}^{s-1} \gamma_r m_{ir} \, z_i^{(r)} / \lVert z_i^{(r)} \rVert}
                         {\sum_{r=0}^{s-1} \gamma_r m_{ir}},
 
-    where :math:`z^{(r)}` are the features r stages ago (one node of the past each, with a directed edge into the
-    present) and :math:`m_{ir}` says whether sample i has been seen then. Every stage is normalised before it is
-    mixed, so that the shares alone set the mixture. They are
+    in matrix form :math:`\hat Z = \sum_r \mathrm{diag}(s_r) \bar Z^{(r)}` with unit rows :math:`\bar z_i^{(r)}` and
+    :math:`s_{ir} = \gamma_r m_{ir} / \sum_q \gamma_q m_{iq}`. :math:`z^{(r)}` are the features r stages ago (one node
+    of the past each, with a directed edge into the present), :math:`m_{ir}` says whether sample i has been seen then.
+    Every stage is normalised before it is mixed, so that the shares alone set the mixture. They are
 
     .. math::
         \gamma_r \;\; (\texttt{"fixed"}), \qquad e^{\theta_r} \;\; (\texttt{"learned"}), \qquad
@@ -41,7 +42,7 @@ class StageAggregation(torch.nn.Module):
         super().__init__()
         if mode not in ("fixed", "learned", "attention"):
             raise ValueError(f"StageAggregation: mode is 'fixed', 'learned' or 'attention', got {mode!r}")
-        if not weights or any(w < 0 for w in weights) or sum(weights) == 0:
+        if not weights or not all(w >= 0 for w in weights) or sum(weights) == 0:
             raise ValueError(f"StageAggregation wants non-negative weights that are not all zero, got {list(weights)}")
         if mode == "learned" and min(weights) == 0:
             raise ValueError(
