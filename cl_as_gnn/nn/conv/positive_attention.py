@@ -20,8 +20,8 @@ class PositiveAttention(torch.nn.Module):
 
     in matrix form :math:`\mathcal{A} = \mathrm{diag}(K \mathbf{1})^{-1} K` and
     :math:`\mathcal{A} = n K / (\mathbf{1}^\top K \mathbf{1})`, where :math:`K = e^{\beta \cos(H, H)} \circ A` on the
-    edges :math:`A`, and :math:`\mathcal{P}(i)` are the sources of the edges into i. Edges run from ``edge_index[0]`` (the
-    positive j) to ``edge_index[1]`` (the anchor i). The weights are constants: no gradient flows through them.
+    edges :math:`A`, and :math:`\mathcal{P}(i)` are the sources of the edges into i. Edges run from ``edge_index[0]``
+    (the positive j) to ``edge_index[1]`` (the anchor i). The weights are constants: no gradient flows through them.
 
     Args:
         sharpness: :math:`\beta`; 0 gives every positive the same weight.
