@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
-from torch_geometric.utils import degree, softmax
+from torch_geometric.utils import softmax
 
 from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.conv.edges import as_edges, widen
@@ -59,7 +59,7 @@ class UniformityConv(torch.nn.Module):
             elif batch is None:
                 receives = torch.full((target.size(0),), target.size(0) > 1, device=target.device)
             else:
-                receives = (degree(batch, batch.numel()) > 1)[batch]  # graphs are no more than nodes
+                receives = _not_alone(batch)
         else:
             edge_index, _ = as_edges("UniformityConv", edge_index)
             row, column = edge_index[0], edge_index[1]
@@ -73,3 +73,10 @@ class UniformityConv(torch.nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(temperature={self.temperature}, step_size={self.step_size})"
+
+
+def _not_alone(batch: Tensor) -> Tensor:
+    """Whether another node has the same graph; counted by sorting, which waits for no device."""
+    graph, order = batch.sort()
+    same, end = graph[1:] == graph[:-1], torch.zeros(1, dtype=torch.bool, device=batch.device)
+    return torch.empty_like(batch, dtype=torch.bool).scatter_(0, order, torch.cat([same, end]) | torch.cat([end, same]))

@@ -65,3 +65,12 @@ def test_repr_and_errors():
     assert repr(UniformityConv(0.5, 0.1)) == "UniformityConv(temperature=0.5, step_size=0.1)"
     with pytest.raises(ValueError, match="positive temperature, got -1"):
         UniformityConv(-1)
+
+
+def test_graphs_may_have_any_number():
+    """As in a part of a batch: three nodes of graph 9, one of graph 40."""
+    x = torch.randn(4, 3)
+    out = UniformityConv()(x, batch=torch.tensor([9, 40, 9, 9]))
+    torch.testing.assert_close(out[[0, 2, 3]], UniformityConv()(x[[0, 2, 3]]))
+    assert torch.equal(out[1], x[1])
+    assert UniformityConv()(x[:0], batch=torch.empty(0, dtype=torch.long)).shape == (0, 3)
