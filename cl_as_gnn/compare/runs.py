@@ -67,8 +67,9 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
         source = out / "configs" / f"{cell.row}-seed{cell.seed}.yaml"
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(yaml.safe_dump(cell.config.model_dump(mode="json")), encoding="utf-8")
-        if cell.run.config.is_file():  # stopped before its first checkpoint: nothing to go on from
-            cell.run.config.unlink()
+        for file in (cell.run.config, cell.run.history):  # stopped before its first checkpoint: nothing to go on from
+            if file.is_file():
+                file.unlink()
         words = [str(source)]
     command = [sys.executable, "-m", "cl_as_gnn.cli", "train", *words]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)

@@ -55,8 +55,9 @@ def _softmax_all_pairs(
     starts = range(0, n, size)
     blocks = scaled.split(size)
     # A GPU is asked only where there are tiles to leave out.
-    skip = batch is not None and len(blocks) > 1
-    bounds = [(int(b.min()), int(b.max())) for b in batch.split(size)] if batch is not None and skip else None
+    bounds = None
+    if batch is not None and len(blocks) > 1:
+        bounds = [(int(b.min()), int(b.max())) for b in batch.split(size)]
     buffer = scaled.new_empty(size, size)
     kept: dict[tuple[int, int], Tensor] | None = {} if plain and not side and n * n <= _KEPT else None
 

@@ -77,7 +77,9 @@ class RunFolder:
         try:
             metrics: dict[str, Any] = json.loads(self.metrics.read_text(encoding="utf-8"))
         except ValueError:
-            raise RunError(f"{self.metrics} is no JSON any more: score the run again with clgnn evaluate") from None
+            raise RunError(
+                f"{self.metrics} is no JSON any more: remove it, and clgnn train resume={self.path} writes it anew"
+            ) from None
         return metrics
 
     def append_history(self, row: Mapping[str, float | int]) -> None:
