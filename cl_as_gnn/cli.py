@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="clgnn",
-    help="Contrastive learning as message passing: train, score and look at encoders.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -38,6 +37,23 @@ Settings = Annotated[
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder, as printed by clgnn train.", show_default=False)
 ]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.print(", ".join(f"{name} {version(name)}" for name in ("cl-as-gnn", "torch", "torch-geometric")))
+        raise typer.Exit
+
+
+@app.callback()
+def clgnn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Contrastive learning as message passing: train, score and look at encoders."""
 
 
 def _split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
@@ -85,7 +101,6 @@ def train(settings: Settings = None) -> None:
         assert config.run_dir is not None
         folder = config.run_dir
         console.quiet = not is_first_rank(config.trainer)
-        console.print(f"{config.method.name} on {config.data.name}, run folder [b]{folder}[/b]")
         metrics = run_training(config, console=console)
     if metrics:
         _print_scores(metrics)

@@ -1,4 +1,4 @@
-"""The two mistakes a user meets: each carries one line that names the value and the cure."""
+"""The mistakes a user meets: each carries one line that names the value and the cure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class ConfigError(ValueError):
 
 class RunError(RuntimeError):
     """A run could not go on, though it was configured rightly (exit code 1)."""
+
+
+class NotFiniteError(ValueError):
+    """Features hold NaN or infinity: in a run, training has diverged."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) -> str:

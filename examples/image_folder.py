@@ -36,7 +36,7 @@ if __name__ == "__main__":
     parser.add_argument("folder")
     parser.add_argument("settings", nargs="*")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/folder"))
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     # Small images train on a CPU in minutes; leave image_size out for images that all have one size.
     given = [f"data.root={args.folder}", f"run_dir={args.run_dir}", *args.settings]
     config = load_config(overrides=["data.name=folder", "data.image_size=32", "trainer.epochs=50", *given])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -49,6 +50,20 @@ def test_train_prints_a_short_table(clgnn, tmp_path):
         assert word in out
     assert max(map(len, out.splitlines())) <= 80
     assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_version(clgnn):
+    code, out, _ = clgnn("--version")
+    assert code == 0
+    assert out.startswith(f"cl-as-gnn {version('cl-as-gnn')}, torch ")
+
+
+def test_train_names_its_folder_only_once_the_data_is_there(clgnn, tmp_path):
+    code, out, err = clgnn("train", "data.name=folder", "data.root=gone")
+    assert code == 2
+    assert "gone" in err
+    assert "run folder" not in out
+    assert not (tmp_path / "runs").exists()
 
 
 def test_train_reads_a_file_and_overrides(clgnn, tmp_path):

@@ -67,7 +67,7 @@ def test_image_folder(run, tmp_path):
             pixels = np.clip(rng.normal(colour, 40, (16, 16, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
     small = ["data.image_size=16", "trainer.epochs=2", "trainer.batch_size=16", "encoder.width=8", "eval.draws=1"]
-    out = run("image_folder.py", tmp_path / "photos", *small, "--run-dir", tmp_path / "run")
+    out = run("image_folder.py", tmp_path / "photos", "--run-dir", tmp_path / "run", *small)
     scores = re.search(r"kNN ([\d.]+) %, linear probe ([\d.]+) %", out)
     assert float(scores[2]) > 60
     assert len(re.findall(r"test images \d+ and \d+ look alike: cosine [\d.]+", out)) == 3

@@ -113,7 +113,20 @@ def test_alignment_alone_collapses_and_centring_does_not(module, monkeypatch):
     runs = {norm: alignment.train(data, views, norm, 0) for norm in ("none", "mean subtraction", alignment.REFERENCE)}
     assert runs["none"]["cosine"] > 0.95
     assert max(runs["mean subtraction"]["cosine"], runs[alignment.REFERENCE]["cosine"]) < 0.3
-    assert alignment.table({"runs": [{"norm": n, **run} for n, run in runs.items()]}).count("(1)") == 9
+    table = alignment.table({"runs": [{"norm": n, **run} for n, run in runs.items()]})
+    assert table.count("(1)") == 9
+    assert alignment.FLOOR not in table
+
+
+def test_the_floor_of_alignment_is_the_power_that_is_best_on_validation(module, monkeypatch):
+    alignment, data = module("alignment"), citation_graph()
+    validation = iter([50.0, 70.0, 60.0, *[0.0] * 6])
+    monkeypatch.setattr(alignment, "scores", lambda unit, data: (next(validation, 0.0), 12.3))
+    found = alignment.floor(data)
+    assert (found["k"], found["test"]) == (1, 12.3)
+    power = F.normalize(alignment.propagated(data)[1], dim=1)
+    assert found["cosine"] == pytest.approx(float((power @ power.t()).mean()), abs=1e-4)
+    assert "| floor: AᵏX, k = 1 | – | 12.3 |" in alignment.table({"runs": [{"norm": "AᵏX", **found}]})
 
 
 def test_the_three_losses_are_one_number(module):

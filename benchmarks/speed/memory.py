@@ -1,4 +1,4 @@
-"""Extra peak memory of a call, in a child process of its own.
+"""Extra peak memory and processor time of a call, in a child process of its own.
 
 On the CPU it is the rise of the child's largest resident set (``resource.getrusage``) over one call, after the inputs
 are there and a small call has loaded what the first call loads. It counts all memory, also that of oneDNN and of the
@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,6 +21,13 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
+
+
+class Cost(NamedTuple):
+    """Of one call: memory beyond what was there in bytes, and seconds of all its threads."""
+
+    bytes: float
+    seconds: float
 
 
 def extra_peak(
@@ -32,6 +40,14 @@ def extra_peak(
         arguments: of ``build``.
         small: arguments of a small warm-up.
     """
+    cost = cost_of(build, arguments, small, device)
+    return None if cost is None else cost.bytes
+
+
+def cost_of(
+    build: Callable[..., Callable[[], object]], arguments: tuple[Any, ...], small: tuple[Any, ...], device: torch.device
+) -> Cost | None:
+    """Memory and time of one call, as :func:`extra_peak`; time is that of processors, so not of a GPU."""
     if resource is None or "forkserver" not in multiprocessing.get_all_start_methods():
         return None
     context = multiprocessing.get_context("forkserver")
@@ -46,20 +62,20 @@ def _measure(
     small: tuple[Any, ...],
     device: torch.device,
     threads: int,
-) -> float:
+) -> Cost:
     torch.set_num_threads(threads)
     build(*small)()
     call = build(*arguments)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        before, start = torch.cuda.memory_allocated(device), time.process_time()
         call()
         torch.cuda.synchronize(device)
-        return float(torch.cuda.max_memory_allocated(device) - before)
-    before = _resident_peak()
+        return Cost(float(torch.cuda.max_memory_allocated(device) - before), time.process_time() - start)
+    before, start = _resident_peak(), time.process_time()
     call()
-    return float(_resident_peak() - before)
+    return Cost(float(_resident_peak() - before), time.process_time() - start)
 
 
 def _resident_peak() -> int:

@@ -21,7 +21,21 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunC
     Raises:
         ConfigError: one line that names the key, the value and the cure.
     """
-    return build_config(merge(read_yaml(path) if path else {}, parse_overrides(overrides)))
+    file = read_yaml(path) if path else {}
+    given = parse_overrides(overrides)
+    try:
+        return build_config(merge(file, given))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}" if _wrong(file) == str(error) else str(error)) from None
+
+
+def _wrong(tree: Mapping[str, Any]) -> str | None:
+    """What is wrong with a tree by itself."""
+    try:
+        build_config(tree)
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def build_config(tree: Mapping[str, Any]) -> RunConfig:

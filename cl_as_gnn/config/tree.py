@@ -26,6 +26,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number_is_no_truth(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("true and false mean nothing here")
+        return value
+
 
 class AugmentConfig(Settings):
     """How one view is drawn from one image; every image of a batch gets its own draw."""
@@ -48,6 +56,13 @@ class AugmentConfig(Settings):
             raise ValueError(f"wants two positive numbers, the smaller first, got {list(value)}")
         return value
 
+    @field_validator("crop_scale")
+    @classmethod
+    def _share(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[1] > 1:
+            raise ValueError(f"wants shares of the image, at most 1, got {list(value)}")
+        return value
+
 
 class DataConfig(Settings):
     """Which images, and how views of them are drawn."""
@@ -60,6 +75,12 @@ class DataConfig(Settings):
         0, ge=0, lt=2**31, description="which random split into training, validation and test (where there is none)"
     )
     augment: AugmentConfig | None = Field(None, description="None = the data set's own recipe")
+
+    @model_validator(mode="after")
+    def _fits(self) -> DataConfig:
+        if self.image_size is not None and self.name != "folder":
+            raise ValueError(f"data.image_size={self.image_size} is for data.name=folder: drop it")
+        return self
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, NotFiniteError
 
 
 def features(x: Tensor, name: str) -> Tensor:
     """Return `x` (n × d) detached, in float32 or float64 as it came (half precisions become float32).
 
-    Raises ValueError if `x` is not a matrix with at least one row and one column, or holds NaN or infinity.
+    Raises ValueError if `x` is not a matrix with at least one row and one column, NotFiniteError if it holds NaN or
+    infinity.
     """
     if x.dim() != 2 or x.numel() == 0:
         raise ValueError(f"{name} has shape {tuple(x.shape)}: pass a non-empty matrix, one row a sample")
@@ -17,7 +18,9 @@ def features(x: Tensor, name: str) -> Tensor:
     x = x if x.dtype == torch.float64 else x.float()
     bad = int((~torch.isfinite(x).all(dim=1)).sum())
     if bad:
-        raise ValueError(f"{name} holds NaN or infinity in {bad} of {len(x)} rows: check that training did not diverge")
+        raise NotFiniteError(
+            f"{name} holds NaN or infinity in {bad} of {len(x)} rows: check that training did not diverge"
+        )
     return x
 
 

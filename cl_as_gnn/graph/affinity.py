@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cl_as_gnn.errors import NotFiniteError
+
 BACKENDS = ("auto", "faiss", "torch")
 _CHUNK = 2**24  # elements of one strip of similarities in the torch backend
 
@@ -55,7 +57,7 @@ def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[T
         raise ValueError(f"k={k} neighbours cannot be found among {key.size(0)} nodes: choose k <= {key.size(0)}")
     key, query = key.detach().float().contiguous(), query.detach().float().contiguous()
     if key.device.type == "cpu" and not (key.isfinite().all() and query.isfinite().all()):
-        raise ValueError("nearest neighbours of features that hold NaN or infinity are not defined")
+        raise NotFiniteError("nearest neighbours of features that hold NaN or infinity are not defined")
     if _choose(backend, key.device) == "torch":
         with torch.autocast(key.device.type, enabled=False):  # half precision would lose neighbours
             parts = [torch.topk(part @ key.t(), k, dim=1) for part in query.split(max(1, _CHUNK // key.size(0)))]

@@ -22,7 +22,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from rich.console import Console
 
 from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
-from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
 from cl_as_gnn.training.image_task import scored_data as scored_data
 from cl_as_gnn.training.module import ContrastiveModule
@@ -84,6 +84,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     module = ContrastiveModule(config, task)
     module.elapsed = lambda: before + time.perf_counter() - start
     run = resume or create_run(config)
+    if resume is None:
+        console.print(f"{config.method.name} on {config.data.name}, run folder [b]{run.path}[/b]", soft_wrap=True)
     online = OnlineKNN(task, config.eval)
     trainer = Trainer(
         default_root_dir=run.path,
@@ -113,7 +115,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         ) from None
     except ValueError as error:
         # Neighbours are looked up within a step, before the loss of the epoch is seen.
-        if "NaN or infinity" not in str(error) and all(p.isfinite().all() for p in module.parameters()):
+        if not isinstance(error, NotFiniteError) and all(p.isfinite().all() for p in module.parameters()):
             raise
         raise diverged(module, trainer.current_epoch + 1) from None
     if config.trainer.ranks > 1:
@@ -154,7 +156,7 @@ def _finish(
     device = pick_device(config.trainer)  # Lightning has taken the module back to the CPU
     module.to(device)
     encoder = module.method.encoder.eval()
-    run.save_encoder(encoder, task.header())
+    run.save_encoder(encoder, task.header() | {"method": config.method.name})
     with console.status("evaluating"):
         features = task.features(encoder, device)
         metrics: dict[str, Any] = {

@@ -169,6 +169,7 @@ class NodeTask(_GraphTask):
 
     def protocol(self) -> str:
         data, config = self.data, self.config.eval
+        k = min(config.knn_k, int(data.train.sum()))
         split = "PyG's" if self.config.data.name == "karate" else "public"
         counts = [f"{int(mask.sum()):,}" for mask in (data.train, data.validation, data.test)]
         chosen = "C chosen on the validation nodes" if bool(data.validation.any()) else "C=1, nothing held out"
@@ -176,7 +177,7 @@ class NodeTask(_GraphTask):
             f"transductive, frozen encoder in eval mode on the whole graph, no augmentation, features before the "
             f"projector; {split} split ({counts[0]} training, {counts[1]} validation, {counts[2]} test nodes), scored "
             f"on the {config.split} nodes; linear: logistic regression on unit features, {chosen}; knn: weighted, "
-            f"cosine, training nodes as bank, k={config.knn_k}, T={config.knn_temperature:g}; labelN: N of the "
+            f"cosine, training nodes as bank, k={k}, T={config.knn_temperature:g}; labelN: N of the "
             f"training labels a class, C=10, mean of {config.draws} draws; AᵏX: the same probe on inputs averaged over "
             "k hops, k chosen alike"
         )
@@ -242,5 +243,5 @@ class WholeGraphTask(_GraphTask):
             f"frozen encoder in eval mode, no augmentation, features before the projector, {self.pool} over the nodes "
             f"of each of {self.size:,} graphs; linear_top1: SVM (RBF kernel), 10-fold cross-validation, C chosen by "
             f"5-fold cross-validation inside the training folds; knn: leave one out, weighted, cosine, "
-            f"k={config.knn_k}, T={config.knn_temperature:g}; training saw all graphs and no label"
+            f"k={min(config.knn_k, self.size - 1)}, T={config.knn_temperature:g}; training saw all graphs and no label"
         )

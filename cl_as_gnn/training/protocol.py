@@ -29,10 +29,11 @@ _PURITY_K = 10
 
 def describe(config: EvalConfig, data: ImageData) -> str:
     """One sentence that says what the numbers mean."""
+    k = min(config.knn_k, len(data.train))
     return (
         f"frozen encoder in eval mode, no augmentation, features before the projector; scored on the "
         f"{len(data.test):,} images of the {config.split} split with the {len(data.train):,} training images as bank "
-        f"and labels; knn: weighted, cosine, k={config.knn_k}, T={config.knn_temperature:g}; linear: logistic "
+        f"and labels; knn: weighted, cosine, k={k}, T={config.knn_temperature:g}; linear: logistic "
         f"regression on standardised features, C=1; labelN: logistic regression on unit features, N labels a class, "
         f"C=10, mean of {config.draws} draws"
     )

@@ -164,6 +164,12 @@ def load_encoder(run: RunFolder) -> nn.Module:
             f"{run.encoder} cannot be read ({type(error).__name__}): it is no encoder of this package. If the run's "
             f"checkpoint is whole, remove metrics.json and write it anew with clgnn train resume={run.path}"
         ) from None
+    method = run.load_config().method.name
+    if meta.get("method", method) != method:
+        raise RunError(
+            f"{run.encoder} was trained by method.name={meta['method']}, and {run.config} says {method}: put the "
+            "files of one run back together"
+        )
     encoder: nn.Module
     if "gnn" in meta:
         encoder = GraphEncoder(meta["in_channels"], GNNConfig.model_validate(meta["gnn"]), meta["pool"])

@@ -67,6 +67,9 @@ def test_frozen():
         ("optim.lr=.nan", "optim.lr=nan: input should be a finite number"),
         ("trainer.epochs=1.5", "trainer.epochs=1.5: input should be a valid integer"),
         ("data.augment.crop_scale=[2,1]", "two positive numbers, the smaller first"),
+        ("data.augment.crop_scale=[0.5,1.5]", "shares of the image, at most 1"),
+        ("trainer.epochs=true", "trainer.epochs=True: true and false mean nothing here"),
+        ("data.image_size=8", "data.image_size=8 is for data.name=folder: drop it"),
         ("method.num_views=1", "method.num_views=1: input should be greater than or equal to 2"),
         ("method=3", "method=3: wants a mapping with a name"),
         ("seed", "'seed' is not a setting: write key=value"),
@@ -92,6 +95,16 @@ def test_bad_files(tmp_path, text, message):
         load_config(path)
     with pytest.raises(ConfigError, match="no config file"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_a_mistake_in_a_file_names_the_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("trainer: {epoch: 3}\n")
+    with pytest.raises(ConfigError, match=r"mine.yaml: unknown setting trainer.epoch=3: did you mean"):
+        load_config(path, ["seed=3"])
+    path.write_text("trainer: {epochs: 3}\n")
+    with pytest.raises(ConfigError, match=r"^optim.lr=-1: "):
+        load_config(path, ["optim.lr=-1"])
 
 
 def test_merge_and_overrides():

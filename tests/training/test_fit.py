@@ -213,6 +213,14 @@ def test_a_broken_encoder_is_one_line(tmp_path):
         load_encoder(RunFolder(tmp_path / "run"))
 
 
+def test_an_encoder_of_another_method_is_not_scored(tmp_path):
+    for name in ("gcn", "simclr"):
+        train(configure(tmp_path / name, f"method={{name: {name}}}", "trainer.epochs=1"))
+    (tmp_path / "simclr" / "encoder.safetensors").replace(tmp_path / "gcn" / "encoder.safetensors")
+    with pytest.raises(RunError, match=r"was trained by method.name=simclr, and .*config.yaml says gcn"):
+        load_encoder(RunFolder(tmp_path / "gcn"))
+
+
 def test_neighbours_that_are_not_finite_are_divergence(tmp_path):
     with pytest.raises(RunError, match=r"lower optim\.lr"):
         train(configure(tmp_path / "run", "optim.lr=1e6", "optim.warmup=0", "method.start=0", "method.gate=0"))
