@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import time
 
 import pytest
 import torch
@@ -23,6 +24,24 @@ def test_contenders_take_turns_after_a_warm_up(settings):
     assert log.index("b") > speed("timing").WARM_UP
     assert [len(timing.samples) for timing in timings.values()] == [5, 5]
     assert min(timings["a"].samples) <= timings["a"].median <= max(timings["a"].samples)
+
+
+def test_short_calls_get_more_rounds_and_long_ones_do_not():
+    timing = speed("timing")
+
+    def rounds(pause):
+        settings = timing.Settings(rounds=5, min_seconds=0, steady=0.1)
+        timings = timing.in_turn({"short": lambda: None, "slowest": lambda: time.sleep(pause)}, settings)
+        return [len(of.samples) for of in timings.values()]
+
+    assert 10 <= rounds(0.005)[0] <= 20
+    assert rounds(0.005)[0] < rounds(1e-4)[0] == timing.MOST_ROUNDS
+    assert rounds(0.05) == [5, 5]
+
+
+def test_a_note_names_its_case_where_it_is_not_everybodys():
+    rows = [{"case": case, "notes": [f"batch of {size}", "the same"]} for case, size in (("small", 8), ("large", 9))]
+    assert speed("page").notes(rows) == ["small: batch of 8", "the same", "large: batch of 9"]
 
 
 def test_a_median_wants_five_rounds():

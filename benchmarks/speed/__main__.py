@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speed import all_pairs, knn, machine, sparse, step, training, views
-from benchmarks.speed.page import columns, number, page
+from benchmarks.speed.page import columns, notes, number, page
 from benchmarks.speed.timing import Row, Settings, measure
 
 # `step` and what follows set the allocator for the rest of the process, and so come last.
@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     gemm = 512 if options.quick else 8192 if device.type == "cuda" else 2048
-    settings = Settings(device, options.quick, 5 if options.quick else 7, 0.005 if options.quick else 0.05, gemm)
+    rounds, steady, shortest = (5, 0.0, 0.005) if options.quick else (7, 4.0, 0.05)
+    settings = Settings(device, options.quick, rounds, steady, shortest, gemm)
     console = Console(width=WIDTH)
     report: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for row in GROUPS[name](settings):
                 results.append(measure(row, settings))  # noqa: PERF401  (one row's tensors at a time)
         console.print(table(name, results))
-        for note in dict.fromkeys(note for result in results for note in result["notes"]):
+        for note in notes(results):
             console.print(f"  {note}", style="dim", highlight=False, markup=False)
         report["rows"] += [{**result, "part": name} for result in results]
         if out:

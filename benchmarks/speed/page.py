@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 Report = Mapping[str, Any]
@@ -41,8 +41,17 @@ def page(report: Report) -> str:
         rows = [row for row in report["rows"] if row["group"] == group]
         if rows:
             lines += ["", f"## {TITLES[group]}\n", *_table(rows), ""]
-            lines += [f"- {note}" for note in dict.fromkeys(note for row in rows for note in row["notes"])]
+            lines += [f"- {note}" for note in notes(rows)]
     return "\n".join(lines) + "\n"
+
+
+def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is said below a group's table: once, and with its case before it where it does not hold for all of them."""
+    cases: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row["notes"]:
+            cases.setdefault(note, []).append(row["case"])
+    return [note if len(of) == len(rows) else f"{', '.join(of)}: {note}" for note, of in cases.items()]
 
 
 def goals(report: Report) -> list[tuple[str, str, float, float | None]]:

@@ -15,6 +15,7 @@ import torch
 WARM_UP = 2
 # A call this long is warm after one.
 LONG = 1.0
+MOST_ROUNDS = 61
 # Of rows that time themselves: a sample of them takes many seconds.
 ALONE_ROUNDS = 5
 
@@ -27,6 +28,7 @@ class Settings:
         device: where the work runs; on CUDA every sample starts and ends with a synchronised device.
         quick: small sizes, for seeing that it runs.
         rounds: samples of each contender, at least five.
+        steady: seconds; short calls get more rounds, until the slowest contender of a row has taken about as long.
         min_seconds: a sample repeats its call until it lasts about as long.
         gemm: side of the square matrices whose product sets the floor.
         copy: floats in the buffer whose copy sets the floor of what only moves memory.
@@ -35,6 +37,7 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     quick: bool = False
     rounds: int = 7
+    steady: float = 0.0
     min_seconds: float = 0.05
     gemm: int = 2048
     copy: int = 2**25
@@ -104,19 +107,21 @@ class Row:
 
 def in_turn(calls: Mapping[str, Callable[[], object]], settings: Settings) -> dict[str, Timing]:
     """Time the calls A B C A B C …, after a warm-up of each that also sets how often a sample repeats it."""
-    repeats = {}
+    repeats, slowest = {}, 1e-9
     for name, call in calls.items():
         once = seconds(call, 1, settings.device)
         if once < LONG:
             for _ in range(WARM_UP):
                 once = seconds(call, 1, settings.device)
         repeats[name] = max(1, math.ceil(settings.min_seconds / max(once, 1e-9)))
+        slowest = max(slowest, repeats[name] * once)
+    rounds = max(settings.rounds, min(MOST_ROUNDS, round(settings.steady / slowest)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     gc.collect()
     enabled = gc.isenabled()
     gc.disable()
     try:
-        for _ in range(settings.rounds):
+        for _ in range(rounds):
             for name, call in calls.items():
                 samples[name].append(seconds(call, repeats[name], settings.device))
     finally:
