@@ -21,12 +21,12 @@ class Budget(Settings):
     view_epochs: int = Field(ge=1, description="epochs times views: a run gets view_epochs / V epochs")
     batch_views: int = Field(512, ge=4, description="views a step: a run gets batch_views / V images a step")
 
-    def tree(self, row: str, num_views: int) -> dict[str, Any]:
+    def tree(self, num_views: int) -> dict[str, Any]:
         """The settings of a run with so many views, whose whole epochs must come within 5 % of the budget."""
         epochs = max(1, round(self.view_epochs / num_views))
         if abs(epochs * num_views - self.view_epochs) > 0.05 * self.view_epochs:
             raise ConfigError(
-                f"run {row!r}: {num_views} views in {epochs} epochs are no equal work to budget.view_epochs="
+                f"{num_views} views in {epochs} epochs are no equal work to budget.view_epochs="
                 f"{self.view_epochs}: choose a multiple of {num_views}"
             )
         return {
@@ -59,10 +59,8 @@ class Suite(Settings):
             return build_config(tree)
         for key in ("epochs", "batch_size"):
             if key in tree.get("trainer", {}):
-                raise ConfigError(
-                    f"trainer.{key} of run {row!r} follows from the budget: set budget.view_epochs instead"
-                )
-        return build_config(merge(tree, self.budget.tree(row, build_config(tree).method.num_views)))
+                raise ConfigError(f"trainer.{key} follows from the budget: set budget.view_epochs instead")
+        return build_config(merge(tree, self.budget.tree(build_config(tree).method.num_views)))
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,9 @@ def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, 
     cells = []
     for row in suite.runs:
         for seed in suite.seeds:
-            config = suite.config(row, given, seed)
+            try:
+                config = suite.config(row, given, seed)
+            except ConfigError as error:
+                raise ConfigError(f"{path}, run {row!r}: {error}") from None
             cells.append(Cell(row, seed, config.model_copy(update={"run_dir": out / "runs" / row / f"seed{seed}"})))
     return suite, cells

@@ -57,7 +57,7 @@ def test_a_budget_is_the_same_number_of_images_encoded(tmp_path):
     _, cells = load_suite(write(tmp_path, BUDGET), ["budget.view_epochs=24"], tmp_path / "out")
     found = {c.row: (c.config.trainer.epochs, c.config.trainer.batch_size) for c in cells}
     assert found == {"two": (12, 30), "three": (8, 20), "four": (6, 15)}
-    with pytest.raises(ConfigError, match=r"trainer.epochs of run 'two' follows from the budget"):
+    with pytest.raises(ConfigError, match=r"tiny\.yaml, run 'two': trainer.epochs follows from the budget"):
         load_suite(write(tmp_path, BUDGET), ["trainer.epochs=3"], tmp_path / "out")
 
 
@@ -72,7 +72,10 @@ def test_a_budget_that_whole_epochs_miss_is_refused(tmp_path):
     [
         (SUITE.replace("baseline: simclr", "baseline: moco"), "baseline 'moco' is none of its runs: simclr, gcn"),
         (SUITE.replace("baseline", "base_line"), "baseline: field required"),
-        (SUITE.replace("start: 0", "strat: 0"), "did you mean method.start?"),
+        (
+            SUITE.replace("start: 0", "strat: 0"),
+            "run 'gcn': unknown setting method.strat=0: did you mean",
+        ),
         (SUITE + "curves: {k: [gat]}", "curves name 'gat', which is none of its runs: simclr, gcn"),
         (SUITE.replace("seeds: [0]", "seeds: []"), "seeds: "),
     ],
