@@ -14,6 +14,8 @@ from torch_geometric import EdgeIndex
 from torch_geometric.utils import index_sort, scatter
 from torch_geometric.utils.sparse import index2ptr
 
+from cl_as_gnn.nn.edges import check_range
+
 # Said once a process to every user; the products used here are stable.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
@@ -70,11 +72,12 @@ def _order(edge_index: Tensor, by: int, sizes: tuple[int, int]) -> Order:
     """Edges sorted by their row ``by``: row pointer, the other ends, and the edge of each entry."""
 
     def fresh() -> Order:
-        _check_range(edge_index, sizes)
+        check_range(edge_index, sizes)
         key, order = index_sort(edge_index[by], sizes[by], stable=True)
         return index2ptr(key, sizes[by]), edge_index[1 - by][order], order
 
-    if torch.compiler.is_compiling() or edge_index.is_inference():
+    # What is made in inference mode cannot be used in training later.
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or edge_index.is_inference():
         return fresh()
     known: tuple[int, dict[tuple[int, tuple[int, int]], Order]] | None = _ORDERS.get(edge_index)
     if known is None or known[0] != edge_index._version:
@@ -82,19 +85,6 @@ def _order(edge_index: Tensor, by: int, sizes: tuple[int, int]) -> Order:
     if (by, sizes) not in known[1]:
         known[1][by, sizes] = fresh()
     return known[1][by, sizes]
-
-
-def _check_range(edge_index: Tensor, sizes: tuple[int, int]) -> None:
-    """On a CPU what sorts the edges writes wherever an index says; a GPU checks by itself, and would be waited for."""
-    if edge_index.device.type != "cpu" or edge_index.size(1) == 0 or torch.compiler.is_compiling():
-        return
-    for row, (size, name) in enumerate(zip(sizes, ("source", "target"), strict=True)):
-        low, high = (int(bound) for bound in edge_index[row].aminmax())
-        if low < 0 or high >= size:
-            raise ValueError(
-                f"edge_index[{row}] names {name} node {low if low < 0 else high}, but there are {size} {name} nodes, "
-                "counted from 0: check num_nodes, and which row holds the sources"
-            )
 
 
 @torch.library.custom_op("cl_as_gnn::propagate", mutates_args=())

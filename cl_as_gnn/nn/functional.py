@@ -17,6 +17,7 @@ from torch_geometric.utils import scatter
 from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.all_pairs import softmax_all_pairs, softmax_bipartite
 from cl_as_gnn.nn.batch import check_batch
+from cl_as_gnn.nn.edges import check_edges, check_range
 from cl_as_gnn.nn.linear_attention import linear_attention
 from cl_as_gnn.nn.objective import objective
 from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion, gaussian_pairs
@@ -29,21 +30,38 @@ Features = Tensor | tuple[Tensor, Tensor]
 
 
 def _features(name: str, x: Tensor) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name} wants features (n, d), or a tuple of two, got {type(x).__name__}")
     if x.dim() != 2:
         raise ValueError(f"{name} wants features of shape (n, d), got {tuple(x.shape)}")
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def _unit(name: str, x: Tensor) -> Tensor:
+    x = _features(name, x)
     with torch.autocast(x.device.type, enabled=False):
-        return F.normalize(_features(name, x), dim=1)
+        return F.normalize(x, dim=1).contiguous()
 
 
 def _edges(name: str, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor) -> Tensor | None:
     """The weights as constants of the type of ``like``; an error where there is nothing to attract."""
+    check_edges(name, edge_index, edge_weight)
     if edge_index.size(1) == 0:
         raise ValueError(f"{name} got no positive edges: it wants at least one column in edge_index")
     return None if edge_weight is None else edge_weight.detach().to(like.dtype)
+
+
+def _check_same_graph(batch: Tensor | None, edge_index: Tensor) -> None:
+    """``ValueError`` for a positive in another graph, on a CPU; a GPU would be waited for."""
+    if batch is None or batch.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    apart = int((batch[edge_index[0]] != batch[edge_index[1]]).sum())
+    if apart:
+        raise ValueError(
+            f"nt_xent got {apart} positive edges between different graphs of `batch`, where a positive is not among "
+            "the nodes that its anchor is told apart from: give the views of a graph one number (of two stacked views "
+            "of g graphs, batch % g)"
+        )
 
 
 def _pair(name: str, x: tuple[Tensor, Tensor], batch: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -79,7 +97,7 @@ def nt_xent(
         \qquad
         \frac{\partial L}{\partial Z} = -\frac{1}{\tau \sum a} \left[ (A + A^\top) - (RP + P^\top R) \right] Z ,
 
-    :math:`R` the row sums of :math:`A`. With one positive a node this is
+    :math:`R` the row sums of :math:`A`. With mutual positives, one a node, this is
     :math:`-c \, (A - \tfrac12 (P + P^\top)) Z` with :math:`c = 2 / (n \tau)`: a graph convolution minus
     self-attention. The value and the gradient are computed together by streaming; ``backward`` only hands it over.
 
@@ -101,7 +119,8 @@ def nt_xent(
         edge_index: positive pairs ``(2, E)``: row 0 the anchors i, row 1 their positives j. Any order; several a node.
         temperature: :math:`\tau > 0`.
         edge_weight: non-negative weights ``(E,)``; constants (no gradient flows to them).
-        batch: graph of each node ``(n,)``: only nodes of the same graph are negatives. Not with a pair.
+        batch: graph of each node ``(n,)``: only nodes of the same graph are negatives, and positives are in the same
+            graph. Not with a pair.
         chunk: similarities are made ``chunk`` × ``chunk`` at a time, for a pair ``chunk`` anchors at a time; by the
             device if not given (a few MB on a CPU).
 
@@ -120,12 +139,14 @@ def nt_xent(
     graph = Adjacency(edge_index, _edges("nt_xent", edge_index, edge_weight, z), z.size(0)).transpose()
     share = graph.row_sum.to(z.dtype)
     total = share.sum().clamp(min=torch.finfo(z.dtype).tiny)
+    check_batch(batch, z.size(0))
+    _check_same_graph(batch, graph.edge_index)
 
     def term(z: Tensor) -> tuple[Tensor, Tensor]:
         lse, repelled = softmax_all_pairs(z, temperature, share, batch, unit=True, tile=chunk)
         pulled = graph.pull(z)
-        # A node that is alone has no partition function; 0 * inf would be NaN.
-        partition = share * lse if batch is None else (share * lse).masked_fill(share == 0, 0)
+        # A node that is alone has no partition function: it has no negatives.
+        partition = share * lse if batch is None else (share * lse).masked_fill(lse == -math.inf, 0)
         value = partition.sum() - torch.dot(z.view(-1), pulled.view(-1)) / temperature
         message = (pulled + graph.push(z)).sub_(repelled).div_(temperature * total)
         return value / total, message
@@ -190,10 +211,13 @@ def alignment_loss(
     _positive("alignment_loss", alpha=alpha, chunk=chunk)
     if isinstance(x, tuple):
         first, second = _pair("alignment_loss", x, None)
+        check_edges("alignment_loss", edge_index, edge_weight)
+        check_range(edge_index, (first.size(0), second.size(0)))
         edge_index = torch.stack([edge_index[0], edge_index[1] + first.size(0)])
         x = torch.cat([first, second])
     z = _unit("alignment_loss", x)
     weight = _edges("alignment_loss", edge_index, edge_weight, z)
+    check_range(edge_index, (z.size(0), z.size(0)))
     return objective(z, PowerAlignment(edge_index, alpha, 1.0, weight, chunk))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import time
@@ -104,6 +105,8 @@ def prepare_run(config: RunConfig) -> RunConfig:
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = config.run_dir or Path("runs") / f"{config.data.name}-{config.method.name}-seed{config.seed}-{stamp}"
+    if config.run_dir is None and path.exists():  # another run of this very second
+        path = next(other for k in itertools.count(2) if not (other := path.with_name(f"{path.name}-{k}")).exists())
     run = RunFolder(path)
     if is_first_rank(config.trainer):
         if run.config.exists() and not run.checkpoint.exists():

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from cl_as_gnn.nn import AlignmentConv
 from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, Mixture, ViewsOf, _diagonal_of_power
+from cl_as_gnn.nn.functional import nt_xent
 
 
 def random_graph(n_source, n_target, edges, seed=0):
@@ -137,6 +139,14 @@ def test_transpose_is_that_of_the_matrix():
     torch.testing.assert_close(graph.pull(y), matrix.t() @ y)
     torch.testing.assert_close(graph.push(torch.ones(7, 1, dtype=torch.double)), matrix.sum(1, keepdim=True))
     torch.testing.assert_close(graph.row_sum, matrix.sum(0))
+
+
+def test_what_inference_mode_made_is_not_kept_for_training():
+    edge_index, x = torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.randn(3, 2)
+    with torch.inference_mode():
+        nt_xent(x, edge_index)
+    AlignmentConv()(x.requires_grad_(), edge_index).sum().backward()
+    assert x.grad.abs().sum() > 0
 
 
 def test_edges_are_sorted_once_until_they_change(monkeypatch):

@@ -66,6 +66,43 @@ def test_batch_keeps_graphs_apart():
     torch.testing.assert_close(x.grad, grad, atol=1e-10, rtol=0)
 
 
+def test_positives_are_in_the_graph_of_their_anchor():
+    x, edges = torch.randn(5, 4), torch.tensor([[0, 3, 4], [1, 3, 3]])
+    with pytest.raises(ValueError, match="1 positive edges between different graphs"):
+        nt_xent(x, edges, batch=torch.tensor([0, 0, 0, 1, 2]))
+    alone = nt_xent(x, edges[:, :2], batch=torch.tensor([0, 0, 0, 1, 2]))
+    assert alone.isfinite(), "a node alone in its graph has nothing to be told apart from"
+
+
+@pytest.mark.parametrize("loss", [nt_xent, alignment_loss, spectral_contrastive_loss])
+def test_any_layout_of_the_features(loss):
+    x = features(10, 4, 0)
+    edges = augmentation_edges(5, 2, torch.device("cpu"))
+    columns = x.detach().t().contiguous().t().requires_grad_()
+    assert not columns.is_contiguous()
+    value, expected = loss(columns, edges), loss(x, edges)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*torch.autograd.grad(value, columns), *torch.autograd.grad(expected, x))
+
+
+@pytest.mark.parametrize("loss", [nt_xent, alignment_loss, spectral_contrastive_loss])
+def test_edges_that_are_none_are_one_line(loss):
+    x, two = torch.randn(6, 4), (torch.randn(2, 4), torch.randn(5, 4))
+    edges = torch.tensor([[0, 3, 5], [1, 4, 2]])
+    for broken in (edges.float(), edges.t(), edges[0]):
+        with pytest.raises(ValueError, match=r"integer edges of shape \(2, E\)"):
+            loss(x, broken)
+    with pytest.raises(ValueError, match="a weight for each of 3 edges"):
+        loss(x, edges, edge_weight=torch.ones(1))
+    for pair in (torch.tensor([[1], [5]]), torch.tensor([[2], [0]]), torch.tensor([[-1], [0]])):
+        with pytest.raises(ValueError, match="counted from 0"):
+            loss(two, pair)
+    with pytest.raises(ValueError, match="counted from 0"):
+        loss(x, edges + 1)
+    with pytest.raises(ValueError, match="or a tuple of two, got list"):
+        loss([x, x], edges)
+
+
 @pytest.mark.parametrize("n", [510, 514, 1026])
 def test_sizes_that_are_no_multiple_of_a_tile(n):
     torch.manual_seed(n)
@@ -195,7 +232,8 @@ def test_siblings_between_two_sets_are_their_formulas(chunk):
 @pytest.mark.parametrize("chunk", [1, 4, 100])
 def test_nt_xent_does_not_depend_on_the_chunk(chunk):
     x, other = features(9, 4, 0), features(5, 4, 1)
-    compare(nt_xent(x, EDGES, 0.3, batch=BATCH, chunk=chunk), nt_xent(x, EDGES, 0.3, batch=BATCH), x)
+    edges = EDGES[:, BATCH[EDGES[0]] == BATCH[EDGES[1]]]
+    compare(nt_xent(x, edges, 0.3, batch=BATCH, chunk=chunk), nt_xent(x, edges, 0.3, batch=BATCH), x)
     pairs = torch.tensor([[0, 3, 8], [4, 4, 0]])
     compare(nt_xent((x, other), pairs, 0.3, chunk=chunk), nt_xent((x, other), pairs, 0.3), x, other)
 

@@ -16,7 +16,7 @@ from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
-from cl_as_gnn.training.runs import RunFolder, load_encoder, open_run
+from cl_as_gnn.training.runs import RunFolder, create_run, load_encoder, open_run
 
 SMALL = [
     "encoder.width=8",
@@ -204,6 +204,14 @@ def test_a_folder_is_never_written_over(tmp_path):
     with pytest.raises(ConfigError, match=r"not ended its first epoch.*remove the folder"):
         train(configure(tmp_path / "begun"))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["metrics.csv", "config.yaml"]
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cl_as_gnn.training.runs.time.strftime", lambda _: "now")
+    config = load_config()
+    names = [create_run(config).path.name for _ in range(3)]
+    assert names == [f"digits-gcn-seed0-now{end}" for end in ("", "-2", "-3")]
 
 
 def test_a_broken_encoder_is_one_line(tmp_path):

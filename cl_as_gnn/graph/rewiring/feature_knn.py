@@ -4,12 +4,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data, HeteroData
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from cl_as_gnn.graph.affinity import knn_edges
-from cl_as_gnn.graph.rewiring.stores import each_graph, edge_keys, node_store
+from cl_as_gnn.graph.rewiring.rebatch import rebatch
+from cl_as_gnn.graph.rewiring.stores import edge_keys, node_store
 
 
 @functional_transform("feature_knn")
@@ -45,8 +46,6 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
         self.k, self.replace, self.node_type, self.relation, self.backend = k, replace, node_type, relation, backend
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
-        if isinstance(data, Batch):
-            return each_graph(self, data)
         nodes = node_store("FeatureKNN", data, self.node_type)
         if "x" not in nodes or nodes.x is None:
             raise ValueError("FeatureKNN found no features: it wants data.x")
@@ -60,7 +59,7 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
             data.edge_index, data.edge_weight = edge_index, similarity
         else:
             self._join(data, edge_index, similarity)
-        return data
+        return rebatch(data)
 
     def edges(self, nodes: Any) -> tuple[Tensor, Tensor]:
         """Edges from the k nearest others to each node of a storage with ``.x``, and their cosine similarities."""
@@ -83,10 +82,11 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
         if other:
             raise ValueError(f"FeatureKNN has no {', '.join(other)} for its new edges: use replace=True or remove it")
         n = data.num_nodes
-        new = ~torch.isin(edge_index[0] * n + edge_index[1], data.edge_index[0] * n + data.edge_index[1])
+        old = data.edge_index.long()
+        new = ~torch.isin(edge_index[0] * n + edge_index[1], old[0] * n + old[1])
         if "edge_weight" in data and data.edge_weight is not None:
             data.edge_weight = torch.cat([data.edge_weight, similarity[new].to(data.edge_weight.dtype)])
-        data.edge_index = torch.cat([data.edge_index, edge_index[:, new]], dim=1)
+        data.edge_index = torch.cat([data.edge_index, edge_index[:, new].to(data.edge_index.dtype)], dim=1)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(k={self.k}, replace={self.replace})"

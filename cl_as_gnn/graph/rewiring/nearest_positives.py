@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import torch
-from torch_geometric.data import Batch, Data, HeteroData
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from cl_as_gnn.graph.rewiring.feature_knn import FeatureKNN
-from cl_as_gnn.graph.rewiring.stores import each_graph, node_store
+from cl_as_gnn.graph.rewiring.rebatch import rebatch
+from cl_as_gnn.graph.rewiring.stores import node_store
 
 
 @functional_transform("nearest_positives")
@@ -32,8 +33,6 @@ class NearestPositives(BaseTransform):  # type: ignore[misc]
         self.k, self.mutual, self.node_type, self.backend = k, mutual, node_type, backend
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
-        if isinstance(data, Batch):
-            return each_graph(self, data)
         nodes = node_store("NearestPositives", data, self.node_type)
         if "x" not in nodes or nodes.x is None:
             raise ValueError("NearestPositives found no features: it wants data.x")
@@ -46,7 +45,7 @@ class NearestPositives(BaseTransform):  # type: ignore[misc]
             data[self.node_type, "nearest", self.node_type].edge_index = edge_index
         else:
             data.positive_index = edge_index.flip(0)
-        return data
+        return rebatch(data)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(k={self.k}, mutual={self.mutual})"

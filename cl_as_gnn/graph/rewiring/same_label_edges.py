@@ -6,6 +6,7 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
+from cl_as_gnn.graph.rewiring.rebatch import rebatch
 from cl_as_gnn.graph.rewiring.stores import node_store
 
 
@@ -15,8 +16,9 @@ class SameLabelEdges(BaseTransform):  # type: ignore[misc]
     <https://arxiv.org/abs/2004.11362>`_.
 
     On ``Data`` they become ``data.positive_index`` ``(2, E)``, beside the graph itself and ready for
-    :func:`cl_as_gnn.nn.functional.nt_xent` (PyG batches it like any index); on ``HeteroData`` the edges
-    ``(node_type, 'same_label', node_type)``. Both directions, no self-loops; negative labels are unlabelled nodes.
+    :func:`cl_as_gnn.nn.functional.nt_xent` (PyG batches it like any index): row 0 the anchors, row 1 their positives.
+    On ``HeteroData`` they are the edges ``(node_type, 'same_label', node_type)``, from positive to anchor. Both
+    directions, no self-loops; negative labels are unlabelled nodes. In a ``Batch`` labels are those of all its graphs.
 
     Args:
         max_positives: draw that many positives a node at random instead of all, whose number grows with the square of
@@ -53,8 +55,8 @@ class SameLabelEdges(BaseTransform):  # type: ignore[misc]
         if isinstance(data, HeteroData):
             data[self.node_type, "same_label", self.node_type].edge_index = edge_index
         else:
-            data.positive_index = edge_index
-        return data
+            data.positive_index = edge_index.flip(0)
+        return rebatch(data)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_positives={self.max_positives}, mask={self.mask!r})"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any
 
-from torch_geometric.data import Batch, Data, HeteroData
+from torch import Tensor
+from torch_geometric.data import Data, HeteroData
 
 
 def node_store(transform: str, data: Data | HeteroData, node_type: str | None) -> Any:
@@ -23,12 +22,17 @@ def node_store(transform: str, data: Data | HeteroData, node_type: str | None) -
 def edge_keys(data: Any) -> list[str]:
     """Attributes with one entry an edge, ``edge_index`` left out; another ``..._index`` is a graph of its own."""
     other = ("edge_index", "batch", "ptr")
-    return [key for key in data.edge_attrs() if key not in other and not key.endswith("_index")]
+    return [key for key in data.edge_attrs() if key not in other and not is_index(key) and f"{key}_index" not in data]
 
 
-def each_graph(transform: Callable[[Any], Any], batch: Batch) -> Batch:
-    """The transform graph by graph: a batch knows which nodes and edges are whose, which it would not see change."""
-    return Batch.from_data_list([transform(copy.copy(graph)) for graph in batch.to_data_list()])
+def index_keys(store: Any) -> list[str]:
+    """Attributes that name nodes, ``edge_index`` among them."""
+    return [key for key, value in store.items() if isinstance(value, Tensor) and is_index(key)]
+
+
+def is_index(key: str) -> bool:
+    """Whether an attribute of that name holds nodes' numbers: PyG's rule for what it counts on in a batch."""
+    return "index" in key or key == "face"
 
 
 def probability(transform: str, p: float) -> float:

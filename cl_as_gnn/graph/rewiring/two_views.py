@@ -9,6 +9,7 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from cl_as_gnn.graph.rewiring.drop_edges import DropEdges
 from cl_as_gnn.graph.rewiring.mask_features import MaskFeatures
+from cl_as_gnn.graph.rewiring.rebatch import rebatch
 
 Graph: TypeAlias = Data | HeteroData
 
@@ -33,8 +34,9 @@ class TwoViews(BaseTransform):  # type: ignore[misc]
         mask_feature: float | tuple[float, float] = 0.3,
         batch: bool = False,
     ):
-        self.drop_edge = drop_edge if isinstance(drop_edge, tuple) else (drop_edge, drop_edge)
-        self.mask_feature = mask_feature if isinstance(mask_feature, tuple) else (mask_feature, mask_feature)
+        self.drop_edge, self.mask_feature = (
+            tuple(p) if isinstance(p, (tuple, list)) else (p, p) for p in (drop_edge, mask_feature)
+        )
         self.batch = batch
         if len(self.drop_edge) != 2 or len(self.mask_feature) != 2:
             raise ValueError(f"TwoViews wants one probability or two of each, got {drop_edge} and {mask_feature}")
@@ -46,7 +48,9 @@ class TwoViews(BaseTransform):  # type: ignore[misc]
         if not self.batch:
             return first, second
         graphs = [view.to_data_list() if isinstance(view, Batch) else [view] for view in (first, second)]
-        return Batch.from_data_list([*graphs[0], *graphs[1]])
+        keys = set(first.keys())
+        followed = sorted(key for key in keys if f"{key}_batch" in keys)
+        return rebatch(Batch.from_data_list([*graphs[0], *graphs[1]], follow_batch=followed))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(drop_edge={self.drop_edge}, mask_feature={self.mask_feature})"

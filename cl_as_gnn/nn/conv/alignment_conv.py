@@ -7,7 +7,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.conv.edges import as_edges, by_messages, widen
+from cl_as_gnn.nn.edges import as_edges, by_messages, widen
 
 
 class AlignmentConv(MessagePassing):  # type: ignore[misc]
@@ -68,7 +68,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
     def _normalise(
         self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Edges, their normalised weights, and the weight arriving at each target."""
+        """Edges, their normalised weights, and the weight arriving at each target, without its sign."""
         source, target = x if isinstance(x, tuple) else (x, x)
         if isinstance(x, tuple) and self.num_hops > 1:
             raise ValueError(
@@ -79,10 +79,12 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
             edge_weight = source.new_ones(edge_index.size(1))
         row, column = edge_index[0], edge_index[1]
         weight = edge_weight.to(source.dtype)
-        degree = scatter(weight, column, dim_size=target.size(0), reduce="sum")
         if self.normalize:
+            degree = scatter(weight, column, dim_size=target.size(0), reduce="sum")
             out_degree = scatter(weight, row, dim_size=source.size(0), reduce="sum")
             weight = weight * _inverse_root(out_degree)[row] * _inverse_root(degree)[column]
+        else:
+            degree = scatter(weight.abs(), column, dim_size=target.size(0), reduce="sum")
         return edge_index, weight, degree
 
     def _pull(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor, weight: Tensor) -> Tensor:

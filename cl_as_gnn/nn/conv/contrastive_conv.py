@@ -6,8 +6,8 @@ from torch_geometric.typing import Adj, OptTensor
 
 from cl_as_gnn.nn.all_pairs import softmax_all_pairs
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
-from cl_as_gnn.nn.conv.edges import as_edges
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
+from cl_as_gnn.nn.edges import as_edges
 
 
 class ContrastiveConv(torch.nn.Module):
@@ -23,7 +23,7 @@ class ContrastiveConv(torch.nn.Module):
     :math:`\hat A X = P X`. A node without positives is only repelled.
 
     With ``symmetric=True`` the repulsion is :math:`\tfrac12 (P + P^\top) X`, and for unit rows and a positive graph
-    with one positive a node the update is exactly a gradient step on NT-Xent,
+    of mutual positives, one a node, the update is exactly a gradient step on NT-Xent,
     :math:`X' = X - \frac{\alpha n \tau}{2} \, \partial L / \partial X` (no gradient flows through that repulsion).
 
     Args:

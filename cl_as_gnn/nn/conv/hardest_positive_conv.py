@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj
 
-from cl_as_gnn.nn.conv.edges import as_edges, by_messages, widen
+from cl_as_gnn.nn.edges import as_edges, by_messages, check_range, widen
 
 
 class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
@@ -57,17 +57,19 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
             share = share / count.clamp(min=1)[edge_index[1]]
             size = (source.size(0), target.size(0))
             out: Tensor = self.propagate(edge_index, x=(source, target), share=share, size=size)
-            return target + self.step_size * out
+            return (target + self.step_size * out).to(target.dtype)
         if source.size(0) == 0:
             return target
         pulled = source[hardest.clamp(max=source.size(0) - 1)]
-        return torch.where(receives.unsqueeze(1), target + self.step_size * (pulled - target), target)
+        moved = (target + self.step_size * (pulled - target)).to(target.dtype)
+        return torch.where(receives.unsqueeze(1), moved, target)
 
     @torch.no_grad()
     def hardest(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor) -> Tensor:
         """The source :math:`b^*(i)` of each target ``(n,)``; the number of sources where a target has no edge."""
         x = widen(x)
         source, target = x if isinstance(x, tuple) else (x, x)
+        check_range(edge_index, (source.size(0), target.size(0)))
         row, column = edge_index[0], edge_index[1]
         if self.similarity == "cosine":
             closeness = (F.normalize(source, dim=-1)[row] * F.normalize(target, dim=-1)[column]).sum(-1)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import softmax
 
-from cl_as_gnn.nn.conv.edges import as_edges, widen
+from cl_as_gnn.nn.edges import as_edges, check_range, widen
 
 
 class PositiveAttention(torch.nn.Module):
@@ -49,6 +49,7 @@ class PositiveAttention(torch.nn.Module):
         wide = widen(x)
         if isinstance(wide, tuple):
             raise ValueError("PositiveAttention weighs edges within one set of nodes: pass one feature matrix")
+        check_range(torch.stack([source, target]), (wide.size(0), wide.size(0)))
         unit = F.normalize(wide, dim=-1)
         logits = self.sharpness * (unit[source] * unit[target]).sum(-1)
         if self.normalize == "anchor":

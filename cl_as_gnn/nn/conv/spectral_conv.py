@@ -6,7 +6,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import degree
 
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
-from cl_as_gnn.nn.conv.edges import widen
+from cl_as_gnn.nn.edges import widen
 from cl_as_gnn.nn.linear_attention import linear_attention
 
 

@@ -63,15 +63,19 @@ class StageAggregation(torch.nn.Module):
     def forward(self, stages: Tensor, seen: Tensor | None = None) -> Tensor:
         if stages.size(0) != self.weights.numel():
             raise ValueError(f"StageAggregation has {self.weights.numel()} weights, got {stages.size(0)} stages")
-        unit = F.normalize(stages, dim=-1)
+        # In float16 the least length that a row is divided by would be zero.
+        unit = F.normalize(stages if stages.dtype == torch.float64 else stages.float(), dim=-1)
         weights = self.weights if self.logits is None else self.logits.softmax(0)
-        share = weights.to(stages.dtype).view(-1, 1).expand(stages.shape[:2])
-        if self.mode == "attention":
-            share = share * (self.sharpness * ((unit[:1] * unit).sum(-1) - 1)).exp()
+        share = weights.to(unit.dtype).view(-1, 1).expand(stages.shape[:2])
         if seen is not None:
             share = share * seen
-        share = share / share.sum(0).clamp(min=torch.finfo(stages.dtype).tiny)
-        return (share.unsqueeze(-1) * unit).sum(0)
+        if self.mode == "attention":
+            cosine = (unit[:1] * unit).sum(-1)
+            # Against the best of the stages that count, so that a sharp attention leaves one of them.
+            best = cosine.masked_fill(share == 0, -1).amax(0)
+            share = share * (self.sharpness * (cosine - best)).clamp(max=0).exp()
+        share = share / share.sum(0).clamp(min=torch.finfo(unit.dtype).tiny)
+        return (share.unsqueeze(-1) * unit).sum(0).to(stages.dtype)
 
     def __repr__(self) -> str:
         mode = "" if self.mode == "fixed" else f", mode={self.mode!r}"

@@ -6,7 +6,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import softmax
 
 from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.conv.edges import as_edges, widen
+from cl_as_gnn.nn.edges import as_edges, widen
 from cl_as_gnn.nn.self_attention import pairwise_attention
 
 

@@ -84,7 +84,8 @@ class ContraNorm(torch.nn.Module):
 
     def _exact(self, x: Tensor, batch: Tensor | None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            wide = x if x.dtype == torch.float64 else x.float()
+            # Of any other layout attention makes a copy of every pair.
+            wide = (x if x.dtype == torch.float64 else x.float()).contiguous()
             unit = F.normalize(wide, dim=-1)
             if batch is None and x.device.type == "cpu":
                 # Exact in float32 and float64, and about twice as fast there as pairwise_attention.

@@ -36,7 +36,7 @@ def test_a_bounded_number_is_drawn_evenly_from_the_others_of_the_class():
     count = torch.zeros(7, 7)
     for _ in range(600):
         edges = SameLabelEdges(1, mask=None)(Data(y=y, num_nodes=7)).positive_index
-        assert torch.bincount(edges[1], minlength=7).tolist() == [1] * 6 + [0]
+        assert torch.bincount(edges[0], minlength=7).tolist() == [1] * 6 + [0]
         count[edges[1], edges[0]] += 1
     same = (y[:, None] == y[None]) & ~torch.eye(7, dtype=torch.bool)
     assert (count[~same] == 0).all()

@@ -114,6 +114,13 @@ def test_in_a_sequential_and_repr():
         AlignmentConv(num_hops=0)
 
 
+def test_weights_that_cancel_are_weights_all_the_same():
+    x = torch.tensor([[1.0], [3.0], [10.0]])
+    edges, weight = torch.tensor([[0, 1], [2, 2]]), torch.tensor([1.0, -1.0])
+    out = AlignmentConv(1.0, normalize=False)(x, edges, weight)
+    assert out.tolist() == [[1.0], [3.0], [-2.0]]
+
+
 def test_the_outermost_nodes_of_a_sampled_subgraph_have_their_say():
     """They have no edges of their own: weights follow what leaves a source, as between two sets of nodes."""
     x, edges = torch.randn(4, 3), torch.tensor([[1, 2, 3], [0, 0, 1]])

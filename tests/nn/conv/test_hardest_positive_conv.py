@@ -100,6 +100,15 @@ def test_compiles_into_one_graph():
     torch.testing.assert_close(compiled(x, EDGES), conv(x, EDGES))
 
 
+def test_the_targets_type_and_edges_out_of_range():
+    layer, edges = HardestPositiveConv(), torch.tensor([[0, 2], [1, 0]])
+    pair = (torch.randn(3, 2).bfloat16(), torch.randn(2, 2))
+    assert layer(pair, edges).dtype == torch.float32
+    assert layer(pair[::-1], edges.flip(0)).dtype == torch.bfloat16
+    with pytest.raises(ValueError, match=r"edge_index\[0\] names source node -1"):
+        layer(torch.randn(3, 2), edges - 1)
+
+
 def test_half_precision_no_edges_repr_and_errors():
     x = torch.randn(6, 3, dtype=torch.bfloat16)
     assert HardestPositiveConv()(x, EDGES).dtype == torch.bfloat16

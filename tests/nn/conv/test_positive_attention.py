@@ -31,6 +31,12 @@ def test_sharpness_zero_is_the_mean_and_no_gradient_flows():
     assert not weight.requires_grad
 
 
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_edges_out_of_range(shift):
+    with pytest.raises(ValueError, match="counted from 0"):
+        PositiveAttention()(torch.randn(3, 2), torch.tensor([[0, 2], [1, 0]]) + shift)
+
+
 def test_repr_and_errors():
     assert repr(PositiveAttention()) == "PositiveAttention(sharpness=1.0, normalize='anchor')"
     with pytest.raises(ValueError, match="'anchor' or 'batch', got 'row'"):

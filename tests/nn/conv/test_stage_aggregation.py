@@ -53,6 +53,26 @@ def test_attention_lets_the_present_choose_among_its_past():
     assert torch.autograd.gradcheck(lambda s: layer(s, seen), (stages,))
 
 
+@pytest.mark.parametrize("mode", ["fixed", "attention"])
+def test_rows_of_zeros_in_float16(mode):
+    stages = torch.stack([torch.randn(4, 8), torch.zeros(4, 8)])
+    seen = torch.tensor([[True] * 4, [False] * 4])
+    layer = StageAggregation(mode=mode)
+    for given in (None, seen):
+        out = layer(stages.half(), given)
+        assert out.dtype == torch.float16
+        torch.testing.assert_close(out.float(), layer(stages, given), atol=2e-3, rtol=0)
+
+
+def test_a_sharp_attention_leaves_one_of_the_stages_that_count():
+    stages = torch.randn(3, 2, 4, dtype=torch.double, requires_grad=True)
+    seen = torch.tensor([[False, True], [True, True], [False, True]])
+    layer = StageAggregation((0.5, 0.3, 0.2), mode="attention", sharpness=1000.0)
+    out, unit = layer(stages, seen), F.normalize(stages, dim=-1)
+    torch.testing.assert_close(out, torch.stack([unit[1, 0], unit[0, 1]]))
+    assert (layer(stages, torch.zeros(3, 2)) == 0).all()
+
+
 def test_modes_in_repr_and_errors():
     assert repr(StageAggregation(mode="learned")) == "StageAggregation(weights=[0.5, 0.5], mode='learned')"
     assert not StageAggregation().state_dict().keys() - {"weights"}

@@ -83,6 +83,8 @@ def test_never_makes_a_matrix_of_all_pairs(monkeypatch, linear, graphs):
     torch.set_num_threads(1)  # torch's attention takes a tile a thread
     try:
         assert n * d <= largest(lambda: layer(x, batch).sum().backward()) < n * n // 8
+        by_columns = torch.randn(d, n).t()
+        assert largest(lambda: layer(by_columns, batch)) < n * n // 8
     finally:
         torch.set_num_threads(threads)
 

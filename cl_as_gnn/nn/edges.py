@@ -21,7 +21,7 @@ def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tupl
         ValueError: of another shape or type.
     """
     if not is_sparse(edge_index):
-        _check_edges(layer, edge_index, edge_weight)
+        check_edges(layer, edge_index, edge_weight)
         return edge_index, edge_weight
     if edge_weight is not None:
         raise ValueError(f"{layer}: the sparse adjacency already holds weights, pass edge_weight=None")
@@ -29,7 +29,8 @@ def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tupl
     return edge_index.flip(0), edge_weight
 
 
-def _check_edges(layer: str, edge_index: Adj, edge_weight: OptTensor) -> None:
+def check_edges(layer: str, edge_index: Adj, edge_weight: OptTensor) -> None:
+    """``ValueError`` unless edges are integers ``(2, E)`` and weights, if any, ``(E,)``."""
     if not isinstance(edge_index, Tensor):
         raise ValueError(f"{layer} wants edges (2, E) or a sparse adjacency, got {type(edge_index).__name__}")
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.dtype not in (torch.int64, torch.int32):
@@ -38,6 +39,20 @@ def _check_edges(layer: str, edge_index: Adj, edge_weight: OptTensor) -> None:
         raise ValueError(
             f"{layer} wants a weight for each of {edge_index.size(1)} edges, got shape {tuple(edge_weight.shape)}"
         )
+
+
+def check_range(edge_index: Tensor, sizes: tuple[int, int]) -> None:
+    """``ValueError`` for an end that is no node, on a CPU: there what sorts the edges writes wherever an index says. A
+    GPU checks by itself, and would be waited for."""
+    if edge_index.device.type != "cpu" or edge_index.size(1) == 0 or torch.compiler.is_compiling():
+        return
+    for row, (size, name) in enumerate(zip(sizes, ("source", "target"), strict=True)):
+        low, high = (int(bound) for bound in edge_index[row].aminmax())
+        if low < 0 or high >= size:
+            raise ValueError(
+                f"edge_index[{row}] names {name} node {low if low < 0 else high}, but there are {size} {name} nodes, "
+                "counted from 0: check num_nodes, and which row holds the sources"
+            )
 
 
 def _shape(x: Tensor) -> str:
