@@ -64,6 +64,11 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     def edges(self, nodes: Any) -> tuple[Tensor, Tensor]:
         """Edges from the k nearest others to each node of a storage with ``.x``, and their cosine similarities."""
         x, batch = nodes.x, nodes.batch if "batch" in nodes else None
+        if x.layout != torch.strided or x.dim() != 2:
+            raise ValueError(
+                f"neighbours are looked up among dense features of shape (n, d), got shape {tuple(x.shape)} in "
+                f"{str(x.layout).removeprefix('torch.')}: pass x.to_dense(), or x.view(-1, 1)"
+            )
         if batch is None:
             graphs = [torch.arange(x.size(0), device=x.device)]
         else:

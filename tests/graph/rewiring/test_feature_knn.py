@@ -81,3 +81,9 @@ def test_composes_repr_and_errors():
         FeatureKNN(2)(data(edge_attr=torch.randn(3, 5)))
     with pytest.raises(ValueError, match="takes no node_type, got 'paper'"):
         FeatureKNN(2, node_type="paper")(data())
+
+
+@pytest.mark.parametrize("x", [torch.randn(5), torch.eye(5).to_sparse_csr()])
+def test_features_that_are_no_dense_matrix_are_one_line(x):
+    with pytest.raises(ValueError, match=r"dense features of shape \(n, d\)"):
+        FeatureKNN(2)(Data(x=x, edge_index=torch.tensor([[0], [1]])))
