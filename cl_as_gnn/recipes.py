@@ -69,9 +69,17 @@ _NODE_METHOD: dict[str, Tree] = {
         "trainer": {"epochs": 200},
     },
     "byol": {
-        "encoder": {"norm": "batch", "act": "prelu", "last_act": True, "projector_layers": 0, "predictor_hidden": 512},
+        "data": {"augment": {"drop_edge": 0.5, "mask_feature": 0.5}},
+        "encoder": {
+            "width": 512,
+            "norm": "batch",
+            "act": "prelu",
+            "last_act": True,
+            "projector_layers": 0,
+            "predictor_hidden": 512,
+        },
         "optim": {"name": "adamw", "schedule": "cosine"},
-        "trainer": {"epochs": 500},
+        "trainer": {"epochs": 200},
     },
 }
 
@@ -95,6 +103,10 @@ _BOTH: dict[tuple[str, str], Tree] = {
         "method": {"decorrelation": 5e-4},
         "encoder": {"num_layers": 1},
         "trainer": {"epochs": 20},
+    },
+    ("citeseer", "byol"): {
+        "data": {"augment": {"drop_edge": 0.7, "mask_feature": 0.7}},
+        "trainer": {"epochs": 100},
     },
     ("pubmed", "cca_ssg"): {
         "data": {"augment": {"drop_edge": 0.5, "mask_feature": 0.3}},

@@ -128,8 +128,8 @@ def nt_xent(
         a scalar; equals ``lightly.loss.NTXentLoss`` on the same pairs. Differentiable once.
 
     Raises:
-        ValueError: on an empty ``edge_index``, a temperature that is not positive, a wrong shape, or ``batch`` with a
-            pair.
+        ValueError: on an empty ``edge_index``, a temperature that is not positive, a wrong shape or type, ``batch``
+            with a pair, and (found on a CPU) an end that is no node or a positive in another graph of ``batch``.
     """
     _positive("nt_xent", temperature=temperature, chunk=chunk)
     if isinstance(x, tuple):
