@@ -3,8 +3,8 @@ resolved values are written to the run's ``config.yaml``.
 
 Recipes lie over each other: all graphs < data set < method (on nodes) < method on that data set. The settings of
 CCA-SSG and DGI follow published code; those of GRACE (``simclr``) do not: ``configs/graph_cora_grace.yaml`` has the
-published ones, which do worse. Those of BGRL (``byol``) are for a fiftieth of its epochs. The others are untuned. On the
-citation graphs settings were chosen on validation nodes; the method of the karate club, which has none, on its test
+published ones, which do worse. Those of BGRL (``byol``) are for a fiftieth of its epochs. The others are untuned. On
+the citation graphs settings were chosen on validation nodes; the method of the karate club, which has none, on its test
 nodes.
 
 The optimiser matters on nodes: with decoupled weight decay and a cosine schedule GRACE on Cora lost two to three points
