@@ -29,6 +29,7 @@ def differences(results: Mapping[str, Any]) -> Figure:
             axes.errorbar(delta, y, xerr=0 if np.isnan(half) else half, fmt="o", color=colour, capsize=3)
         axes.set_title(f"{HEADLINE[key]}: Δ to {results['baseline']}", fontsize=10)
         axes.set_xlabel("points")
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x", color="#dddddd")
         axes.set_axisbelow(True)
     panels[0].set_yticks(range(len(rows)), rows)
