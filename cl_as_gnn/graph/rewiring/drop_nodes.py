@@ -29,15 +29,15 @@ class DropNodes(BaseTransform):  # type: ignore[misc]
     def __init__(self, p: float = 0.2):
         self.p = probability("DropNodes", p)
 
-    def _stay(self, store: Any) -> Tensor:
+    def _stay(self, store: Any, device: torch.device) -> Tensor:
         if store.num_nodes is None:
             raise ValueError("DropNodes cannot tell how many nodes there are: give them features, or set num_nodes")
-        like = next((value for value in store.values() if isinstance(value, Tensor)), torch.empty(0))
-        return torch.rand(store.num_nodes, device=like.device) >= self.p
+        return torch.rand(store.num_nodes, device=device) >= self.p
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         hetero = isinstance(data, HeteroData)
-        stay = {store._key: self._stay(store) for store in data.node_stores}
+        like = next((x for store in data.stores for x in store.values() if isinstance(x, Tensor)), torch.empty(0))
+        stay = {store._key: self._stay(store, like.device) for store in data.node_stores}
         held = [(store, key, *_cut(store, key, stay)) for store in data.edge_stores for key in _own_indices(store)]
         cut: Data | HeteroData = data.subgraph(stay if hetero else stay[None])
         for store, key, columns, pairs in held:
