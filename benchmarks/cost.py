@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
     parser.add_argument("methods", nargs="*", help="methods beside simclr (default: all)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args(arguments)
     names = sorted({BASELINE, *(given.methods or [name for name in METHODS if "images" in METHODS[name].reads])})
