@@ -238,7 +238,7 @@ class RunConfig(Settings):
     trainer: TrainerConfig = TrainerConfig()
     eval: EvalConfig = EvalConfig()
     seed: int = Field(0, ge=0, lt=2**31)
-    run_dir: Path | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>")
+    run_dir: Path | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>-<process>")
 
     @field_validator("method", mode="before")
     @classmethod

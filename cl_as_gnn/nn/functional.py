@@ -209,15 +209,12 @@ def alignment_loss(
         a scalar. Differentiable once.
     """
     _positive("alignment_loss", alpha=alpha, chunk=chunk)
-    if isinstance(x, tuple):
-        first, second = _pair("alignment_loss", x, None)
-        check_edges("alignment_loss", edge_index, edge_weight)
-        check_range(edge_index, (first.size(0), second.size(0)))
-        edge_index = torch.stack([edge_index[0], edge_index[1] + first.size(0)])
-        x = torch.cat([first, second])
-    z = _unit("alignment_loss", x)
+    sets = _pair("alignment_loss", x, None) if isinstance(x, tuple) else (x,)
+    z = _unit("alignment_loss", torch.cat(sets) if len(sets) > 1 else sets[0])
     weight = _edges("alignment_loss", edge_index, edge_weight, z)
-    check_range(edge_index, (z.size(0), z.size(0)))
+    check_range(edge_index, (sets[0].size(0), sets[-1].size(0)))
+    if len(sets) > 1:
+        edge_index = torch.stack([edge_index[0], edge_index[1] + sets[0].size(0)])
     return objective(z, PowerAlignment(edge_index, alpha, 1.0, weight, chunk))
 
 

@@ -113,10 +113,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         raise RunError(
             f"interrupted in epoch {trainer.current_epoch + 1}: continue with clgnn train resume={run.path}"
         ) from None
-    except ValueError as error:
+    except NotFiniteError:
         # Neighbours are looked up within a step, before the loss of the epoch is seen.
-        if not isinstance(error, NotFiniteError) and all(p.isfinite().all() for p in module.parameters()):
-            raise
         raise diverged(module, trainer.current_epoch + 1) from None
     if config.trainer.ranks > 1:
         torch.distributed.destroy_process_group()  # what follows is the first rank's alone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import os
 import time
@@ -101,12 +100,10 @@ class RunFolder:
 def prepare_run(config: RunConfig) -> RunConfig:
     """The config with its run folder named; ConfigError if that folder holds a run already.
 
-    Of several ranks only the first looks, and writes: the others' names may differ by the time.
+    Of several ranks only the first looks, and writes: the others' names may differ.
     """
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"  # runs may start in the same second
     path = config.run_dir or Path("runs") / f"{config.data.name}-{config.method.name}-seed{config.seed}-{stamp}"
-    if config.run_dir is None and path.exists():  # another run of this very second
-        path = next(other for k in itertools.count(2) if not (other := path.with_name(f"{path.name}-{k}")).exists())
     run = RunFolder(path)
     if is_first_rank(config.trainer):
         if run.config.exists() and not run.checkpoint.exists():

@@ -209,9 +209,11 @@ def test_a_folder_is_never_written_over(tmp_path):
 def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("cl_as_gnn.training.runs.time.strftime", lambda _: "now")
-    config = load_config()
-    names = [create_run(config).path.name for _ in range(3)]
-    assert names == [f"digits-gcn-seed0-now{end}" for end in ("", "-2", "-3")]
+    names = []
+    for process in (7, 8):
+        monkeypatch.setattr("cl_as_gnn.training.runs.os.getpid", lambda process=process: process)
+        names.append(create_run(load_config()).path.name)
+    assert names == ["digits-gcn-seed0-now-7", "digits-gcn-seed0-now-8"]
 
 
 def test_a_broken_encoder_is_one_line(tmp_path):

@@ -45,11 +45,12 @@ class PositiveAttention(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        source, target = as_edges("PositiveAttention", edge_index)[0]
+        edge_index, _ = as_edges("PositiveAttention", edge_index)
         wide = widen(x)
         if isinstance(wide, tuple):
             raise ValueError("PositiveAttention weighs edges within one set of nodes: pass one feature matrix")
-        check_range(torch.stack([source, target]), (wide.size(0), wide.size(0)))
+        check_range(edge_index, (wide.size(0), wide.size(0)))
+        source, target = edge_index
         unit = F.normalize(wide, dim=-1)
         logits = self.sharpness * (unit[source] * unit[target]).sum(-1)
         if self.normalize == "anchor":

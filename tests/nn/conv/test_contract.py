@@ -7,7 +7,7 @@ import torch
 from torch_geometric import EdgeIndex
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import Sequential
-from torch_geometric.utils import k_hop_subgraph, to_torch_coo_tensor, to_torch_csr_tensor
+from torch_geometric.utils import to_torch_coo_tensor, to_torch_csr_tensor
 
 from cl_as_gnn.nn import (
     AlignmentConv,
@@ -119,17 +119,6 @@ def test_a_pyg_batch_is_its_graphs_one_by_one(name):
     edges = {0: (), 1: (batch.edge_index,), 2: (batch.edge_index, batch.edge_weight)}[len(arguments)]
     together = layer(batch.x, *edges, batch=batch.batch)
     torch.testing.assert_close(together, torch.cat([layer(graph.x, *arguments) for graph in graphs]))
-
-
-@pytest.mark.parametrize("name", ["AlignmentConv", "HardestPositiveConv", "UniformityConv, edges"])
-def test_a_sampled_subgraph_gives_its_seeds_what_the_whole_graph_does(name):
-    """As loaders hand it over: nodes relabelled, every edge that reaches a seed within the layer's hops."""
-    layer, arguments = CALLS[name]
-    node, edges, seed, kept = k_hop_subgraph([2, 4], 2, EDGES, relabel_nodes=True)
-    if name == "AlignmentConv":  # degrees are those of the subgraph, so that weights come normalised
-        layer = AlignmentConv(0.4, 2, normalize=False)
-    rest = tuple(argument[kept] for argument in arguments[1:])
-    torch.testing.assert_close(layer(features()[node], edges, *rest)[seed], layer(features(), *arguments)[[2, 4]])
 
 
 @pytest.mark.parametrize("layer", [AlignmentConv(), HardestPositiveConv(), SpectralConv(), ContrastiveConv()], ids=repr)

@@ -74,6 +74,17 @@ def test_the_seeds_get_what_the_whole_graph_gives_them(data, layer, weighted):
     assert sorted(seen) == list(range(34))
 
 
+def test_a_model_that_trims_what_its_deeper_layers_do_not_need(data):
+    model = GraphSAGE(8, 16, 2, 4, norm="ContraNorm")
+    for batch in NeighborLoader(data, [-1, -1], batch_size=2):
+        per_hop = {
+            "num_sampled_nodes_per_hop": batch.num_sampled_nodes,
+            "num_sampled_edges_per_hop": batch.num_sampled_edges,
+        }
+        whole, trimmed = (model(batch.x, batch.edge_index, **given) for given in ({}, per_hop))
+        torch.testing.assert_close(trimmed[: batch.batch_size], whole[: batch.batch_size])
+
+
 def test_a_step_of_grace_on_a_sampled_batch(data):
     model = GraphSAGE(8, 16, 2, 8, norm="ContraNorm")
     for views in NeighborLoader(data, [-1, -1], batch_size=8, transform=TwoViews(0.2, 0.2, batch=True)):

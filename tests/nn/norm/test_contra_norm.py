@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 import torch_geometric.nn.norm
 from torch_geometric.datasets import KarateClub
-from torch_geometric.nn import GCN, GraphSAGE, Sequential
+from torch_geometric.nn import GCN, Sequential
 from torch_geometric.nn.resolver import normalization_resolver
 
 from cl_as_gnn.nn import ContraNorm, self_attention
@@ -111,31 +111,6 @@ def test_batch_reaches_it_through_pygs_models():
     together = model(x, edges, batch=torch.arange(68) // 34, batch_size=2)
     apart = torch.cat([model(data.x, data.edge_index), model(2 * data.x, data.edge_index)])
     torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-5)
-
-
-def sampled(edge_index, seeds, hops):
-    """A subgraph as NeighborLoader hands it over: seeds first, nodes and edges in the order they were met."""
-    order, edges, nodes_per_hop, edges_per_hop, frontier = list(seeds), [], [len(seeds)], [], list(seeds)
-    for _ in range(hops):
-        met = [(j, i) for j, i in edge_index.t().tolist() if i in frontier]
-        frontier = sorted({j for j, _ in met} - set(order))
-        order, edges = order + frontier, edges + met
-        nodes_per_hop.append(len(frontier))
-        edges_per_hop.append(len(met))
-    edges = torch.tensor([[order.index(j), order.index(i)] for j, i in edges]).t()
-    return torch.tensor(order), edges, nodes_per_hop, edges_per_hop
-
-
-def test_on_sampled_subgraphs():
-    data = KarateClub()[0]
-    node, edges, nodes_per_hop, edges_per_hop = sampled(data.edge_index, [9, 24], 2)
-    assert min(nodes_per_hop) > 0
-    model = GraphSAGE(34, 16, 2, 4, norm="ContraNorm")
-    whole = model(data.x[node], edges)
-    trimmed = model(
-        data.x[node], edges, num_sampled_nodes_per_hop=nodes_per_hop, num_sampled_edges_per_hop=edges_per_hop
-    )
-    torch.testing.assert_close(trimmed[:2], whole[:2])
 
 
 def test_in_sequential_and_after_a_deep_copy():
