@@ -6,6 +6,7 @@ import difflib
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
@@ -49,7 +50,7 @@ class SmallEncoder(nn.Module):
     its peak.
 
     The side is halved ``round(log2(image_size / 4))`` times, at most three and the latest layers first: images of 8,
-    16 and 32 px all end in maps of 4×4. The weights are channels-last, and so are all maps computed from them.
+    16 and 32 px all end in maps of 4×4.
     """
 
     def __init__(self, in_channels: int, image_size: int, width: int = 64) -> None:
@@ -65,13 +66,12 @@ class SmallEncoder(nn.Module):
             nn.AvgPool2d(2, ceil_mode=True) if halvings >= 1 else nn.Identity(),
             ConvNorm(2 * width, 4 * width),
         )
-        for parameter in self.parameters():
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.body(x)
-        return torch.cat([y.mean((2, 3)), y.amax((2, 3))], dim=1)
+        # Of the ways to write it, the one whose backward pass neither changes the layout nor makes a mask.
+        mean = y.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+        return torch.cat([mean, F.max_pool2d(y, y.shape[2:]).flatten(1)], dim=1)
 
 
 class ResNetEncoder(nn.Module):
@@ -101,6 +101,8 @@ class ResNetEncoder(nn.Module):
 def build_encoder(name: str, in_channels: int, image_size: int, width: int = 64) -> SmallEncoder | ResNetEncoder:
     """The encoder of that name, with random weights: ``(n, in_channels, H, W) -> (n, encoder.out_dim)``.
 
+    The weights are channels-last, and so are all maps computed from them.
+
     Args:
         name: ``small``, ``resnet18`` or ``resnet50``.
         in_channels: 1 for grey images, 3 for colour.
@@ -118,6 +120,9 @@ def build_encoder(name: str, in_channels: int, image_size: int, width: int = 64)
             "an encoder wants in_channels of at least 1, image_size of at least 4 and width of at least 2, "
             f"got {in_channels}, {image_size} and {width}"
         )
+    net: SmallEncoder | ResNetEncoder
     if name == "small":
-        return SmallEncoder(in_channels, image_size, width)
-    return ResNetEncoder(name, in_channels, image_size)
+        net = SmallEncoder(in_channels, image_size, width)
+    else:
+        net = ResNetEncoder(name, in_channels, image_size)
+    return net.to(memory_format=torch.channels_last)

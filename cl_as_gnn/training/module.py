@@ -98,8 +98,6 @@ class ContrastiveModule(LightningModule):
         self.task = ImageTask(config, task) if isinstance(task, ImageData) else task
         self.augment = self.task.views()
         self.method: Method[Any] = build_method(config.method, self.task.encoder(), config.encoder, self.task.size)
-        if isinstance(self.task, ImageTask) and self.task.data.channels > 1:
-            self.method.encoder.to(memory_format=torch.channels_last)
         if config.trainer.compile:
             self.method.encoder.compile()
         self.epoch_seed = EpochSeed(config.seed)

@@ -86,6 +86,28 @@ def test_small_is_the_same_from_either_memory_format_and_after_a_copy() -> None:
     torch.testing.assert_close(copy.deepcopy(encoder)(x), y)
 
 
+def test_small_gives_mean_and_maximum_over_positions_side_by_side() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder("small", 3, 32, 4).double()
+    maps: list[torch.Tensor] = []
+    encoder.get_submodule("body").register_forward_hook(lambda *args: maps.append(args[2]))
+    y = encoder(torch.randn(5, 3, 32, 32, dtype=torch.float64))
+    expected = torch.cat([maps[0].mean((2, 3)), maps[0].amax((2, 3))], 1)
+    torch.testing.assert_close(y, expected)
+    slope = torch.randn_like(y)
+    # Up to where a whole channel is zero, and the maximum has no slope of its own.
+    alive = (maps[0] > 0).to(y.dtype)
+    ours, theirs = (torch.autograd.grad(out, maps, slope, retain_graph=True)[0] for out in (y, expected))
+    torch.testing.assert_close(ours * alive, theirs * alive)
+
+
+@pytest.mark.parametrize("name", ["small", "resnet18"])
+def test_weights_are_channels_last(name: str) -> None:
+    kernels = [p for p in build_encoder(name, 3, 32).parameters() if p.dim() == 4]
+    assert kernels
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
 def test_small_learns_in_bfloat16() -> None:
     encoder = build_encoder("small", 3, 32, 16)
     with torch.autocast("cpu", torch.bfloat16):
