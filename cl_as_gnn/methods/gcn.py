@@ -6,7 +6,8 @@ from pydantic import Field
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.graph import SampleAffinity
+from cl_as_gnn.graph import SampleAffinity, view_agreement
+from cl_as_gnn.graph.rewiring import sample_prototypes
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
 from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, LinearOperator, Mixture, ViewsOf
 
@@ -37,6 +38,16 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
         if views.progress < self.config.start:
             return data
         return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
+
+    def join(self, data: HeteroData, edge_index: Tensor, edge_weight: Tensor) -> HeteroData:
+        """Affinity edges between the samples that were found elsewhere, and what a gate would judge them by."""
+        x, num_views = data["view"].x, self.config.num_views
+        data["sample"].x = sample_prototypes(x, num_views)
+        edges = data["sample", "affinity", "sample"]
+        edges.edge_index, edges.edge_weight = edge_index, edge_weight
+        if self.config.gate > 0:
+            edges.agreement = view_agreement(x, num_views, self.config.k)
+        return data
 
     def diffuse(self, data: HeteroData) -> LinearOperator:
         """T, from the affinity edges of the samples."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig
@@ -42,7 +42,7 @@ class GCNBank(DiffusionMethod[GCNBankConfig]):
         super().__init__(config, encoder, heads, num_samples)
         self.bank = SampleBank(num_samples, heads.projector_dim)
         # Made anew from the bank before each epoch, so that it is no state of its own.
-        self.walk: Tensor | None = None
+        self.walk: Adjacency | None = None
 
     def begin_epoch(self, progress: float) -> None:
         if progress >= self.config.start:
@@ -51,10 +51,7 @@ class GCNBank(DiffusionMethod[GCNBankConfig]):
     def rewire(self, data: HeteroData, views: Views) -> HeteroData:
         if self.walk is None:
             return data
-        data = super().rewire(data, views)
-        edges = data["sample", "affinity", "sample"]
-        edges.edge_index, edges.edge_weight = restricted_diffusion(self.walk, self.config.num_hops, views.sample)
-        return data
+        return self.join(data, *restricted_diffusion(self.walk, self.config.num_hops, views.sample))
 
     def diffuse(self, data: HeteroData) -> LinearOperator:
         edges = data["sample", "affinity", "sample"]

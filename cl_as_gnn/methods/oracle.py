@@ -34,10 +34,6 @@ class Oracle(DiffusionMethod[OracleConfig]):
     def rewire(self, data: HeteroData, views: Views) -> HeteroData:
         if views.labels is None:
             raise ConfigError("method.name=oracle wants labels: choose a method without, for example gcn")
-        data = super().rewire(data, views)
-        if "sample" in data.node_types:
-            edges = data["sample", "affinity", "sample"]
-            edges.edge_index, edges.edge_weight = oracle_edges(
-                views.labels, views.sample, self.config.k, self.config.purity
-            )
-        return data
+        if views.progress < self.config.start:
+            return data
+        return self.join(data, *oracle_edges(views.labels, views.sample, self.config.k, self.config.purity))

@@ -144,6 +144,12 @@ class Adjacency:
         self.size = (sources, targets)
         self._csr: Order | None = None
         self._csc: Order | None = None
+        self._sparse: Tensor | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return torch.get_default_dtype() if self.edge_weight is None else self.edge_weight.dtype
 
     @property
     def csr(self) -> Order:
@@ -194,11 +200,14 @@ class Adjacency:
         return total
 
     def to_sparse(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The matrix itself as a coalesced COO tensor, ``(targets, sources)``."""
+        """The matrix itself as a coalesced COO tensor, ``(targets, sources)``; kept where no gradient reaches it."""
+        if self._sparse is not None and self._sparse.dtype == dtype:
+            return self._sparse
         weight = self._weight(self.edge_index.new_empty(0, dtype=dtype))
         size = (self.size[1], self.size[0])
-        matrix = torch.sparse_coo_tensor(self.edge_index.flip(0), weight, size, check_invariants=False)
-        return matrix.coalesce()
+        matrix = torch.sparse_coo_tensor(self.edge_index.flip(0), weight, size, check_invariants=False).coalesce()
+        self._sparse = None if matrix.requires_grad else matrix
+        return matrix
 
     def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The matrix itself, ``(targets, sources)``."""
@@ -233,8 +242,7 @@ class Diffusion:
             raise ValueError(f"Diffusion wants num_hops >= 1, got {num_hops}")
         self.graph = graph
         self.num_hops = num_hops
-        weight = graph.edge_weight
-        dtype = torch.get_default_dtype() if weight is None else weight.dtype
+        dtype = graph.dtype
         if num_hops == 1:
             source, target = graph.edge_index
             loops = source == target

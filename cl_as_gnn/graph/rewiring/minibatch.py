@@ -40,9 +40,9 @@ def view_agreement(x: Tensor, num_views: int, k: int, backend: str = "auto") -> 
     """
     views = x.detach().float().view(num_views, -1, x.size(1))
     size = views.size(1)
-    chance = k / (size - 1)
-    if chance >= 1:
+    if k >= size - 1:
         return views.new_zeros(())
+    chance = k / (size - 1)
     found = [nearest(view, k, backend)[1] for view in views]
     common = [(a[:, :, None] == b[:, None, :]).sum() for a, b in combinations(found, 2)]
     overlap = torch.stack(common).float().mean() / (size * k)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import degree
 
 _BITS = 0xFFFFFFFF
 
@@ -20,7 +19,7 @@ def _draw(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.no_grad()
 def oracle_edges(label: Tensor, sample: Tensor, k: int, purity: float) -> tuple[Tensor, Tensor]:
-    """At most k edges into each sample, of which a known share joins samples of one label.
+    """k edges into each sample, of which a known share joins samples of one label.
 
     A sample collects from ⌊k·purity⌋ or ⌈k·purity⌉ others of its label, the share being right on average, and for the
     rest from samples of other labels. Which ones is drawn once for every pair of samples: as in a real neighbour graph,
@@ -29,12 +28,13 @@ def oracle_edges(label: Tensor, sample: Tensor, k: int, purity: float) -> tuple[
     Args:
         label: ``(B,)``; samples with a negative label have no edges.
         sample: index in the training set ``(B,)``, what the draws depend on.
-        k: edges a sample; fewer where the batch has too few samples of a kind.
+        k: edges a sample, at most all of the batch; of weight 0 where the batch has too few samples of a kind, so that
+            no number of edges depends on values.
         purity: from 0 to 1.
 
     Returns:
-        ``edge_index`` ``(2, E)`` over positions in the batch, row 0 the sources; ``edge_weight`` ``(E,)``, equal for
-        the edges of a target and summing to one.
+        ``edge_index`` ``(2, B·k)`` over positions in the batch, row 0 the sources, grouped by target; ``edge_weight``
+        ``(B·k,)``, those of a target equal or 0, summing to one (to zero where none is right).
     """
     size = label.numel()
     same = label.unsqueeze(1) == label
@@ -48,6 +48,7 @@ def oracle_edges(label: Tensor, sample: Tensor, k: int, purity: float) -> tuple[
         # The place of each pair among the allowed ones of its row.
         rank = order.masked_fill(~allowed, 2).argsort(1).argsort(1)
         chosen |= allowed & (rank < count.unsqueeze(1))
-    target, source = chosen.nonzero(as_tuple=True)
-    weight = 1 / degree(target, size, torch.get_default_dtype())[target]
-    return torch.stack([source, target]), weight
+    source = chosen.int().argsort(dim=1, descending=True, stable=True)[:, :k]
+    weight = chosen.gather(1, source) / chosen.sum(1, keepdim=True).clamp(min=1)
+    target = torch.arange(size, device=label.device).repeat_interleave(source.size(1))
+    return torch.stack([source.flatten(), target]), weight.flatten()

@@ -8,10 +8,11 @@ from torch_geometric.utils import scatter
 
 from cl_as_gnn.graph.affinity import knn_edges
 from cl_as_gnn.graph.bank import SampleBank
+from cl_as_gnn.nn.adjacency import Adjacency
 
 
 @torch.no_grad()
-def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto") -> Tensor | None:
+def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto") -> Adjacency | None:
     r"""The random walk over the kNN graph of all samples that a bank has seen.
 
     .. math::
@@ -24,7 +25,7 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
 
     Returns:
-        Sparse ``(N, N)``, rows of samples not seen yet empty; ``None`` while fewer than two have been seen.
+        Edges from each seen sample's neighbours among all N; ``None`` while fewer than two have been seen.
     """
     known = bank.seen[0].nonzero().squeeze(1)
     if known.numel() < 2:
@@ -32,46 +33,64 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
     k = min(k, known.numel() - 1)
     (source, target), similarity = knn_edges(bank.features[0, known], k, backend)
     weight = (similarity.view(-1, k) / temperature).softmax(1).flatten()
-    size = bank.seen.size(1)
-    walk = torch.sparse_coo_tensor(
-        torch.stack([known[target], known[source]]), weight, (size, size), check_invariants=False
-    )
-    return walk.coalesce()
+    return Adjacency(torch.stack([known[source], known[target]]), weight, bank.seen.size(1))
 
 
 @torch.no_grad()
-def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+def restricted_diffusion(walk: Adjacency, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
     r"""Edges between some nodes by walks of several hops over a larger graph.
 
     .. math::
         T_S = N \left( (W^L)_{SS} - \mathrm{diag} (W^L)_{SS} \right),
 
-    :math:`N` renormalising the rows. The walks are followed half from either end, so that they reach
-    :math:`O(B k^{L/2})` nodes and not all.
+    :math:`N` renormalising the rows. A CPU follows the walks half from either end, so that they reach
+    :math:`O(B k^{L/2})` nodes and not all. A GPU follows them all, in a matrix ``(N, B)``: more arithmetic, and no
+    number of edges that the host has to wait for.
 
     Args:
-        walk: :math:`W`, sparse ``(N, N)``, row i the neighbours that node i collects from.
+        walk: :math:`W` of N nodes, the weights arriving at a node summing to 1 or less.
         num_hops: L.
         nodes: S, ``(B,)``, all different.
 
     Returns:
         ``edge_index`` ``(2, E)`` over positions in ``nodes``, row 0 the sources, and ``edge_weight`` ``(E,)`` summing
-        to one a target. A node from which no walk leads to another of S has no edge.
+        to one a target. A node from which no walk leads to another of S has no edge (on a GPU, none but of weight 0:
+        there all B² pairs are edges).
     """
     count = nodes.numel()
+    follow = _follow_all if nodes.is_cuda else _follow_from_both_ends
+    source, target, weight = follow(walk, num_hops, nodes)
+    total = scatter(weight, target, dim_size=count, reduce="sum")
+    return torch.stack([source, target]), torch.where(weight > 0, weight / total[target], 0)
+
+
+def _follow_all(walk: Adjacency, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Source, target and weight of every pair of ``nodes``."""
+    count = nodes.numel()
     place = torch.arange(count, device=nodes.device)
-    ones = torch.ones(count, device=nodes.device, dtype=walk.dtype)
-    left = torch.sparse_coo_tensor(torch.stack([place, nodes]), ones, (count, walk.size(0)), check_invariants=False)
+    arrived = torch.zeros(walk.size[0], count, device=nodes.device, dtype=walk.dtype)
+    arrived[nodes, place] = 1.0
+    for _ in range(num_hops):
+        arrived = walk.pull(arrived)
+    return place.repeat(count), place.repeat_interleave(count), arrived[nodes].fill_diagonal_(0).flatten()
+
+
+def _follow_from_both_ends(walk: Adjacency, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Source, target and weight of the pairs of ``nodes`` that a walk joins."""
+    count = nodes.numel()
+    place = torch.arange(count, device=nodes.device)
+    matrix = walk.to_sparse(walk.dtype)
+    left = torch.sparse_coo_tensor(
+        torch.stack([place, nodes]), torch.ones(count, dtype=walk.dtype), (count, walk.size[0]), check_invariants=False
+    )
     right = left.t()
-    with torch.autocast(walk.device.type, enabled=False):
+    with torch.autocast(nodes.device.type, enabled=False):
         for hop in range(num_hops):
             if hop % 2:
-                right = torch.sparse.mm(walk, right)
+                right = torch.sparse.mm(matrix, right)
             else:
-                left = torch.sparse.mm(left, walk)
+                left = torch.sparse.mm(left, matrix)
         power = torch.sparse.mm(left, right).coalesce()
     target, source = power.indices()
-    keep = target != source
-    target, source, weight = target[keep], source[keep], power.values()[keep]
-    total = scatter(weight, target, dim_size=count, reduce="sum")
-    return torch.stack([source, target]), weight / total[target]
+    apart = target != source
+    return source[apart], target[apart], power.values()[apart]

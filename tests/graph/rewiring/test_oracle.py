@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from cl_as_gnn.graph.rewiring import oracle_edges
+from cl_as_gnn.nn.adjacency import Adjacency
 
 LABEL = torch.arange(200) % 4
 
@@ -25,7 +26,8 @@ def test_a_pair_is_drawn_once_whatever_the_batch():
     order = torch.randperm(200, generator=torch.Generator().manual_seed(1))
 
     def pairs(label, sample):
-        (source, target), _ = oracle_edges(label, sample, 4, 0.5)
+        edges, weight = oracle_edges(label, sample, 4, 0.5)
+        source, target = edges[:, weight > 0]
         return set(zip(sample[source].tolist(), sample[target].tolist(), strict=True))
 
     whole = pairs(LABEL, sample)
@@ -38,8 +40,13 @@ def test_a_pair_is_drawn_once_whatever_the_batch():
 
 def test_too_few_of_a_kind_and_samples_without_a_label():
     label = torch.tensor([0, 0, 1, -1, -1])
-    (source, target), weight = oracle_edges(label, torch.arange(5), 3, 1.0)
-    assert (source.tolist(), target.tolist(), weight.tolist()) == ([1, 0], [0, 1], [1, 1])
-    (source, target), weight = oracle_edges(label, torch.arange(5), 3, 0.0)
-    assert set(zip(source.tolist(), target.tolist(), strict=True)) == {(2, 0), (2, 1), (0, 2), (1, 2)}
-    assert weight.tolist() == [1, 1, 0.5, 0.5]
+
+    def among(purity, k):
+        edges, weight = oracle_edges(label, torch.arange(5), k, purity)
+        assert weight.numel() == 5 * min(k, 5)
+        return Adjacency(edges, weight, 5).to_dense().tolist()
+
+    none = [0, 0, 0, 0, 0]
+    for k in (3, 7):
+        assert among(1.0, k) == [[0, 1, 0, 0, 0], [1, 0, 0, 0, 0], none, none, none]
+        assert among(0.0, k) == [[0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [0.5, 0.5, 0, 0, 0], none, none]

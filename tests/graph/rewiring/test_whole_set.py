@@ -3,7 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from cl_as_gnn.graph import SampleBank
-from cl_as_gnn.graph.rewiring import bank_walk, restricted_diffusion
+from cl_as_gnn.graph.rewiring import bank_walk, restricted_diffusion, whole_set
+from cl_as_gnn.graph.rewiring.whole_set import _follow_all, _follow_from_both_ends
+from cl_as_gnn.nn.adjacency import Adjacency
 
 
 @pytest.fixture
@@ -31,14 +33,36 @@ def test_a_bank_that_is_nearly_empty():
     assert bank_walk(bank, 3, 0.2).to_dense()[[1, 4], [4, 1]].tolist() == [1, 1]
 
 
+def restricted_power(walk, hops, nodes):
+    power = torch.linalg.matrix_power(walk.to_dense(torch.double), hops)[nodes][:, nodes].fill_diagonal_(0)
+    assert power.any()
+    return power
+
+
+NODES = torch.randperm(40, generator=torch.Generator().manual_seed(1))[:12]
+
+
+@pytest.mark.parametrize("follow", [_follow_all, _follow_from_both_ends])
 @pytest.mark.parametrize("hops", [1, 2, 3, 4, 5])
-def test_walks_may_leave_the_nodes_and_come_back(bank, hops):
-    walk = bank_walk(bank, 3, 0.2).double()
-    nodes = torch.randperm(40, generator=torch.Generator().manual_seed(1))[:12]
-    (source, target), weight = restricted_diffusion(walk, hops, nodes)
-    power = torch.linalg.matrix_power(walk.to_dense(), hops)[nodes][:, nodes].fill_diagonal_(0)
-    total = power.sum(1, keepdim=True)
-    expected = torch.where(total > 0, power / total, 0)
-    assert expected.any()
+def test_walks_may_leave_the_nodes_and_come_back(bank, hops, follow):
+    walk = bank_walk(bank, 3, 0.2)
+    walk = Adjacency(walk.edge_index, walk.edge_weight.double(), 40)
+    source, target, weight = follow(walk, hops, NODES)
     found = torch.zeros(12, 12, dtype=torch.double).index_put_((target, source), weight)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(found, restricted_power(walk, hops, NODES), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_restricted_diffusion_is_a_walk_among_the_nodes(bank, everywhere, monkeypatch):
+    """What comes of either way to follow the walks, that of a GPU on the CPU."""
+    walk = bank_walk(bank, 3, 0.2)
+    monkeypatch.setattr(whole_set, "_follow_from_both_ends", _follow_all if everywhere else _follow_from_both_ends)
+    edge_index, weight = restricted_diffusion(walk, 2, NODES)
+    power = restricted_power(walk, 2, NODES)
+    total = power.sum(1, keepdim=True)
+    assert (total == 0).any()
+    found = Adjacency(edge_index, weight, 12)
+    torch.testing.assert_close(
+        found.to_dense(torch.double), torch.where(total > 0, power / total, 0), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(found.row_sum, (total > 0).float().squeeze(1))
