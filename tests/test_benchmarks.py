@@ -144,6 +144,29 @@ def test_page_says_what_held_what_was_missed_and_what_is_not_there():
     assert "| memory at n = 1,048,576 in MB | ≤ 4000 | – |  |" in gpu
 
 
+def test_a_row_that_times_itself_has_its_floor_in_the_page(settings):
+    timing = speed("timing")
+    work = timing.Work(flops=1e9)
+    contenders = [
+        timing.Contender(name, lambda took=took: took, work, items=8)
+        for name, took in (("cl_as_gnn", 0.5), ("lightly + Lightning", 2.0))
+    ]
+    result = timing.measure(timing.Row("training", "small", contenders, self_timed=True), settings)
+    floor = 1e9 / result["rates"]["GEMM fp32"]
+    assert [entry["times_floor"] for entry in result["contenders"]] == pytest.approx([0.5 / floor, 2 / floor])
+    [line] = speed("page").limits({"rows": [result]})
+    number = speed("page").number
+    assert line.startswith("small: a step of the encoder alone")
+    assert f"be {number(2 / floor)} times faster than lightly; with all else it is 4." in line
+
+
+def test_work_of_training_grows_with_the_batch(settings):
+    training = speed("training")
+    config, batch, _ = training._plan(settings, "small")
+    work = training._encoder_work(config, batch)
+    assert work.flops == batch * training._encoder_work(config, 1).flops > 0
+
+
 def test_the_page_in_the_docs_is_that_of_the_results():
     main = speed("__main__")
     results = json.loads(main.RESULTS.read_text(encoding="utf-8"))

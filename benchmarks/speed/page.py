@@ -125,15 +125,19 @@ def goals(report: Report) -> list[tuple[str, str, float, float | None]]:
 
 
 def limits(report: Report) -> Iterator[str]:
-    """What an operator of all pairs could gain on lightly at most here: its matrix products alone, at full rate."""
+    """What could be gained on lightly at most here: the flops that cannot be done without, alone and at full rate."""
     for row in report["rows"]:
         names = {c["name"]: c for c in row["contenders"]}
-        if row["group"].startswith("all_pairs") and row["sizes"].get("n") == 8192 and "lightly" in names:
-            most, ours = names["lightly"]["times_floor"], names["lightly"]["times_ours"]
-            yield (
-                f"{row['case']}: the matrix products alone, at the rate of a large square product, would be "
-                f"{number(most)} times faster than lightly; with all else it is {number(ours)}."
-            )
+        pairs = row["group"].startswith("all_pairs") and row["sizes"].get("n") == 8192
+        peer = next((names[name] for name in ("lightly", "lightly + Lightning") if name in names), None)
+        if peer is None or "times_floor" not in peer or not (pairs or row["group"] == "training"):
+            continue
+        what = "the matrix products" if pairs else "a step of the encoder"
+        most, measured = number(peer["times_floor"]), number(peer["times_ours"])
+        yield (
+            f"{row['case']}: {what} alone, at the rate of a large square product, would be {most} times faster than "
+            f"lightly; with all else it is {measured}."
+        )
 
 
 def number(value: float | None) -> str:

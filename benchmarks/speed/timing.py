@@ -148,7 +148,7 @@ def _synchronise(device: torch.device) -> None:
 def measure(row: Row, settings: Settings) -> dict[str, Any]:
     """Time a row's contenders, and in the same rounds the matrix product and the copy that their floors come from."""
     if row.self_timed or row.untimed:
-        return _measure_alone(row)
+        return _measure_alone(row, settings)
     works = [contender.work for contender in row.contenders if contender.work]
     calls = {contender.name: contender.call for contender in row.contenders}
     dtypes = {work.dtype for work in works if work.flops}
@@ -181,20 +181,31 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _measure_alone(row: Row) -> dict[str, Any]:
-    """Without reference rates: a row that times itself, or has no times."""
+def _measure_alone(row: Row, settings: Settings) -> dict[str, Any]:
+    """A row that times itself, with the rate of its floor from the same rounds, or one that has no times."""
     contenders: list[dict[str, Any]] = [
         {"name": contender.name, "extra": contender.extra} for contender in row.contenders
     ]
+    rates: dict[str, float] = {}
     if row.self_timed:
-        rounds = [[float(c.call()) for c in row.contenders] for _ in range(ALONE_ROUNDS)]  # type: ignore[arg-type]
+        works = [contender.work for contender in row.contenders if contender.work]
+        references = {f"GEMM {_name(work.dtype)}": gemm(work.dtype, settings) for work in works}
+        rounds, products = [], []
+        for _ in range(ALONE_ROUNDS):
+            rounds.append([float(c.call()) for c in row.contenders])  # type: ignore[arg-type]
+            products.append([seconds(call, 3, settings.device) for call in references.values()])
+        for name, samples in zip(references, zip(*products, strict=True), strict=True):
+            rates[name] = 2 * settings.gemm**3 / statistics.median(samples)
         timings = [Timing(samples, 1) for samples in zip(*rounds, strict=True)]
         for entry, contender, timing in zip(contenders, row.contenders, timings, strict=True):
             entry |= timing.as_dict() | {"times_ours": timing.median / timings[0].median}
+            if contender.work:
+                floor = _floor(contender.work, rates)
+                entry |= {"floor_s": floor, "times_floor": timing.median / floor}
             if contender.items:
                 entry["items_per_s"] = contender.items / timing.median
     head = {"group": row.group, "case": row.case, "sizes": row.sizes}
-    return {**head, "contenders": contenders, "rates": {}, "notes": row.notes}
+    return {**head, "contenders": contenders, "rates": rates, "notes": row.notes}
 
 
 def _floor(work: Work, rates: Mapping[str, float]) -> float:

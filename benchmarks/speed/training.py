@@ -15,10 +15,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.memory import extra_peak
 from benchmarks.speed.step import CONFIG, noise
-from benchmarks.speed.timing import Contender, Row, Settings
+from benchmarks.speed.timing import Contender, Row, Settings, Work
 from cl_as_gnn.config import RunConfig, load_config
 from cl_as_gnn.models import build_encoder
 from cl_as_gnn.training.module import ContrastiveModule
@@ -91,8 +92,10 @@ def rows(settings: Settings, encoder: str) -> Iterator[Row]:
     notes = [
         f"one step: {batch} images, two views each, {pick_precision(config.trainer)} here and fp32 there, as is usual",
         f"lightly: SimCLRTransform without blur in {WORKERS} workers, SGD, its projection head at our sizes",
+        "floor: the encoder's flops in our precision, at the rate of a large square product",
         "peak MB: beyond what a tiny run takes, each in a process of its own, lightly's workers not counted",
     ]
+    work = _encoder_work(config, batch)
     names = [OURS, LIGHTLY] if find_spec("lightly") else [OURS]
     if len(names) == 1:
         notes.append("lightly is not installed (pip install '.[bench]')")
@@ -101,7 +104,7 @@ def rows(settings: Settings, encoder: str) -> Iterator[Row]:
     for name in names:
         peak = extra_peak(build_run, (name, settings, encoder), (name, tiny, "small"), settings.device)
         extra = {"peak MB": None if peak is None else peak / 1e6}
-        contenders.append(Contender(name, build_run(name, settings, encoder), items=batch, extra=extra))
+        contenders.append(Contender(name, build_run(name, settings, encoder), work, items=batch, extra=extra))
     sizes = {"encoder": encoder, "batch": batch, "workers": WORKERS, "steps": timed}
     yield Row("training", encoder, contenders, sizes, notes, self_timed=True)
 
@@ -145,6 +148,15 @@ def build_run(name: str, settings: Settings, encoder: str) -> Callable[[], float
         return lightly
     keep_freed_memory(config.trainer)
     return ours
+
+
+def _encoder_work(config: RunConfig, batch: int) -> Work:
+    """Of a step, forward and backward over two views."""
+    encoder = build_encoder(config.encoder.name, 3, SIDE, config.encoder.width)
+    with FlopCounterMode(display=False) as counter:
+        encoder(torch.zeros(2, 3, SIDE, SIDE)).sum().backward()
+    bf16 = pick_precision(config.trainer) == "bf16-mixed"
+    return Work(flops=counter.get_total_flops() * batch, dtype=torch.bfloat16 if bf16 else torch.float32)
 
 
 def _plan(settings: Settings, encoder: str) -> tuple[RunConfig, int, int]:
