@@ -19,17 +19,23 @@ from cl_as_gnn.training.process import keep_freed_memory, pick_precision
 
 CONFIG = Path(__file__).parents[2] / "configs" / "cifar10_cpu.yaml"
 SIDE, IMAGES = 32, 4096
+BATCH = {"small": 256, "resnet18": 32}
 
 
-def rows(settings: Settings, overrides: tuple[str, ...] = ()) -> Iterator[Row]:
-    """One row: the step as ``clgnn train`` makes it, without the loop of Lightning around it, and two of its parts.
+def rows(settings: Settings) -> Iterator[Row]:
+    """A row an encoder: the step as ``clgnn train`` makes it, without the loop of Lightning around it, and two parts.
 
     The allocator is set as in training, for the rest of the process: this group comes last.
     """
+    for encoder, batch in BATCH.items():
+        yield _row(settings, (f"encoder.name={encoder}", f"trainer.batch_size={batch}"))
+
+
+def _row(settings: Settings, overrides: tuple[str, ...]) -> Row:
     device = settings.device
-    small = ("encoder.width=8", "trainer.batch_size=32") if settings.quick else ()
+    small = ("encoder.width=8", "trainer.batch_size=8") if settings.quick else ()
     where = "gpu" if device.type == "cuda" else "cpu"
-    config = load_config(CONFIG, [f"trainer.accelerator={where}", *small, *overrides])
+    config = load_config(CONFIG, [f"trainer.accelerator={where}", *overrides, *small])
     keep_freed_memory(config.trainer)
     precision, batch = pick_precision(config.trainer), config.trainer.batch_size
     bf16 = precision == "bf16-mixed"
@@ -72,13 +78,14 @@ def rows(settings: Settings, overrides: tuple[str, ...] = ()) -> Iterator[Row]:
         Contender("encoder alone", encoder, work, batch),
         Contender("views alone", draw, None, batch),
     ]
-    yield Row(
+    name = config.encoder.name
+    return Row(
         "step",
-        f"batch {batch}",
+        f"{name}, {batch}",
         contenders,
-        {"config": CONFIG.name, "batch": batch, "views": num_views, "precision": precision, "encoder": "small"},
+        {"config": CONFIG.name, "batch": batch, "views": num_views, "precision": precision, "encoder": name},
         [
-            f"SimCLR, {CONFIG.name}, {num_views} views of noise, {precision}, without Lightning's loop",
+            f"encoder, images: SimCLR, {CONFIG.name}, {num_views} views, {precision}, without Lightning's loop",
             "× ours of a part is its share of the step; floor: the encoder's flops",
         ],
     )
