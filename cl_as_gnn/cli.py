@@ -121,14 +121,19 @@ def evaluate(run: Run) -> None:
 def embed(
     run: Run,
     out: Annotated[Path, typer.Option(help="A .npz file to write.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="A folder of other images to embed, at any depth.", show_default=False),
+    ] = None,
 ) -> None:
-    """Write the features of every sample of a run's data set: images, nodes or graphs.
+    """Write the features of every sample of a run's data set: images, nodes or graphs. Or of other images.
 
-    The file holds train, train_labels, test, test_labels (and validation) as arrays, and for a graph all its nodes.
+    The file holds train, train_labels, test, test_labels (and validation) as arrays, and for a graph all its nodes;
+    with --images it holds features and files, the paths of the images in their folder.
     """
     from cl_as_gnn.training.evaluate import export_features
 
-    shapes = export_features(run, out, console)
+    shapes = export_features(run, out, console, images)
     console.print(f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()), soft_wrap=True)
 
 

@@ -1,14 +1,18 @@
 """The commands as a user types them: what they print, and how they fail."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cl_as_gnn import cli
+from cl_as_gnn.config import DataConfig
+from cl_as_gnn.data import load_images
 
 TINY = ["encoder.width=8", "trainer.epochs=1", "eval.draws=2", "eval.online_size=300", "eval.baselines=false"]
 
@@ -93,6 +97,50 @@ def test_embed_writes_features_and_labels(clgnn, finished, tmp_path):
         assert arrays["test_labels"].shape == (450,)
     assert "1347" in out
     assert clgnn("embed", finished, "--out", "f.csv")[0] == 2
+
+
+def test_embed_reads_other_images_as_those_of_the_run(clgnn, finished, tmp_path):
+    """The run's own test images, from files: the same features."""
+    test = load_images(DataConfig(), progress=False).test.images[:3, 0]
+    for i, name in enumerate(("a/2.png", "a/b/1.png", "0.png")):
+        (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(test[i].numpy()).save(tmp_path / "new" / name)
+    Image.fromarray(test[0].repeat_interleave(3, 0).repeat_interleave(3, 1).numpy()).convert("RGB").save(
+        tmp_path / "new" / "large.png"
+    )
+    (tmp_path / "new" / ".hidden.png").write_bytes(b"")
+    (tmp_path / "new" / "notes.txt").write_text("no image")
+    assert clgnn("embed", finished, "--out", "f.npz")[0] == 0
+    code, out, err = clgnn("embed", finished, "--out", "g.npz", "--images", "new")
+    assert code == 0, err
+    assert "features (4, 64)" in out
+    with np.load(tmp_path / "f.npz") as known, np.load(tmp_path / "g.npz") as new:
+        assert new["files"].tolist() == ["0.png", "a/2.png", "a/b/1.png", "large.png"]
+        np.testing.assert_allclose(new["features"][:3], known["test"][[2, 0, 1]], rtol=1e-4, atol=1e-5)
+        assert np.isfinite(new["features"]).all()
+    (tmp_path / "new" / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "none").mkdir()
+    for folder, line in (("new", "broken.jpg cannot be decoded"), ("none", "holds no images"), ("gone", "no folder")):
+        code, _, err = clgnn("embed", finished, "--out", "h.npz", "--images", folder)
+        assert code != 0
+        assert line in err
+        assert not (tmp_path / "h.npz").exists()
+
+
+def test_the_example_of_a_trained_encoder_runs(finished, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "encoder.md").read_text()
+    [block] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(finished)
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        Image.new("RGB", (12, 9), (80 * i, 20, 10)).save(tmp_path / "photos" / f"{i}.png")
+    names = {}
+    exec(compile(block, "docs/encoder.md", "exec"), names)
+    assert names["features"].shape == (3, 64)
+    assert names["image"].tolist() == [0, 1, 2]
+    assert names["logits"].shape == (3, 10)
 
 
 def test_methods_lists_every_method(clgnn):

@@ -15,8 +15,10 @@ from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.recipes import recipe
 
 
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a YAML file (none: the defaults), apply ``key=value`` overrides with dots, check everything.
+
+    The methods are those that have been imported: ``cl_as_gnn.methods``, and your own.
 
     Raises:
         ConfigError: one line that names the key, the value and the cure.
@@ -47,10 +49,10 @@ def build_config(tree: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(one_line(error, tree)) from None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path | str) -> dict[str, Any]:
     """A YAML file as a nested mapping, or ConfigError."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}: name a YAML file; settings are written key=value") from None
     except (OSError, UnicodeDecodeError) as error:

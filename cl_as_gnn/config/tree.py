@@ -248,6 +248,8 @@ class RunConfig(Settings):
         if not isinstance(value, Mapping):
             raise ValueError("wants a mapping with a name")
         name = value.get("name", "gcn")
+        if not MethodConfig.registry:
+            raise ConfigError("no method is known yet: import cl_as_gnn.methods before a config is read")
         if name not in MethodConfig.registry:
             raise ConfigError(unknown("method", str(name), MethodConfig.registry, key="method.name"))
         return MethodConfig.registry[name].model_validate(dict(value))

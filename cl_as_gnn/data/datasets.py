@@ -106,6 +106,36 @@ def load_images(config: DataConfig, progress: bool = True) -> ImageData:
     return ImageData(config.name, classes, train, validation, test)
 
 
+def read_images(folder: Path, channels: int, image_size: int, progress: bool = True) -> tuple[list[Path], Tensor]:
+    """The image files under a folder, at any depth and in alphabetical order, and their pixels.
+
+    Args:
+        folder: where they lie; hidden files and folders, and files that are no images, are passed over.
+        channels: 1 for grey, 3 for RGB.
+        image_size: side S; of other images the centre square is resized to it.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The paths, and uint8 ``(N, channels, S, S)``.
+
+    Raises:
+        ConfigError: there is no such folder, or no image in it.
+        RunError: files cannot be decoded.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}: name one that holds images")
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not paths:
+        raise ConfigError(f"{folder} holds no images (such as .png or .jpg)")
+    return paths, _decode(paths, image_size, progress, "L" if channels == 1 else "RGB")
+
+
 _Parts = tuple[tuple[str, ...], Split, Split]
 _Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -226,24 +256,24 @@ def _class_files(root: Path) -> dict[str, list[Path]]:
     return files
 
 
-def _read(path: Path, side: int | None) -> _Pixels:
-    """One RGB image ``(H, W, 3)``; with ``side``, its centre square resized to that side."""
+def _read(path: Path, side: int | None, mode: str) -> _Pixels:
+    """One image ``(H, W, C)`` in Pillow's mode; with ``side``, its centre square resized to that side."""
     with Image.open(BytesIO(path.read_bytes())) as opened:
-        image = opened.convert("RGB")
+        image = opened.convert(mode)
     if side is not None and image.size != (side, side):
         short = min(image.size)
         left, top = (image.width - short) // 2, (image.height - short) // 2
         # Cropped first, as the filter would read beyond resize's own box.
         image = image.crop((left, top, left + short, top + short)).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    return np.asarray(image).reshape(image.height, image.width, -1)
 
 
-def _decode(paths: list[Path], side: int | None, progress: bool) -> Tensor:
-    """Decode the files to uint8 ``(N, 3, H, W)``, in their order."""
+def _decode(paths: list[Path], side: int | None, progress: bool, mode: str = "RGB") -> Tensor:
+    """Decode the files to uint8 ``(N, C, H, W)``, in their order."""
 
     def attempt(path: Path) -> _Pixels | None:
         try:
-            return _read(path, side)
+            return _read(path, side, mode)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises on bad bytes
             return None
 
@@ -271,7 +301,7 @@ def _decode(paths: list[Path], side: int | None, progress: bool) -> Tensor:
     decoded = [array for array in arrays if array is not None]
     height, width, _ = decoded[0].shape
     for path, array in zip(paths, decoded, strict=True):
-        if array.shape != (width, width, 3):
+        if array.shape[:2] != (width, width):
             raise ConfigError(
                 f"images must be square and of one size, but {paths[0]} has {width}x{height} pixels and "
                 f"{path} has {array.shape[1]}x{array.shape[0]}: set data.image_size=32 to resize them all"

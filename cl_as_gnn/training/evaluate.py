@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from cl_as_gnn.data import read_images
 from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.training.embed import embed
 from cl_as_gnn.training.process import pick_device
-from cl_as_gnn.training.runs import load_encoder, open_run
+from cl_as_gnn.training.runs import load_encoder, open_run, read_header
 from cl_as_gnn.training.tasks import load_task
 
 
@@ -29,8 +31,15 @@ def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
     return metrics
 
 
-def export_features(path: Path, out: Path, console: Console) -> dict[str, tuple[int, ...]]:
-    """Write the features and labels of every split to an ``.npz``; returns the shapes."""
+def export_features(path: Path, out: Path, console: Console, images: Path | None = None) -> dict[str, tuple[int, ...]]:
+    """Write the features and labels of every split, or of other images, to an ``.npz``; returns the shapes.
+
+    Args:
+        path: the run.
+        out: the file.
+        console: a progress bar is shown where it is a terminal.
+        images: a folder of other images: the file then holds their ``features`` and ``files``, paths in the folder.
+    """
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are written as .npz, name the file {out.with_suffix('.npz').name}")
     if not out.parent.is_dir():
@@ -39,9 +48,19 @@ def export_features(path: Path, out: Path, console: Console) -> dict[str, tuple[
     config = run.load_config()
     device = pick_device(config.trainer)
     encoder = load_encoder(run).to(device)
-    arrays = load_task(config, console.is_terminal).features(encoder, device)
+    if images is None:
+        tensors = load_task(config, console.is_terminal).features(encoder, device)
+        arrays = {name: value.numpy() for name, value in tensors.items()}
+    else:
+        header = read_header(run)
+        if "image_size" not in header:
+            raise ConfigError(f"--images {images}: the encoder of {path} reads graphs, leave --images out")
+        files, pixels = read_images(images, header["channels"], header["image_size"], console.is_terminal)
+        features = embed(encoder, pixels, (header["mean"], header["std"]), device)
+        names = np.array([file.relative_to(images).as_posix() for file in files])
+        arrays = {"features": features.numpy(), "files": names}
     try:
-        np.savez(out, **{name: value.numpy() for name, value in arrays.items()})  # type: ignore[arg-type]
+        np.savez(out, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         out.unlink(missing_ok=True)
         raise RunError(f"cannot write {out}: {error.strerror}") from None

@@ -148,17 +148,17 @@ def open_run(path: Path) -> RunFolder:
     return run
 
 
-def load_encoder(run: RunFolder) -> nn.Module:
-    """The trained encoder of a finished run, in eval mode on the CPU."""
+def read_header(run: RunFolder) -> dict[str, Any]:
+    """What a finished run's encoder reads and is: of images ``name``, ``width``, ``channels``, ``image_size``, and
+    ``mean`` and ``std`` of each channel on the scale [0, 1], by which images are normalised; of graphs ``gnn``,
+    ``in_channels`` and ``pool``."""
     from safetensors import safe_open
-
-    from cl_as_gnn.models import GraphEncoder, build_encoder
 
     if not run.encoder.is_file():
         raise ConfigError(f"{run.path} has no trained encoder yet: finish it with clgnn train resume={run.path}")
     try:
         with safe_open(str(run.encoder), framework="pt") as file:
-            meta = json.loads((file.metadata() or {})["cl_as_gnn"])
+            meta: dict[str, Any] = json.loads((file.metadata() or {})["cl_as_gnn"])
     except Exception as error:  # safetensors has its own type for a broken file
         raise RunError(
             f"{run.encoder} cannot be read ({type(error).__name__}): it is no encoder of this package. If the run's "
@@ -170,6 +170,14 @@ def load_encoder(run: RunFolder) -> nn.Module:
             f"{run.encoder} was trained by method.name={meta['method']}, and {run.config} says {method}: put the "
             "files of one run back together"
         )
+    return meta
+
+
+def load_encoder(run: RunFolder) -> nn.Module:
+    """The trained encoder of a finished run, in eval mode on the CPU."""
+    from cl_as_gnn.models import GraphEncoder, build_encoder
+
+    meta = read_header(run)
     encoder: nn.Module
     if "gnn" in meta:
         encoder = GraphEncoder(meta["in_channels"], GNNConfig.model_validate(meta["gnn"]), meta["pool"])

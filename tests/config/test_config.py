@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 import cl_as_gnn.methods
-from cl_as_gnn.config import RunConfig, build_config, load_config, merge, parse_overrides, to_yaml
+from cl_as_gnn.config import MethodConfig, RunConfig, build_config, load_config, merge, parse_overrides, to_yaml
 from cl_as_gnn.errors import ConfigError
 
 
@@ -20,6 +20,17 @@ def test_yaml_then_overrides(tmp_path):
     assert config.optim.lr == 1e-3
     assert config.seed == 4
     assert config.data.augment.crop_scale == (0.5, 1.0)
+
+
+def test_a_path_may_be_a_string(tmp_path):
+    (tmp_path / "run.yaml").write_text("seed: 3\n")
+    assert load_config(str(tmp_path / "run.yaml")).seed == 3
+
+
+def test_a_config_read_before_any_method_says_what_to_import(monkeypatch):
+    monkeypatch.setattr(MethodConfig, "registry", {})
+    with pytest.raises(ConfigError, match=r"import cl_as_gnn\.methods"):
+        load_config()
 
 
 def test_round_trip_through_yaml(tmp_path):

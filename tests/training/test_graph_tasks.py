@@ -69,6 +69,8 @@ def test_a_run_on_nodes_has_the_folder_and_the_keys_of_every_run(tmp_path, plane
     assert again["baselines"] == metrics["baselines"]
     shapes = export_features(path, tmp_path / "f.npz", Console(quiet=True))
     assert shapes["nodes"][0] == 700
+    with pytest.raises(ConfigError, match="reads graphs, leave --images out"):
+        export_features(path, tmp_path / "g.npz", Console(quiet=True), images=tmp_path)
     with np.load(tmp_path / "f.npz") as arrays:
         assert [len(arrays[name]) for name in ("train", "validation", "test_labels")] == [30, 500, 100]
         x = torch.from_numpy(arrays["nodes"])
