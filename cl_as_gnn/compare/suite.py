@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from cl_as_gnn.config import RunConfig, Settings, build_config, merge, parse_overrides, read_yaml
+from cl_as_gnn.config import RunConfig, Settings, build_config, merge, parse_overrides, read_yaml, told
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.training.runs import RunFolder
 
@@ -109,7 +109,8 @@ def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, 
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        wrong = f"is none of {', '.join(Suite.model_fields)}" if first["type"] == "extra_forbidden" else told(first)
+        raise ConfigError(f"{path}: {key} {wrong}") from None
     if suite.baseline not in suite.runs:
         raise ConfigError(f"{path}: baseline {suite.baseline!r} is none of its runs: {', '.join(suite.runs)}")
     for name in sorted({row for rows in suite.curves.values() for row in rows} - set(suite.runs)):

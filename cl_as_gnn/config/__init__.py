@@ -1,5 +1,6 @@
 """One typed, frozen tree of settings, read from YAML and ``key=value`` overrides."""
 
+from cl_as_gnn.config.messages import told
 from cl_as_gnn.config.reading import (
     build_config,
     flatten,
@@ -44,4 +45,5 @@ __all__ = [
     "parse_overrides",
     "read_yaml",
     "to_yaml",
+    "told",
 ]

@@ -12,9 +12,34 @@ from pydantic import BaseModel, ValidationError
 from cl_as_gnn.config.tree import SECTIONS, RunConfig, section_of
 from cl_as_gnn.errors import unknown
 
+# By pydantic's name of the error; what it found out is filled in.
+_WANTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a name",
+    "path_type": "a path",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "tuple_type": "a list, as in [1, 2]",
+    "list_type": "a list, as in [1, 2]",
+    "too_long": "a list of {max_length}",
+    "too_short": "a list of at least {min_length}",
+    "model_type": "settings, as in {key}.NAME=value",
+    "dict_type": "settings, as in {key}.NAME=value",
+    "missing": "to be set",
+}
 
-def _fields(location: tuple[Any, ...], tree: Mapping[str, Any]) -> list[str]:
-    """Names that exist where an unknown key stands."""
+
+def _model(location: tuple[Any, ...], tree: Mapping[str, Any]) -> type[BaseModel]:
+    """The settings among which a key stands."""
     model: type[BaseModel] = RunConfig
     for part in location[:-1]:
         if part in ("method", *SECTIONS):
@@ -23,7 +48,34 @@ def _fields(location: tuple[Any, ...], tree: Mapping[str, Any]) -> list[str]:
         kind = model.model_fields[part].annotation if part in model.model_fields else None
         candidates = [kind, *getattr(kind, "__args__", ())]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
-    return list(model.model_fields)
+    return model
+
+
+def told(first: Any, length: int | None = None) -> str:
+    """What a value should have been, of one of pydantic's errors; ``length`` is that of the list it stands in."""
+    kind, text = first["type"], str(first["msg"])
+    if kind == "missing" and length is not None:
+        return f"wants a list of {length}"
+    if kind in _WANTED:
+        return "wants " + _WANTED[kind].format(key=_joined(first["loc"]), **first.get("ctx", {}))
+    text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return text[0].lower() + text[1:]
+
+
+def _length(location: tuple[Any, ...], tree: Mapping[str, Any]) -> int | None:
+    """Of the list that a key without a name stands in."""
+    if isinstance(location[-1], str):
+        return None
+    return len(getattr(_model(location[:-1], tree).model_fields[location[-2]].annotation, "__args__", ()))
+
+
+def _joined(location: tuple[Any, ...]) -> str:
+    return ".".join(part for part in location if isinstance(part, str))
+
+
+def _shown(value: Any) -> str:
+    """As it is written in YAML."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
@@ -31,20 +83,21 @@ def one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
     first = error.errors()[0]
     # Of a union pydantic also says which of its types it tried.
     location = tuple(part for part in first["loc"] if not re.search(r"[\[(-]", str(part)))
-    key = ".".join(str(part) for part in location)
+    key = _joined(location)
+    value = _shown(first["input"])
     if first["type"] == "extra_forbidden":
-        names = _fields(location, tree)
+        names = list(_model(location, tree).model_fields)
         close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
-        where = ".".join(str(part) for part in location[:-1])
+        where = _joined(location[:-1])
         cure = f"{where or 'the top'} has {', '.join(names)}"
         if close:
             cure = f"did you mean {'.'.join(filter(None, [where, close[0]]))}?"
-        return f"unknown setting {key}={first['input']}: {cure}"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        return f"unknown setting {key}={value}: {cure}"
+    message = told(first, _length(location, tree))
     # A message about several keys names them itself.
     if message.startswith("unknown ") or re.match(r"(data|encoder|trainer)\.\w+=", message):
         return message
     if first["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        return unknown("value", str(first["input"]), choices, key=key)
-    return f"{key}={first['input']}: {message[0].lower()}{message[1:]}"
+        return unknown("value", value, choices, key=key)
+    return f"{key}={value}: {message}"

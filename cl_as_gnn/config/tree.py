@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializeAsAny,
@@ -19,6 +21,9 @@ from pydantic import (
 )
 
 from cl_as_gnn.errors import ConfigError, unknown
+
+# YAML reads a folder called 2024 as a number, and 2024-05-01 as a date.
+Folder = Annotated[Path, BeforeValidator(lambda value: str(value) if isinstance(value, int | date) else value)]
 
 
 class Settings(BaseModel):
@@ -68,7 +73,7 @@ class DataConfig(Settings):
     """Which images, and how views of them are drawn."""
 
     name: Literal["digits", "folder", "cifar10", "cifar100", "stl10"] = "digits"
-    root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
+    root: Folder | None = Field(None, description="folder that holds the data set (digits needs none)")
     image_size: int | None = Field(None, ge=4, le=512, description="folder: side in pixels, None = that of the images")
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
     split_seed: int = Field(
@@ -102,7 +107,7 @@ class GraphDataConfig(Settings):
     """Which graph, or graphs, and how views of them are drawn."""
 
     name: Literal["karate", "cora", "citeseer", "pubmed", "planetoid", "tu"] = "karate"
-    root: Path | None = Field(None, description="folder that holds the data set (karate needs none)")
+    root: Folder | None = Field(None, description="folder that holds the data set (karate needs none)")
     dataset: str | None = Field(None, description="planetoid: Cora, CiteSeer or PubMed; tu: MUTAG, PROTEINS, …")
     normalise: bool = Field(True, description="scale the features of each node to sum to one")
     augment: GraphAugmentConfig = GraphAugmentConfig()
@@ -238,7 +243,7 @@ class RunConfig(Settings):
     trainer: TrainerConfig = TrainerConfig()
     eval: EvalConfig = EvalConfig()
     seed: int = Field(0, ge=0, lt=2**31)
-    run_dir: Path | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>-<process>")
+    run_dir: Folder | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>-<process>")
 
     @field_validator("method", mode="before")
     @classmethod
@@ -250,7 +255,7 @@ class RunConfig(Settings):
         name = value.get("name", "gcn")
         if not MethodConfig.registry:
             raise ConfigError("no method is known yet: import cl_as_gnn.methods before a config is read")
-        if name not in MethodConfig.registry:
+        if not isinstance(name, str) or name not in MethodConfig.registry:
             raise ConfigError(unknown("method", str(name), MethodConfig.registry, key="method.name"))
         return MethodConfig.registry[name].model_validate(dict(value))
 
@@ -306,7 +311,7 @@ def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
     plain, other = SECTIONS[key]
     name = value.get("name", plain.model_fields["name"].default)
     known = {**dict.fromkeys(_names(plain), plain), **dict.fromkeys(_names(other), other)}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ConfigError(unknown("value", str(name), known, key=f"{key}.name"))
     return known[name]
 

@@ -71,13 +71,15 @@ def test_a_budget_that_whole_epochs_miss_is_refused(tmp_path):
     ("text", "message"),
     [
         (SUITE.replace("baseline: simclr", "baseline: moco"), "baseline 'moco' is none of its runs: simclr, gcn"),
-        (SUITE.replace("baseline", "base_line"), "baseline: field required"),
+        (SUITE.replace("baseline", "base_line"), "baseline wants to be set"),
         (
             SUITE.replace("start: 0", "strat: 0"),
             "run 'gcn': unknown setting method.strat=0: did you mean",
         ),
         (SUITE + "curves: {k: [gat]}", "curves name 'gat', which is none of its runs: simclr, gcn"),
-        (SUITE.replace("seeds: [0]", "seeds: []"), "seeds: "),
+        (SUITE.replace("seeds: [0]", "seeds: []"), "seeds wants a list of at least 1"),
+        (SUITE.replace("seeds: [0]", "seeds: [a]"), "seeds.0 wants a whole number"),
+        (SUITE + "runz: 1", "runz is none of name, baseline, seeds"),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(tmp_path, text, message):

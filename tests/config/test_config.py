@@ -27,6 +27,12 @@ def test_a_path_may_be_a_string(tmp_path):
     assert load_config(str(tmp_path / "run.yaml")).seed == 3
 
 
+@pytest.mark.parametrize("name", ["2024", "2024-05-01", "a b"])
+def test_a_folder_may_be_called_anything(name):
+    config = load_config(None, [f"run_dir={name}", f"data.root={name}"])
+    assert str(config.run_dir) == str(config.data.root) == name
+
+
 def test_a_config_read_before_any_method_says_what_to_import(monkeypatch):
     monkeypatch.setattr(MethodConfig, "registry", {})
     with pytest.raises(ConfigError, match=r"import cl_as_gnn\.methods"):
@@ -73,15 +79,26 @@ def test_frozen():
         ("data.zzz=1", "data has name, root"),
         ("method.name=gnc", "unknown method 'gnc' (method.name=gnc): did you mean 'gcn'?"),
         ("data.name=digit", "unknown value 'digit' (data.name=digit): did you mean 'digits'?"),
-        ("optim.lr=abc", "optim.lr=abc: input should be a valid number"),
-        ("optim.lr=-1", "optim.lr=-1: input should be greater than 0"),
-        ("optim.lr=.nan", "optim.lr=nan: input should be a finite number"),
-        ("trainer.epochs=1.5", "trainer.epochs=1.5: input should be a valid integer"),
+        ("optim.lr=abc", "optim.lr=abc: wants a number"),
+        ("optim.lr=-1", "optim.lr=-1: wants more than 0"),
+        ("optim.lr=.nan", "optim.lr=nan: wants a finite number"),
+        ("trainer.epochs=1.5", "trainer.epochs=1.5: wants a whole number"),
         ("data.augment.crop_scale=[2,1]", "two positive numbers, the smaller first"),
         ("data.augment.crop_scale=[0.5,1.5]", "shares of the image, at most 1"),
-        ("trainer.epochs=true", "trainer.epochs=True: true and false mean nothing here"),
+        ("trainer.epochs=true", "trainer.epochs=true: true and false mean nothing here"),
         ("data.image_size=8", "data.image_size=8 is for data.name=folder: drop it"),
-        ("method.num_views=1", "method.num_views=1: input should be greater than or equal to 2"),
+        ("method.num_views=1", "method.num_views=1: wants at least 2"),
+        ("trainer.epochs=null", "trainer.epochs=null: wants a whole number"),
+        ("data.validation=1", "data.validation=1: wants less than 0.9"),
+        ("trainer.compile=maybe", "trainer.compile=maybe: wants true or false"),
+        ("data.augment.crop_scale=0.2", "data.augment.crop_scale=0.2: wants a list, as in [1, 2]"),
+        ("data.augment.crop_scale=[0.2]", "data.augment.crop_scale=[0.2]: wants a list of 2"),
+        ("data.augment.crop_scale=[0.2, 0.3, 0.4]", "wants a list of 2"),
+        ("data.augment.jitter=[0.1]", "data.augment.jitter=[0.1]: wants a list of 4"),
+        ("data.root=[a]", "data.root=['a']: wants a path"),
+        ("trainer=3", "trainer=3: wants settings, as in trainer.NAME=value"),
+        ("method.name=[a]", "unknown method \"['a']\""),
+        ("data.name=[a]", "unknown value \"['a']\""),
         ("method=3", "method=3: wants a mapping with a name"),
         ("seed", "'seed' is not a setting: write key=value"),
         ("=3", "'=3' is not a setting"),
