@@ -42,6 +42,12 @@ def check_ranks(config: TrainerConfig) -> None:
             f"trainer.devices={config.devices}, but this machine has {torch.cuda.device_count()} GPUs: use as many, or "
             "trainer.accelerator=cpu"
         )
+    cores = os.cpu_count() or 1
+    if not uses_gpu(config) and config.devices > 4 * cores:
+        raise ConfigError(
+            f"trainer.devices={config.devices} processes on this machine's {cores} cores would only be in each other's "
+            f"way: use at most {cores}"
+        )
 
 
 def lost_rank(error: Exception) -> bool:

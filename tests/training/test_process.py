@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -25,6 +27,9 @@ def test_ranks_that_do_not_fit_are_one_line(monkeypatch):
     check_ranks(TrainerConfig(accelerator="cpu", devices=4, num_nodes=2, batch_size=64))
     with pytest.raises(ConfigError, match=r"trainer.batch_size=30 is shared by 4 ranks .* use 28"):
         check_ranks(TrainerConfig(accelerator="cpu", devices=2, num_nodes=2, batch_size=30))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(ConfigError, match=r"trainer.devices=16 processes on this machine's 2 cores .* at most 2"):
+        check_ranks(TrainerConfig(accelerator="cpu", devices=16, batch_size=32))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match=r"trainer.devices=2, but this machine has 1 GPUs"):
