@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from cl_as_gnn.models import build_encoder
+from cl_as_gnn.models.encoders import _MeanMax
 
 NAMES = ["small", "resnet18", "resnet50"]
 
@@ -94,11 +95,19 @@ def test_small_gives_mean_and_maximum_over_positions_side_by_side() -> None:
     y = encoder(torch.randn(5, 3, 32, 32, dtype=torch.float64))
     expected = torch.cat([maps[0].mean((2, 3)), maps[0].amax((2, 3))], 1)
     torch.testing.assert_close(y, expected)
-    slope = torch.randn_like(y)
-    # Up to where a whole channel is zero, and the maximum has no slope of its own.
-    alive = (maps[0] > 0).to(y.dtype)
-    ours, theirs = (torch.autograd.grad(out, maps, slope, retain_graph=True)[0] for out in (y, expected))
-    torch.testing.assert_close(ours * alive, theirs * alive)
+
+
+@pytest.mark.parametrize("dtype", [torch.double, torch.bfloat16])
+def test_equal_maxima_share_the_slope(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(4, (7, 9, 5), generator=generator).to(dtype).requires_grad_()
+    slope = torch.randn(7, 10, generator=generator).to(dtype)
+    expected = torch.cat([x.mean(1), x.amax(1)], 1)
+    assert ((x == x.amax(1, keepdim=True)).sum(1) > 1).any()
+    out = _MeanMax.apply(x)
+    torch.testing.assert_close(out, expected, rtol=0, atol=0)
+    ours, theirs = (torch.autograd.grad(y, x, slope)[0] for y in (out, expected))
+    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ["small", "resnet18"])
