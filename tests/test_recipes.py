@@ -65,7 +65,10 @@ def test_every_method_has_a_config_on_every_graph(data):
         (["data.name=cora", "data.image_size=8"], "unknown setting data.image_size=8: data has name, root, dataset"),
         (["data.name=cora", "data.augment.crop_scale=1"], "unknown setting data.augment.crop_scale=1"),
         (["data.name=cora", "data.augment.drop_egde=.1"], "did you mean data.augment.drop_edge?"),
-        (["data.name=cora", "data.augment.drop_edge=1.5"], "less than or equal to 1"),
+        (["data.name=cora", "data.augment.drop_edge=1.5"], "data.augment.drop_edge=1.5: wants at most 1"),
+        (["data.name=cora", "data.augment.drop_edge=[0.1]"], "data.augment.drop_edge=[0.1]: wants a list of 2"),
+        (["data.name=cora", "data.augment.drop_edge=[0, 0, 0]"], "drop_edge=[0, 0, 0]: wants a list of 2"),
+        (["data.name=cora", "data.augment.drop_edge=[0.1, 3]"], "data.augment.drop_edge=3: wants at most 1"),
         (["data.name=cora", "data.augment.drop_node=.1"], "a node must be in every view"),
         (["data.name=cora", "data.dataset=Cora"], "data.dataset=Cora is for data.name=planetoid and tu"),
         (

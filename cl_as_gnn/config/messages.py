@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -57,16 +57,24 @@ def told(first: Any, length: int | None = None) -> str:
     if kind == "missing" and length is not None:
         return f"wants a list of {length}"
     if kind in _WANTED:
-        return "wants " + _WANTED[kind].format(key=_joined(first["loc"]), **first.get("ctx", {}))
+        found = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in first.get("ctx", {}).items()}
+        return "wants " + _WANTED[kind].format(key=_joined(_location(first)), **found)
     text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return text[0].lower() + text[1:]
 
 
 def _length(location: tuple[Any, ...], tree: Mapping[str, Any]) -> int | None:
     """Of the list that a key without a name stands in."""
-    if isinstance(location[-1], str):
+    if not location or isinstance(location[-1], str):
         return None
-    return len(getattr(_model(location[:-1], tree).model_fields[location[-2]].annotation, "__args__", ()))
+    kind = _model(location[:-1], tree).model_fields[location[-2]].annotation
+    lists = [of for of in (kind, *get_args(kind)) if get_origin(of) is tuple]
+    return len(get_args(lists[0])) if lists else None
+
+
+def _location(error: Any) -> tuple[Any, ...]:
+    """Without the names of the types that pydantic tried for a union."""
+    return tuple(part for part in error["loc"] if not re.search(r"[\[(-]", str(part)))
 
 
 def _joined(location: tuple[Any, ...]) -> str:
@@ -80,9 +88,12 @@ def _shown(value: Any) -> str:
 
 def one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
     """The first of the errors in a tree of settings."""
-    first = error.errors()[0]
-    # Of a union pydantic also says which of its types it tried.
-    location = tuple(part for part in first["loc"] if not re.search(r"[\[(-]", str(part)))
+    errors = error.errors()
+    named = _joined(_location(errors[0]))
+    # Of the types of a union, the one that fits farthest.
+    rivals = [e for e in errors if _joined(_location(e)) == named]
+    first = max(rivals, key=lambda e: (len(e["loc"]), e["type"].startswith("too_")))
+    location = _location(first)
     key = _joined(location)
     value = _shown(first["input"])
     if first["type"] == "extra_forbidden":
