@@ -144,7 +144,7 @@ class Adjacency:
         self.size = (sources, targets)
         self._csr: Order | None = None
         self._csc: Order | None = None
-        self._sparse: Tensor | None = None
+        self._sparse: tuple[Any, Tensor] | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -201,12 +201,15 @@ class Adjacency:
 
     def to_sparse(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The matrix itself as a coalesced COO tensor, ``(targets, sources)``; kept where no gradient reaches it."""
-        if self._sparse is not None and self._sparse.dtype == dtype:
-            return self._sparse
+        parts = [part for part in (self.edge_index, self.edge_weight) if part is not None]
+        known = not any(part.is_inference() or part.requires_grad for part in parts)
+        state = (dtype, *[part._version for part in parts]) if known else None
+        if self._sparse is not None and self._sparse[0] == state:
+            return self._sparse[1]
         weight = self._weight(self.edge_index.new_empty(0, dtype=dtype))
         size = (self.size[1], self.size[0])
         matrix = torch.sparse_coo_tensor(self.edge_index.flip(0), weight, size, check_invariants=False).coalesce()
-        self._sparse = None if matrix.requires_grad else matrix
+        self._sparse = (state, matrix) if known else None
         return matrix
 
     def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
