@@ -134,7 +134,8 @@ def embed(
     from cl_as_gnn.training.evaluate import export_features
 
     shapes = export_features(run, out, console, images)
-    console.print(f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()), soft_wrap=True)
+    line = f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    console.print(line, soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -120,14 +120,24 @@ def test_embed_reads_other_images_as_those_of_the_run(clgnn, finished, tmp_path)
         assert np.isfinite(new["features"]).all()
     (tmp_path / "new" / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "none").mkdir()
-    for folder, line in (("new", "broken.jpg cannot be decoded"), ("none", "holds no images"), ("gone", "no folder")):
+    for folder, line in (
+        ("new", "broken.jpg cannot be decoded"),
+        ("none", "holds no images"),
+        ("gone", "does not exist"),
+        ("f.npz", "is a file"),
+    ):
         code, _, err = clgnn("embed", finished, "--out", "h.npz", "--images", folder)
         assert code != 0
         assert line in err
         assert not (tmp_path / "h.npz").exists()
+    (tmp_path / "none.npz").mkdir()
+    code, _, err = clgnn("embed", finished, "--out", "none.npz")
+    assert code == 2
+    assert "is a folder: name a file" in err
 
 
 def test_the_example_of_a_trained_encoder_runs(finished, tmp_path, monkeypatch):
+    """As it stands, in a process that has imported nothing of the package before."""
     page = (Path(__file__).parents[1] / "docs" / "encoder.md").read_text()
     [block] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
@@ -136,11 +146,9 @@ def test_the_example_of_a_trained_encoder_runs(finished, tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     for i in range(3):
         Image.new("RGB", (12, 9), (80 * i, 20, 10)).save(tmp_path / "photos" / f"{i}.png")
-    names = {}
-    exec(compile(block, "docs/encoder.md", "exec"), names)
-    assert names["features"].shape == (3, 64)
-    assert names["image"].tolist() == [0, 1, 2]
-    assert names["logits"].shape == (3, 10)
+    block += "\nprint(*features.shape, image.tolist(), *logits.shape)"
+    out = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False)
+    assert out.stdout.split("\n")[0] == "3 64 [0, 1, 2] 3 10", out.stderr
 
 
 def test_methods_lists_every_method(clgnn):

@@ -57,10 +57,11 @@ class Suite(Settings):
         tree = merge(merge(merge(self.base, self.runs[row]), given), own)
         if self.budget is None:
             return build_config(tree)
+        config = build_config(tree)
         for key in ("epochs", "batch_size"):
             if key in tree.get("trainer", {}):
                 raise ConfigError(f"trainer.{key} follows from the budget: set budget.view_epochs instead")
-        return build_config(merge(tree, self.budget.tree(build_config(tree).method.num_views)))
+        return build_config(merge(tree, self.budget.tree(config.method.num_views)))
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,15 @@ def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, 
     if "seeds" in given:
         tree["seeds"] = given.pop("seeds")
     if "budget" in given:
-        tree["budget"] = merge(tree.get("budget") or {}, given.pop("budget"))
+        tree = merge(tree, {"budget": given.pop("budget")})
     tree.setdefault("name", path.stem)
     try:
         suite = Suite.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        wrong = f"is none of {', '.join(Suite.model_fields)}" if first["type"] == "extra_forbidden" else told(first)
+        fields = (Budget if first["loc"][0] == "budget" else Suite).model_fields
+        wrong = f"is none of {', '.join(fields)}" if first["type"] == "extra_forbidden" else told(first)
         raise ConfigError(f"{path}: {key} {wrong}") from None
     if suite.baseline not in suite.runs:
         raise ConfigError(f"{path}: baseline {suite.baseline!r} is none of its runs: {', '.join(suite.runs)}")

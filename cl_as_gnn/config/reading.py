@@ -14,6 +14,9 @@ from cl_as_gnn.config.tree import MethodConfig, RunConfig
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.recipes import recipe
 
+# Taken as they are written: YAML would read 2024-05-01 as a date and 007 as 7.
+_FOLDERS = ("run_dir", "data.root")
+
 
 def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a YAML file (none: the defaults), apply ``key=value`` overrides with dots, check everything.
@@ -42,6 +45,8 @@ def _wrong(tree: Mapping[str, Any]) -> str | None:
 
 def build_config(tree: Mapping[str, Any]) -> RunConfig:
     """Check a nested mapping and freeze it; what it leaves open about a graph comes from :mod:`cl_as_gnn.recipes`."""
+    if not MethodConfig.registry:
+        raise ConfigError("no method is known yet: import cl_as_gnn.methods before a config is read")
     tree = merge(recipe(tree), tree)
     try:
         return RunConfig.model_validate({"method": {"name": "gcn"}, **tree})
@@ -81,7 +86,9 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"the value of {key}={text} cannot be read: quote it, or write a list as [a, b]"
             ) from None
-        if isinstance(value, str):
+        if key in _FOLDERS and value is not None:
+            value = text
+        elif isinstance(value, str):
             value = _number(value)
         branch: dict[str, Any] = {}
         leaf = branch

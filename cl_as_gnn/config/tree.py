@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SerializeAsAny,
@@ -21,9 +19,6 @@ from pydantic import (
 )
 
 from cl_as_gnn.errors import ConfigError, unknown
-
-# YAML reads a folder called 2024 as a number, and 2024-05-01 as a date.
-Folder = Annotated[Path, BeforeValidator(lambda value: str(value) if isinstance(value, int | date) else value)]
 
 
 class Settings(BaseModel):
@@ -73,7 +68,7 @@ class DataConfig(Settings):
     """Which images, and how views of them are drawn."""
 
     name: Literal["digits", "folder", "cifar10", "cifar100", "stl10"] = "digits"
-    root: Folder | None = Field(None, description="folder that holds the data set (digits needs none)")
+    root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
     image_size: int | None = Field(None, ge=4, le=512, description="folder: side in pixels, None = that of the images")
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
     split_seed: int = Field(
@@ -107,7 +102,7 @@ class GraphDataConfig(Settings):
     """Which graph, or graphs, and how views of them are drawn."""
 
     name: Literal["karate", "cora", "citeseer", "pubmed", "planetoid", "tu"] = "karate"
-    root: Folder | None = Field(None, description="folder that holds the data set (karate needs none)")
+    root: Path | None = Field(None, description="folder that holds the data set (karate needs none)")
     dataset: str | None = Field(None, description="planetoid: Cora, CiteSeer or PubMed; tu: MUTAG, PROTEINS, …")
     normalise: bool = Field(True, description="scale the features of each node to sum to one")
     augment: GraphAugmentConfig = GraphAugmentConfig()
@@ -243,7 +238,7 @@ class RunConfig(Settings):
     trainer: TrainerConfig = TrainerConfig()
     eval: EvalConfig = EvalConfig()
     seed: int = Field(0, ge=0, lt=2**31)
-    run_dir: Folder | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>-<process>")
+    run_dir: Path | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>-<process>")
 
     @field_validator("method", mode="before")
     @classmethod
@@ -253,10 +248,9 @@ class RunConfig(Settings):
         if not isinstance(value, Mapping):
             raise ValueError("wants a mapping with a name")
         name = value.get("name", "gcn")
-        if not MethodConfig.registry:
-            raise ConfigError("no method is known yet: import cl_as_gnn.methods before a config is read")
         if not isinstance(name, str) or name not in MethodConfig.registry:
-            raise ConfigError(unknown("method", str(name), MethodConfig.registry, key="method.name"))
+            name = "null" if name is None else str(name)
+            raise ConfigError(unknown("method", name, MethodConfig.registry, key="method.name"))
         return MethodConfig.registry[name].model_validate(dict(value))
 
     @field_validator("data", "encoder", mode="before")
@@ -312,7 +306,7 @@ def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
     name = value.get("name", plain.model_fields["name"].default)
     known = {**dict.fromkeys(_names(plain), plain), **dict.fromkeys(_names(other), other)}
     if not isinstance(name, str) or name not in known:
-        raise ConfigError(unknown("value", str(name), known, key=f"{key}.name"))
+        raise ConfigError(unknown("value", "null" if name is None else str(name), known, key=f"{key}.name"))
     return known[name]
 
 

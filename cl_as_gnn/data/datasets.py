@@ -106,11 +106,11 @@ def load_images(config: DataConfig, progress: bool = True) -> ImageData:
     return ImageData(config.name, classes, train, validation, test)
 
 
-def read_images(folder: Path, channels: int, image_size: int, progress: bool = True) -> tuple[list[Path], Tensor]:
+def read_images(folder: Path | str, channels: int, image_size: int, progress: bool = True) -> tuple[list[Path], Tensor]:
     """The image files under a folder, at any depth and in alphabetical order, and their pixels.
 
     Args:
-        folder: where they lie; hidden files and folders, and files that are no images, are passed over.
+        folder: where they lie; links are followed, hidden files and folders and files that are no images passed over.
         channels: 1 for grey, 3 for RGB.
         image_size: side S; of other images the centre square is resized to it.
         progress: show a progress bar on stderr.
@@ -122,15 +122,21 @@ def read_images(folder: Path, channels: int, image_size: int, progress: bool = T
         ConfigError: there is no such folder, or no image in it.
         RunError: files cannot be decoded.
     """
+    folder = Path(folder)
     if not folder.is_dir():
-        raise ConfigError(f"there is no folder {folder}: name one that holds images")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ConfigError(f"the folder {folder} {what}: name one that holds images")
+    paths, entered = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        entered.add(os.path.realpath(place))
+        # A link may lead back to a folder above it.
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in entered
+        ]
+        paths += [Path(place, name) for name in names if not name.startswith(".")]
+    paths = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ConfigError(f"{folder} holds no images (such as .png or .jpg)")
     return paths, _decode(paths, image_size, progress, "L" if channels == 1 else "RGB")
@@ -259,7 +265,10 @@ def _class_files(root: Path) -> dict[str, list[Path]]:
 def _read(path: Path, side: int | None, mode: str) -> _Pixels:
     """One image ``(H, W, C)`` in Pillow's mode; with ``side``, its centre square resized to that side."""
     with Image.open(BytesIO(path.read_bytes())) as opened:
-        image = opened.convert(mode)
+        if opened.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
+            image = Image.fromarray((np.asarray(opened) / 257).clip(0, 255).round().astype(np.uint8)).convert(mode)
+        else:
+            image = opened.convert(mode)
     if side is not None and image.size != (side, side):
         short = min(image.size)
         left, top = (image.width - short) // 2, (image.height - short) // 2

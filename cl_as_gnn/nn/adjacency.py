@@ -200,11 +200,16 @@ class Adjacency:
         return total
 
     def to_sparse(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The matrix itself as a coalesced COO tensor, ``(targets, sources)``; kept where no gradient reaches it."""
+        """The matrix itself as a coalesced COO tensor, ``(targets, sources)``.
+
+        Kept where no gradient reaches it, and so not to be changed.
+        """
         parts = [part for part in (self.edge_index, self.edge_weight) if part is not None]
-        known = not any(part.is_inference() or part.requires_grad for part in parts)
-        state = (dtype, *[part._version for part in parts]) if known else None
-        if self._sparse is not None and self._sparse[0] == state:
+        known = not (
+            torch.is_inference_mode_enabled() or any(part.is_inference() or part.requires_grad for part in parts)
+        )
+        state = (dtype, *[(id(part), part._version) for part in parts]) if known else None
+        if known and self._sparse is not None and self._sparse[0] == state:
             return self._sparse[1]
         weight = self._weight(self.edge_index.new_empty(0, dtype=dtype))
         size = (self.size[1], self.size[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,11 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         images: a folder of other images: the file then holds their ``features`` and ``files``, paths in the folder.
     """
     if out.suffix != ".npz":
-        raise ConfigError(f"--out {out}: features are written as .npz, name the file {out.with_suffix('.npz').name}")
+        raise ConfigError(f"--out {out}: features are written as .npz, name the file {out.stem}.npz")
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder: name a file")
     run = open_run(path)
     config = run.load_config()
     device = pick_device(config.trainer)
@@ -59,9 +62,12 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         features = embed(encoder, pixels, (header["mean"], header["std"]), device)
         names = np.array([file.relative_to(images).as_posix() for file in files])
         arrays = {"features": features.numpy(), "files": names}
+    draft = out.with_name(out.name + ".part")
     try:
-        np.savez(out, **arrays)  # type: ignore[arg-type]
+        with draft.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(draft, out)
     except OSError as error:
-        out.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise RunError(f"cannot write {out}: {error.strerror}") from None
     return {name: tuple(value.shape) for name, value in arrays.items()}

@@ -45,8 +45,8 @@ def check_ranks(config: TrainerConfig) -> None:
     cores = os.cpu_count() or 1
     if not uses_gpu(config) and config.devices > 4 * cores:
         raise ConfigError(
-            f"trainer.devices={config.devices} processes on this machine's {cores} cores would only be in each other's "
-            f"way: use at most {cores}"
+            f"trainer.devices={config.devices} are more processes than this machine's {cores} cores can serve: use "
+            f"{cores}, or at most {4 * cores}"
         )
 
 

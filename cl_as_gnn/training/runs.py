@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import cl_as_gnn.methods  # noqa: F401  (the config of a run names one)
 from cl_as_gnn.config import GNNConfig, RunConfig, build_config, read_yaml, to_yaml
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.training.process import is_first_rank

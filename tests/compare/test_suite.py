@@ -89,6 +89,17 @@ def test_mistakes_are_found_before_anything_runs(tmp_path, text, message):
         load_suite(path, [], tmp_path / "out")
 
 
+@pytest.mark.parametrize("given", ["budget=3", "budget=[1]", "trainer=3", "budget.zz=1"])
+def test_a_section_of_another_kind_is_one_line(tmp_path, given):
+    with pytest.raises(ConfigError, match=given.partition("=")[0]):
+        load_suite(write(tmp_path, BUDGET), [given], tmp_path / "out")
+
+
+def test_a_budget_can_be_taken_away(tmp_path):
+    suite, _ = load_suite(write(tmp_path, BUDGET), ["budget=null"], tmp_path / "out")
+    assert suite.budget is None
+
+
 @pytest.mark.parametrize("path", sorted(SUITES.glob("*.yaml")), ids=lambda p: p.name)
 def test_every_suite_of_the_benchmarks_is_right(tmp_path, path):
     suite, cells = load_suite(path, [], tmp_path)

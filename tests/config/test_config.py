@@ -27,7 +27,7 @@ def test_a_path_may_be_a_string(tmp_path):
     assert load_config(str(tmp_path / "run.yaml")).seed == 3
 
 
-@pytest.mark.parametrize("name", ["2024", "2024-05-01", "a b"])
+@pytest.mark.parametrize("name", ["2024", "2024-05-01", "20240501_1030", "007", "1.50", "12:30", "on", "a b"])
 def test_a_folder_may_be_called_anything(name):
     config = load_config(None, [f"run_dir={name}", f"data.root={name}"])
     assert str(config.run_dir) == str(config.data.root) == name
@@ -95,7 +95,6 @@ def test_frozen():
         ("data.augment.crop_scale=[0.2]", "data.augment.crop_scale=[0.2]: wants a list of 2"),
         ("data.augment.crop_scale=[0.2, 0.3, 0.4]", "wants a list of 2"),
         ("data.augment.jitter=[0.1]", "data.augment.jitter=[0.1]: wants a list of 4"),
-        ("data.root=[a]", "data.root=['a']: wants a path"),
         ("trainer=3", "trainer=3: wants settings, as in trainer.NAME=value"),
         ("method.name=[a]", "unknown method \"['a']\""),
         ("data.name=[a]", "unknown value \"['a']\""),
