@@ -127,10 +127,10 @@ class EncoderConfig(Settings):
 
     name: Literal["small", "resnet18", "resnet50", "gcn", "gat", "sage", "gin"] = "small"
     width: int = Field(32, ge=8, le=512, multiple_of=2, description="channels w of `small`; features are 8w wide")
-    projector_hidden: int = Field(256, ge=8)
-    projector_dim: int = Field(128, ge=2, description="dimension d of the features that messages act on")
+    projector_hidden: int = Field(256, ge=8, le=65536)
+    projector_dim: int = Field(128, ge=2, le=65536, description="dimension d of the features that messages act on")
     projector_layers: int = Field(2, ge=0, le=4, description="0: messages act on the features themselves")
-    predictor_hidden: int = Field(64, ge=2, description="bottleneck of the predictor, where a method has one")
+    predictor_hidden: int = Field(64, ge=2, le=65536, description="bottleneck of the predictor, where a method has one")
 
 
 class GNNConfig(EncoderConfig):

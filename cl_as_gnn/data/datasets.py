@@ -110,7 +110,8 @@ def read_images(folder: Path | str, channels: int, image_size: int, progress: bo
     """The image files under a folder, at any depth and in alphabetical order, and their pixels.
 
     Args:
-        folder: where they lie; links are followed, hidden files and folders and files that are no images passed over.
+        folder: where they lie; links are followed, each folder is read once; hidden files and folders, and
+            files that are no images, are passed over.
         channels: 1 for grey, 3 for RGB.
         image_size: side S; of other images the centre square is resized to it.
         progress: show a progress bar on stderr.
@@ -128,13 +129,12 @@ def read_images(folder: Path | str, channels: int, image_size: int, progress: bo
         raise ConfigError(f"the folder {folder} {what}: name one that holds images")
     paths, entered = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
-        entered.add(os.path.realpath(place))
-        # A link may lead back to a folder above it.
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in entered
-        ]
+        real = os.path.realpath(place)
+        if real in entered:  # links may lead around in a circle
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths += [Path(place, name) for name in names if not name.startswith(".")]
     paths = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
     if not paths:

@@ -88,6 +88,8 @@ def test_frozen():
         ("trainer.epochs=true", "trainer.epochs=true: true and false mean nothing here"),
         ("data.image_size=8", "data.image_size=8 is for data.name=folder: drop it"),
         ("method.num_views=1", "method.num_views=1: wants at least 2"),
+        ("encoder.projector_hidden=99999999", "encoder.projector_hidden=99999999: wants at most 65536"),
+        ("encoder.width=3", "encoder.width=3: wants a multiple of 2"),
         ("trainer.epochs=null", "trainer.epochs=null: wants a whole number"),
         ("data.validation=1", "data.validation=1: wants less than 0.9"),
         ("trainer.compile=maybe", "trainer.compile=maybe: wants true or false"),

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from cl_as_gnn.config import DataConfig
-from cl_as_gnn.data import load_images
+from cl_as_gnn.data import load_images, read_images
 from cl_as_gnn.errors import ConfigError, RunError
 
 
@@ -55,6 +55,25 @@ def test_digits_are_split_by_class_and_always_alike() -> None:
         assert int(counts.max() - counts.min()) <= 0.1 * len(split)
     everything = torch.cat([data.train.images, data.validation.images, data.test.images]).flatten(1)
     assert len(everything.unique(dim=0)) == 1797
+
+
+def test_images_of_a_folder_are_read_through_links_and_whole(root: Path, tmp_path: Path) -> None:
+    (root / "linked").symlink_to(root / "test")
+    (root / "linked" / "cat" / "round").symlink_to(root)
+    paths, images = read_images(str(root), 3, 8, progress=False)
+    assert len(paths) == 26
+    assert {path.relative_to(root).parts[0] for path in paths} == {"linked", "train"}
+    assert images.shape == (len(paths), 3, 8, 8)
+    assert paths == sorted(paths)
+
+
+def test_sixteen_bits_a_pixel_keep_their_shades(tmp_path: Path) -> None:
+    level = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    Image.fromarray(level).save(tmp_path / "deep.png")
+    _, grey = read_images(tmp_path, 1, 8, progress=False)
+    _, colour = read_images(tmp_path, 3, 8, progress=False)
+    np.testing.assert_array_equal(grey[0, 0], (level / 257).round())
+    assert torch.equal(colour[0], grey[0].expand(3, 8, 8))
 
 
 def test_split_seed_draws_other_splits_of_the_same_images(root: Path) -> None:

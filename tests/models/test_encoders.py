@@ -1,4 +1,5 @@
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,6 +109,20 @@ def test_equal_maxima_share_the_slope(dtype: torch.dtype) -> None:
     torch.testing.assert_close(out, expected, rtol=0, atol=0)
     ours, theirs = (torch.autograd.grad(y, x, slope)[0] for y in (out, expected))
     torch.testing.assert_close(ours, theirs)
+
+
+def test_small_is_traced_and_transformed(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder, x = build_encoder("small", 3, 32, 4).eval(), torch.randn(3, 3, 32, 32)
+    torch.jit.save(torch.jit.trace(encoder, x), tmp_path / "encoder.pt")
+    torch.testing.assert_close(torch.jit.load(tmp_path / "encoder.pt")(x), encoder(x))
+    weights = dict(encoder.named_parameters())
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(encoder, weights, (x.unsqueeze(0),)).squeeze(0)
+
+    torch.testing.assert_close(torch.func.vmap(features)(x), encoder(x), rtol=1e-4, atol=1e-5)
+    assert torch.func.jacrev(features)(x[0]).shape == (32, 3, 32, 32)
 
 
 @pytest.mark.parametrize("name", ["small", "resnet18"])

@@ -54,6 +54,10 @@ def test_the_sparse_matrix_is_kept_until_the_graph_changes():
     torch.testing.assert_close(graph.to_sparse(torch.double).to_dense(), 2 * matrix)
     edge_index.copy_(edge_index.flip(0))
     torch.testing.assert_close(graph.to_sparse(torch.double).to_dense(), 2 * matrix.t())
+    with torch.inference_mode():
+        graph = Adjacency(edge_index, weight, 6)
+        graph.to_sparse(torch.double)
+    assert not graph.to_sparse(torch.double).is_inference()
     weight.requires_grad_()
     for _ in range(2):
         torch.autograd.grad(graph.to_sparse(torch.double).values().sum(), weight)
