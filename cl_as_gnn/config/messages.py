@@ -25,7 +25,7 @@ _WANTED = {
     "string_type": "a name",
     "path_type": "a path: quote what YAML would read as a number or a date",
     "multiple_of": "a multiple of {multiple_of}",
-    "invalid_key": "names of settings, not {key}",
+    "invalid_key": "names of settings, as in {key}.NAME=value",
     "greater_than": "more than {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than": "less than {lt}",

@@ -86,8 +86,8 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"the value of {key}={text} cannot be read: quote it, or write a list as [a, b]"
             ) from None
-        if key in _FOLDERS and value is not None:
-            value = text
+        if key in _FOLDERS:
+            value = value if value is None or isinstance(value, str) else text
         elif isinstance(value, str):
             value = _number(value)
         branch: dict[str, Any] = {}

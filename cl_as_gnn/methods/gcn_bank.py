@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig
@@ -42,7 +42,7 @@ class GCNBank(DiffusionMethod[GCNBankConfig]):
         super().__init__(config, encoder, heads, num_samples)
         self.bank = SampleBank(num_samples, heads.projector_dim)
         # Made anew from the bank before each epoch, so that it is no state of its own.
-        self.walk: Adjacency | None = None
+        self.walk: Tensor | None = None
 
     def begin_epoch(self, progress: float) -> None:
         if progress >= self.config.start:

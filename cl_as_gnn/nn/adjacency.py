@@ -144,12 +144,6 @@ class Adjacency:
         self.size = (sources, targets)
         self._csr: Order | None = None
         self._csc: Order | None = None
-        self._sparse: tuple[Any, Tensor] | None = None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return torch.get_default_dtype() if self.edge_weight is None else self.edge_weight.dtype
 
     @property
     def csr(self) -> Order:
@@ -200,22 +194,11 @@ class Adjacency:
         return total
 
     def to_sparse(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The matrix itself as a coalesced COO tensor, ``(targets, sources)``.
-
-        Kept where no gradient reaches it, and so not to be changed.
-        """
-        parts = [part for part in (self.edge_index, self.edge_weight) if part is not None]
-        known = not (
-            torch.is_inference_mode_enabled() or any(part.is_inference() or part.requires_grad for part in parts)
-        )
-        state = (dtype, *[(id(part), part._version) for part in parts]) if known else None
-        if known and self._sparse is not None and self._sparse[0] == state:
-            return self._sparse[1]
+        """The matrix itself as a coalesced COO tensor, ``(targets, sources)``."""
         weight = self._weight(self.edge_index.new_empty(0, dtype=dtype))
         size = (self.size[1], self.size[0])
-        matrix = torch.sparse_coo_tensor(self.edge_index.flip(0), weight, size, check_invariants=False).coalesce()
-        self._sparse = (state, matrix) if known else None
-        return matrix
+        matrix = torch.sparse_coo_tensor(self.edge_index.flip(0), weight, size, check_invariants=False)
+        return matrix.coalesce()
 
     def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The matrix itself, ``(targets, sources)``."""
@@ -250,7 +233,8 @@ class Diffusion:
             raise ValueError(f"Diffusion wants num_hops >= 1, got {num_hops}")
         self.graph = graph
         self.num_hops = num_hops
-        dtype = graph.dtype
+        weight = graph.edge_weight
+        dtype = torch.get_default_dtype() if weight is None else weight.dtype
         if num_hops == 1:
             source, target = graph.edge_index
             loops = source == target

@@ -31,6 +31,7 @@ def test_a_path_may_be_a_string(tmp_path):
 def test_a_folder_may_be_called_anything(name):
     config = load_config(None, [f"run_dir={name}", f"data.root={name}"])
     assert str(config.run_dir) == str(config.data.root) == name
+    assert str(load_config(None, [f"run_dir={name!r}"]).run_dir) == name
 
 
 def test_a_config_read_before_any_method_says_what_to_import(monkeypatch):
@@ -90,6 +91,7 @@ def test_frozen():
         ("method.num_views=1", "method.num_views=1: wants at least 2"),
         ("encoder.projector_hidden=99999999", "encoder.projector_hidden=99999999: wants at most 65536"),
         ("encoder.width=3", "encoder.width=3: wants a multiple of 2"),
+        ("trainer={1: 2}", "wants names of settings, as in trainer.NAME=value"),
         ("trainer.epochs=null", "trainer.epochs=null: wants a whole number"),
         ("data.validation=1", "data.validation=1: wants less than 0.9"),
         ("trainer.compile=maybe", "trainer.compile=maybe: wants true or false"),

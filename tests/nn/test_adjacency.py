@@ -44,25 +44,6 @@ def test_bipartite_products_and_row_sums():
     torch.testing.assert_close(graph.to_dense(torch.double), matrix)
 
 
-def test_the_sparse_matrix_is_kept_until_the_graph_changes():
-    edge_index, weight, matrix = random_graph(6, 6, 15)
-    graph = Adjacency(edge_index, weight, 6)
-    first = graph.to_sparse(torch.double)
-    assert graph.to_sparse(torch.double) is first
-    assert graph.to_sparse(torch.float).dtype == torch.float
-    weight.mul_(2)
-    torch.testing.assert_close(graph.to_sparse(torch.double).to_dense(), 2 * matrix)
-    edge_index.copy_(edge_index.flip(0))
-    torch.testing.assert_close(graph.to_sparse(torch.double).to_dense(), 2 * matrix.t())
-    with torch.inference_mode():
-        graph = Adjacency(edge_index, weight, 6)
-        graph.to_sparse(torch.double)
-    assert not graph.to_sparse(torch.double).is_inference()
-    weight.requires_grad_()
-    for _ in range(2):
-        torch.autograd.grad(graph.to_sparse(torch.double).values().sum(), weight)
-
-
 def test_gradients_to_features_and_weights():
     edge_index, weight, _ = random_graph(6, 6, 15)
     x = torch.randn(6, 3, dtype=torch.double, requires_grad=True)

@@ -10,7 +10,6 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from cl_as_gnn.config import load_config
 from cl_as_gnn.data import ImageData, Split
 from cl_as_gnn.methods import METHODS
-from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.training.module import ContrastiveModule
 
 IMAGES = sorted(name for name, method in METHODS.items() if "images" in method.reads)
@@ -25,7 +24,9 @@ def build(name, gpu):
     module._device = gpu.device
     if name == "gcn_bank":  # what it finds between epochs, where it may wait
         method = module.method
-        walk = Adjacency(gpu.empty(2, 400, dtype=torch.long), gpu.empty(400), 40)
+        with gpu.mode:
+            ends, weight = gpu.empty(2, 400, dtype=torch.long), gpu.empty(400)
+            walk = torch.sparse_coo_tensor(ends, weight, (40, 40), is_coalesced=True, check_invariants=False)
         method.begin_epoch = lambda progress: setattr(method, "walk", walk)
     return gpu.move(module)
 

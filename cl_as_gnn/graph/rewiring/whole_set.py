@@ -12,7 +12,7 @@ from cl_as_gnn.nn.adjacency import Adjacency
 
 
 @torch.no_grad()
-def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto") -> Adjacency | None:
+def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto") -> Tensor | None:
     r"""The random walk over the kNN graph of all samples that a bank has seen.
 
     .. math::
@@ -25,7 +25,7 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
 
     Returns:
-        Edges from each seen sample's neighbours among all N; ``None`` while fewer than two have been seen.
+        Sparse ``(N, N)``, rows of samples not seen yet empty; ``None`` while fewer than two have been seen.
     """
     known = bank.seen[0].nonzero().squeeze(1)
     if known.numel() < 2:
@@ -33,11 +33,11 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
     k = min(k, known.numel() - 1)
     (source, target), similarity = knn_edges(bank.features[0, known], k, backend)
     weight = (similarity.view(-1, k) / temperature).softmax(1).flatten()
-    return Adjacency(torch.stack([known[source], known[target]]), weight, bank.seen.size(1))
+    return Adjacency(torch.stack([known[source], known[target]]), weight, bank.seen.size(1)).to_sparse()
 
 
 @torch.no_grad()
-def restricted_diffusion(walk: Adjacency, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
     r"""Edges between some nodes by walks of several hops over a larger graph.
 
     .. math::
@@ -48,7 +48,7 @@ def restricted_diffusion(walk: Adjacency, num_hops: int, nodes: Tensor) -> tuple
     number of edges that the host has to wait for.
 
     Args:
-        walk: :math:`W` of N nodes, the weights arriving at a node summing to 1 or less.
+        walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbours that node i collects from.
         num_hops: L.
         nodes: S, ``(B,)``, all different.
 
@@ -64,32 +64,32 @@ def restricted_diffusion(walk: Adjacency, num_hops: int, nodes: Tensor) -> tuple
     return torch.stack([source, target]), torch.where(weight > 0, weight / total[target], 0)
 
 
-def _follow_all(walk: Adjacency, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _follow_all(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Source, target and weight of every pair of ``nodes``."""
     count = nodes.numel()
     place = torch.arange(count, device=nodes.device)
-    arrived = torch.zeros(walk.size[0], count, device=nodes.device, dtype=walk.dtype)
+    graph = Adjacency(walk.indices().flip(0), walk.values(), walk.size(0))
+    arrived = torch.zeros(walk.size(0), count, device=nodes.device, dtype=walk.dtype)
     arrived[nodes, place] = 1.0
     for _ in range(num_hops):
-        arrived = walk.pull(arrived)
+        arrived = graph.pull(arrived)
     return place.repeat(count), place.repeat_interleave(count), arrived[nodes].fill_diagonal_(0).flatten()
 
 
-def _follow_from_both_ends(walk: Adjacency, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _follow_from_both_ends(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Source, target and weight of the pairs of ``nodes`` that a walk joins."""
     count = nodes.numel()
     place = torch.arange(count, device=nodes.device)
-    matrix = walk.to_sparse(walk.dtype)
     left = torch.sparse_coo_tensor(
-        torch.stack([place, nodes]), torch.ones(count, dtype=walk.dtype), (count, walk.size[0]), check_invariants=False
+        torch.stack([place, nodes]), torch.ones(count, dtype=walk.dtype), (count, walk.size(0)), check_invariants=False
     )
     right = left.t()
     with torch.autocast(nodes.device.type, enabled=False):
         for hop in range(num_hops):
             if hop % 2:
-                right = torch.sparse.mm(matrix, right)
+                right = torch.sparse.mm(walk, right)
             else:
-                left = torch.sparse.mm(left, matrix)
+                left = torch.sparse.mm(left, walk)
         power = torch.sparse.mm(left, right).coalesce()
     target, source = power.indices()
     apart = target != source

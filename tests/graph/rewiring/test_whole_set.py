@@ -34,7 +34,7 @@ def test_a_bank_that_is_nearly_empty():
 
 
 def restricted_power(walk, hops, nodes):
-    power = torch.linalg.matrix_power(walk.to_dense(torch.double), hops)[nodes][:, nodes].fill_diagonal_(0)
+    power = torch.linalg.matrix_power(walk.to_dense().double(), hops)[nodes][:, nodes].fill_diagonal_(0)
     assert power.any()
     return power
 
@@ -45,8 +45,7 @@ NODES = torch.randperm(40, generator=torch.Generator().manual_seed(1))[:12]
 @pytest.mark.parametrize("follow", [_follow_all, _follow_from_both_ends])
 @pytest.mark.parametrize("hops", [1, 2, 3, 4, 5])
 def test_walks_may_leave_the_nodes_and_come_back(bank, hops, follow):
-    walk = bank_walk(bank, 3, 0.2)
-    walk = Adjacency(walk.edge_index, walk.edge_weight.double(), 40)
+    walk = bank_walk(bank, 3, 0.2).double()
     source, target, weight = follow(walk, hops, NODES)
     found = torch.zeros(12, 12, dtype=torch.double).index_put_((target, source), weight)
     torch.testing.assert_close(found, restricted_power(walk, hops, NODES), atol=1e-12, rtol=0)
