@@ -20,10 +20,10 @@ from rich.table import Table
 from benchmarks.speed.machine import describe, versions
 from benchmarks.speed.timing import Settings, in_turn
 from cl_as_gnn.config import load_config
-from cl_as_gnn.data import ImageData, load_images
-from cl_as_gnn.methods import METHODS, Views
+from cl_as_gnn.datasets import ImageData, load_images
+from cl_as_gnn.methods import METHODS, Batch
+from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
 from cl_as_gnn.training.module import ContrastiveModule, build_optimizer
-from cl_as_gnn.training.process import keep_freed_memory, pick_precision
 
 OUT = Path(__file__).parent / "results" / "cost.json"
 BASELINE = "simclr"
@@ -44,7 +44,7 @@ def step_of(name: str, data: ImageData, device: torch.device) -> tuple[Callable[
         with torch.no_grad():
             images = module.augment(module.images[sample], views)
         with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
-            loss, _ = module.method(Views(images, sample, 0.9, module.labels[sample]))
+            loss, _ = module.method(Batch(images, sample, 0.9, module.labels[sample]))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cl_as_gnn.graph import knn_edges
-from cl_as_gnn.graph.affinity import search
-from cl_as_gnn.nn.all_pairs import softmax_all_pairs
-from cl_as_gnn.nn.own_pairs import softmax_own_rows
+from cl_as_gnn.graph.knn import search
+from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs
+from cl_as_gnn.nn.streaming.local_rows import softmax_local_rows
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 DIM, TEMPERATURE, K, QUERIES, PROBES = 128, 0.5, 10, 512, 16
@@ -82,7 +82,7 @@ def measure(sizes: dict[str, Sequence[int]], rounds: int = 3) -> list[dict[str, 
     x = features(n)
     lse, _ = _message(x)
     for ranks in sizes["ranks"]:
-        share = partial(softmax_own_rows, x, torch.arange(n // ranks), lambda _: lse, TEMPERATURE, unit=True)
+        share = partial(softmax_local_rows, x, torch.arange(n // ranks), lambda _: lse, TEMPERATURE, unit=True)
         rows.append({"part": "all pairs, one rank", "n": n, "ranks": ranks, "s": seconds(share, rounds)})
     for n in sizes["bank"]:
         bank = features(n + QUERIES)

@@ -94,8 +94,8 @@ def train(settings: Settings = None) -> None:
         folder = run.path
     else:
         config = _load(settings)
-        from cl_as_gnn.training.process import is_first_rank
-        from cl_as_gnn.training.runs import prepare_run
+        from cl_as_gnn.runs.folder import prepare_run
+        from cl_as_gnn.runs.process import is_first_rank
 
         config = prepare_run(config)
         assert config.run_dir is not None
@@ -112,7 +112,7 @@ def train(settings: Settings = None) -> None:
 @app.command()
 def evaluate(run: Run) -> None:
     """Score the encoder of a finished run again: kNN, linear probe, few labels."""
-    from cl_as_gnn.training.evaluate import evaluate_run
+    from cl_as_gnn.runs.evaluate import evaluate_run
 
     _print_scores(evaluate_run(run, console))
 
@@ -131,7 +131,7 @@ def embed(
     The file holds train, train_labels, test, test_labels (and validation) as arrays, and for a graph all its nodes;
     with --images it holds features and files, the paths of the images in their folder.
     """
-    from cl_as_gnn.training.evaluate import export_features
+    from cl_as_gnn.runs.evaluate import export_features
 
     shapes = export_features(run, out, console, images)
     line = f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -246,7 +246,7 @@ def dynamics(
 
 
 def _print_scores(metrics: dict[str, Any]) -> None:
-    from cl_as_gnn.training.protocol import HEADLINE, table_rows
+    from cl_as_gnn.tasks.protocol import HEADLINE, table_rows
 
     titles = dict(zip(HEADLINE, ("kNN", "linear", "1 label/class", "10 labels/class"), strict=True))
     table = Table(box=None, pad_edge=False, title=f"{metrics['dataset']}, top-1 accuracy in %", title_justify="left")

@@ -125,7 +125,7 @@ def spectral_bound(adjacency: Tensor, step_size: float) -> float:
     """
     # Counting the components says how many eigenvalues are zero without a tolerance.
     zeros = component_basis(adjacency).size(1)
-    eigenvalues = 1 - torch.linalg.eigvalsh(_normalised(adjacency)).flip(0)
+    eigenvalues = 1 - torch.linalg.eigvalsh(_normalized(adjacency)).flip(0)
     left = eigenvalues[zeros:]
     return float((1 - step_size * left).abs().max()) if len(left) else 0.0
 
@@ -321,7 +321,7 @@ def _recorded(steps: int, every: int | None) -> set[int]:
     return {*range(0, steps + 1, every), steps}
 
 
-def _normalised(adjacency: Tensor) -> Tensor:
+def _normalized(adjacency: Tensor) -> Tensor:
     """D^(-1/2) A D^(-1/2), with a one on the diagonal for a node without edges, which stays where it is."""
     degree = adjacency.sum(1)
     scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0)
@@ -330,6 +330,6 @@ def _normalised(adjacency: Tensor) -> Tensor:
 
 def _check_adjacency(name: str, adjacency: Tensor) -> None:
     if adjacency.dim() != 2 or adjacency.size(0) != adjacency.size(1):
-        raise ValueError(f"{name} wants a square adjacency, got shape {tuple(adjacency.shape)}")
+        raise ValueError(f"{name} expects a square adjacency, got shape {tuple(adjacency.shape)}")
     if not torch.equal(adjacency, adjacency.t()) or bool((adjacency < 0).any()):
-        raise ValueError(f"{name} wants a symmetric adjacency without negative weights")
+        raise ValueError(f"{name} expects a symmetric adjacency without negative weights")

@@ -7,7 +7,7 @@ published ones, which do worse. Those of BGRL (``byol``) are for a fiftieth of i
 the citation graphs settings were chosen on validation nodes; the method of the karate club, which has none, on its test
 nodes.
 
-The optimiser matters on nodes: with decoupled weight decay and a cosine schedule GRACE on Cora lost two to three points
+The optimizer matters on nodes: with decoupled weight decay and a cosine schedule GRACE on Cora lost two to three points
 (one seed).
 """
 
@@ -36,7 +36,7 @@ _DATA: dict[str, Tree] = {
     "pubmed": {"method": {"name": "cca_ssg"}},
     "tu": {
         "method": {"name": "simclr"},
-        "data": {"augment": {"drop_node": 0.2, "drop_edge": 0.2, "mask_feature": 0.2}, "normalise": False},
+        "data": {"augment": {"drop_node": 0.2, "drop_edge": 0.2, "mask_feature": 0.2}, "normalize": False},
         "encoder": {"name": "gin", "width": 32, "num_layers": 3, "norm": "batch", "jk": "cat", "projector_act": "relu"},
         "optim": {"lr": 1e-3, "weight_decay": 0.0},
         "trainer": {"epochs": 20, "batch_size": 128},

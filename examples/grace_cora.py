@@ -15,8 +15,9 @@ from torch_geometric.transforms import NormalizeFeatures
 
 from cl_as_gnn.evaluation import validated_probe
 from cl_as_gnn.graph import TwoViews, augmentation_edges
-from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, objective
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion
+from cl_as_gnn.nn.terms.base import objective
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -13,11 +13,11 @@ import torch
 from rich.console import Console
 
 from cl_as_gnn.config import load_config
-from cl_as_gnn.data import channel_stats
+from cl_as_gnn.datasets import channel_stats
 from cl_as_gnn.graph import knn_edges
-from cl_as_gnn.training.embed import embed
+from cl_as_gnn.runs.folder import load_encoder, open_run
+from cl_as_gnn.tasks.embed import embed
 from cl_as_gnn.training.fit import scored_data, train
-from cl_as_gnn.training.runs import load_encoder, open_run
 
 
 def alike(run_dir: Path, count: int) -> list[tuple[float, int, int]]:

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cl_as_gnn.graph import augmentation_edges
-from cl_as_gnn.nn import adjacency
+from cl_as_gnn.nn.operators import adjacency
 
 # `import benchmarks` is the folder beside these tests, which is not installed and need not be on the path.
 _FOLDER = Path(__file__).parents[1] / "benchmarks"

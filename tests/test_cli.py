@@ -12,7 +12,7 @@ from PIL import Image
 
 from cl_as_gnn import cli
 from cl_as_gnn.config import DataConfig
-from cl_as_gnn.data import load_images
+from cl_as_gnn.datasets import load_images
 
 TINY = ["encoder.width=8", "trainer.epochs=1", "eval.draws=2", "eval.online_size=300", "eval.baselines=false"]
 

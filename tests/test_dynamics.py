@@ -162,7 +162,7 @@ def test_a_step_that_is_too_large_is_named():
 
 @pytest.mark.parametrize("adjacency", [torch.ones(2, 3), torch.ones(3), torch.triu(torch.ones(3, 3)), -torch.eye(2)])
 def test_an_adjacency_must_be_symmetric_and_not_negative(adjacency):
-    with pytest.raises(ValueError, match="wants a s"):
+    with pytest.raises(ValueError, match="expects a s"):
         spectral_bound(adjacency, 0.1)
 
 

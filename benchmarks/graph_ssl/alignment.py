@@ -24,9 +24,9 @@ from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, sp
 from cl_as_gnn.evaluation import effective_rank
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn import ContraNorm
-from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.functional import alignment_loss, nt_xent
-from cl_as_gnn.training.graph_tasks import propagated
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.tasks.graphs import propagated
 
 WIDTH, EPOCHS, RATE, DECAY, TEMPERATURE = 64, 100, 5e-3, 1e-5, 0.4
 DROP_EDGE, MASK_FEATURE = (0.3, 0.4), (0.3, 0.4)
@@ -38,7 +38,7 @@ ABOUT = {
         "ContraNorm with s = 1 and its LayerNorm; probe: logistic regression on unit features of the frozen encoder, "
         "public split, C of 1, 10, 100, 1000 by "
         "validation accuracy; 1,000 test nodes; untrained = the same before the first step; "
-        "floor: the same probe on AᵏX, A the symmetrically normalised graph, k of 0 to 8 by validation accuracy"
+        "floor: the same probe on AᵏX, A the symmetrically normalized graph, k of 0 to 8 by validation accuracy"
     )
 }
 FLOOR = "AᵏX"

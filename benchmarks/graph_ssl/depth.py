@@ -61,7 +61,7 @@ NORMS: dict[str, Callable[[], torch.nn.Module]] = {
 
 
 class DeepGCN(torch.nn.Module):
-    """Layers of a row-normalised graph convolution, each but the last followed by the same norm and a ReLU."""
+    """Layers of a row-normalized graph convolution, each but the last followed by the same norm and a ReLU."""
 
     def __init__(self, in_channels: int, classes: int, depth: int, norm: torch.nn.Module):
         super().__init__()

@@ -10,14 +10,14 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.datasets import Planetoid
 
-from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.operators import Adjacency
 
 
 def load(root: Path, name: str) -> Data:
     """Cora, CiteSeer or PubMed with the public split, and ``rest_mask``: all nodes outside training and validation."""
     folder = root / name / "raw"
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not there: --root wants PyG's Planetoid folder, with {name}/raw in it")
+        raise FileNotFoundError(f"{folder} is not there: --root expects PyG's Planetoid folder, with {name}/raw in it")
     data = Planetoid(str(root), name)[0]
     data.rest_mask = ~(data.train_mask | data.val_mask)
     return data
@@ -64,7 +64,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 def mean_adjacency(data: Data) -> FixedProduct:
-    r"""The row-normalised :math:`D^{-1}(A + I)` of a graph."""
+    r"""The row-normalized :math:`D^{-1}(A + I)` of a graph."""
     n = data.num_nodes
     loop = torch.arange(n, device=data.edge_index.device).repeat(2, 1)
     edge_index = torch.cat([data.edge_index, loop], dim=1)

@@ -13,12 +13,12 @@ from torch_geometric.data import HeteroData
 
 import cl_as_gnn.methods
 from cl_as_gnn.config import RunConfig, build_config, merge, parse_overrides, read_yaml
-from cl_as_gnn.methods import Views
+from cl_as_gnn.methods import Batch
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.runs.folder import RunFolder, load_encoder
+from cl_as_gnn.tasks.base import load_task
+from cl_as_gnn.tasks.graphs import NodeTask, WholeGraphTask
 from cl_as_gnn.training.fit import continue_run, train
-from cl_as_gnn.training.graph_tasks import NodeTask, WholeGraphTask
-from cl_as_gnn.training.runs import RunFolder, load_encoder
-from cl_as_gnn.training.tasks import load_task
 
 assert cl_as_gnn.methods
 
@@ -38,8 +38,8 @@ class GRACEByAutograd(SoftmaxMethod[AutogradConfig]):
     attracts = "the other view"
     source = "Zhu et al., 2020 (GRACE)"
 
-    def forward(self, views: Views) -> tuple[Tensor, HeteroData]:
-        data = self.graph(views)
+    def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
+        data = self.graph(batch)
         with torch.autocast(data["view"].x.device.type, enabled=False):
             first, second = data["view"].x.chunk(2)
             return (self.one_way(first, second) + self.one_way(second, first)).mean() / 2, data

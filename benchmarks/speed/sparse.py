@@ -10,7 +10,7 @@ from torch_geometric.nn import MessagePassing, SimpleConv
 
 from benchmarks.speed.timing import Contender, Row, Settings, Work
 from cl_as_gnn.nn import AlignmentConv
-from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.operators import Adjacency
 
 LAYERS = ("AlignmentConv", "the same, COO")
 
@@ -30,7 +30,7 @@ class Propagate(MessagePassing):
 
 
 def rows(settings: Settings, n: int | None = None, num_edges: int | None = None, dim: int = 128) -> Iterator[Row]:
-    """One row: the product alone, and the layer around it that sorts and normalises the edges at every call."""
+    """One row: the product alone, and the layer around it that sorts and normalizes the edges at every call."""
     n, num_edges = n or (1024 if settings.quick else 8192), num_edges or (11_000 if settings.quick else 90_000)
     generator = torch.Generator().manual_seed(0)
     edges = torch.randint(n, (2, num_edges), generator=generator).to(settings.device)
@@ -54,7 +54,7 @@ def rows(settings: Settings, n: int | None = None, num_edges: int | None = None,
         return call
 
     forwards: dict[str, Callable[[], Tensor]] = {
-        "Adjacency.pull": lambda: graph.pull(x),
+        "Adjacency.matmul": lambda: graph.matmul(x),
         "SimpleConv, CSR": lambda: simple(x, matrix),
         "propagate, COO": lambda: propagate(x, edges, weight),
         "AlignmentConv": lambda: layer(x, edges, weight),
@@ -75,7 +75,7 @@ def rows(settings: Settings, n: int | None = None, num_edges: int | None = None,
         {"n": n, "edges": num_edges, "d": dim},
         [
             "forward + backward to x; apart: relative difference of the gradient to COO's",
-            "AlignmentConv does more: it normalises the edges at every call, and steps from x to the result",
+            "AlignmentConv does more: it normalizes the edges at every call, and steps from x to the result",
             "floor: x, edges and result pass memory once (or the flops, if they take longer)",
         ],
     )

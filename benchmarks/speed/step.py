@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.timing import Contender, Row, Settings, Work
 from cl_as_gnn.config import load_config
-from cl_as_gnn.data import ImageData, Split
-from cl_as_gnn.methods import Views
+from cl_as_gnn.datasets import ImageData, Split
+from cl_as_gnn.methods import Batch
+from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
 from cl_as_gnn.training.module import ContrastiveModule, build_optimizer
-from cl_as_gnn.training.process import keep_freed_memory, pick_precision
 
 CONFIG = Path(__file__).parents[2] / "configs" / "cifar10_cpu.yaml"
 SIDE, IMAGES = 32, 4096
@@ -56,7 +56,7 @@ def _row(settings: Settings, overrides: tuple[str, ...]) -> Row:
         sample, views = draw()
         optimizer.zero_grad(set_to_none=True)
         with cast():
-            loss, _ = module.method(Views(views, sample, 0.0, module.labels[sample]))
+            loss, _ = module.method(Batch(views, sample, 0.0, module.labels[sample]))
         loss.backward()
         optimizer.step()
 

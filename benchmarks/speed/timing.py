@@ -44,7 +44,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.rounds < 5:
-            raise ValueError(f"a median wants at least 5 rounds, got {self.rounds}")
+            raise ValueError(f"a median expects at least 5 rounds, got {self.rounds}")
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from benchmarks.speed.memory import extra_peak
 from benchmarks.speed.step import CONFIG, noise
 from benchmarks.speed.timing import Contender, Row, Settings, Work
 from cl_as_gnn.config import RunConfig, load_config
-from cl_as_gnn.models import build_encoder
+from cl_as_gnn.encoders import build_encoder
+from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
 from cl_as_gnn.training.module import ContrastiveModule
-from cl_as_gnn.training.process import keep_freed_memory, pick_precision
 
 OURS, LIGHTLY = "cl_as_gnn", "lightly + Lightning"
 SIDE, WORKERS = 32, 2

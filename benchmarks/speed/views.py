@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.speed.timing import Contender, Row, Settings, Work
-from cl_as_gnn.data import RECIPES, BatchedViews
+from cl_as_gnn.datasets import RECIPES, BatchedViews
 
 SIDE, WORKERS = 32, 2
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)

@@ -1,6 +1,6 @@
 """Suites of runs: methods × seeds at one budget, and what they show."""
 
-from cl_as_gnn.compare.results import HEADLINE, compared, interval, markdown, rich_table, summarise
+from cl_as_gnn.compare.results import HEADLINE, compared, interval, markdown, rich_table, summarize
 from cl_as_gnn.compare.runs import run_suite
 from cl_as_gnn.compare.suite import Budget, Cell, Suite, load_suite
 
@@ -15,5 +15,5 @@ __all__ = [
     "markdown",
     "rich_table",
     "run_suite",
-    "summarise",
+    "summarize",
 ]

@@ -46,7 +46,7 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
     return float(values.mean()), float(half)
 
 
-def summarise(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
+def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
     """Mean, standard deviation (n − 1) and paired differences to the baseline over the same seeds."""
     table: dict[str, dict[int, dict[str, Any]]] = {}
     for cell in cells:

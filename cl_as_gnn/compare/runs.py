@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cl_as_gnn.compare.pictures import curves, differences
-from cl_as_gnn.compare.results import available_cores, markdown, summarise
+from cl_as_gnn.compare.results import available_cores, markdown, summarize
 from cl_as_gnn.compare.suite import Cell, Suite
 from cl_as_gnn.errors import RunError
-from cl_as_gnn.training.runs import RunFolder
+from cl_as_gnn.runs.folder import RunFolder
 
 
 def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console
                 failures.append(error)
     if failures:
         raise RunError(f"{len(failures)} of {len(cells)} runs failed, the first: {failures[0]}; the others are kept")
-    results = summarise(suite, cells)
+    results = summarize(suite, cells)
     run = RunFolder(out)
     run.write(out / "results.json", json.dumps(results, indent=2) + "\n")
     run.write(out / "results.md", markdown(results))

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from cl_as_gnn.config import RunConfig, Settings, build_config, merge, parse_overrides, read_yaml, told
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.training.runs import RunFolder
+from cl_as_gnn.runs.folder import RunFolder
 
 
 class Budget(Settings):

@@ -57,10 +57,10 @@ def told(first: Any, length: int | None = None) -> str:
     """What a value should have been, of one of pydantic's errors; ``length`` is that of the list it stands in."""
     kind, text = first["type"], str(first["msg"])
     if kind == "missing" and length is not None:
-        return f"wants a list of {length}"
+        return f"expects a list of {length}"
     if kind in _WANTED:
         found = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in first.get("ctx", {}).items()}
-        return "wants " + _WANTED[kind].format(key=_joined(_location(first)), **found)
+        return "expects " + _WANTED[kind].format(key=_joined(_location(first)), **found)
     text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return text[0].lower() + text[1:]
 

@@ -53,14 +53,14 @@ class AugmentConfig(Settings):
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not 0 < value[0] <= value[1]:
-            raise ValueError(f"wants two positive numbers, the smaller first, got {list(value)}")
+            raise ValueError(f"expects two positive numbers, the smaller first, got {list(value)}")
         return value
 
     @field_validator("crop_scale")
     @classmethod
     def _share(cls, value: tuple[float, float]) -> tuple[float, float]:
         if value[1] > 1:
-            raise ValueError(f"wants shares of the image, at most 1, got {list(value)}")
+            raise ValueError(f"expects shares of the image, at most 1, got {list(value)}")
         return value
 
 
@@ -104,7 +104,7 @@ class GraphDataConfig(Settings):
     name: Literal["karate", "cora", "citeseer", "pubmed", "planetoid", "tu"] = "karate"
     root: Path | None = Field(None, description="folder that holds the data set (karate needs none)")
     dataset: str | None = Field(None, description="planetoid: Cora, CiteSeer or PubMed; tu: MUTAG, PROTEINS, …")
-    normalise: bool = Field(True, description="scale the features of each node to sum to one")
+    normalize: bool = Field(True, description="scale the features of each node to sum to one")
     augment: GraphAugmentConfig = GraphAugmentConfig()
 
     @model_validator(mode="after")
@@ -181,14 +181,14 @@ class MethodConfig(Settings):
 
 
 class OptimConfig(Settings):
-    """The optimiser; the learning rate warms up linearly, then falls to zero along a half cosine, step by step, or
+    """The optimizer; the learning rate warms up linearly, then falls to zero along a half cosine, step by step, or
     stays."""
 
     name: Literal["adamw", "adam", "sgd", "lars"] = Field(
         "adamw", description="adam adds weight decay to the gradient, adamw to the step"
     )
     lr: float = Field(4e-3, gt=0, description="peak learning rate, as it is (not scaled by the batch size)")
-    weight_decay: float = Field(1e-4, ge=0, description="not applied to biases and normalisation layers")
+    weight_decay: float = Field(1e-4, ge=0, description="not applied to biases and normalization layers")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and lars")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of all steps in which the rate rises")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="the rate after its rise")
@@ -246,7 +246,7 @@ class RunConfig(Settings):
         if isinstance(value, MethodConfig):
             return value
         if not isinstance(value, Mapping):
-            raise ValueError("wants a mapping with a name")
+            raise ValueError("expects a mapping with a name")
         name = value.get("name", "gcn")
         if not isinstance(name, str) or name not in MethodConfig.registry:
             name = "null" if name is None else str(name)
@@ -259,7 +259,7 @@ class RunConfig(Settings):
         if isinstance(value, BaseModel):
             return value
         if not isinstance(value, Mapping):
-            raise ValueError("wants a mapping with a name")
+            raise ValueError("expects a mapping with a name")
         assert info.field_name is not None
         return section_of(info.field_name, value).model_validate(dict(value))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cl_as_gnn.evaluation import _checks
 from cl_as_gnn.nn import AlignmentConv
-from cl_as_gnn.nn.self_attention import pairwise_attention
+from cl_as_gnn.nn.streaming.attention import pairwise_attention
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ def linear_probe(
     """Return the test accuracy of a logistic regression trained on all the labels, per cent.
 
     The linear evaluation of SimCLR (Chen et al., ICML 2020) and its kin with a convex solver in place of SGD. Each
-    feature is standardised with the mean and standard deviation of the training rows (a constant feature is only
+    feature is standardized with the mean and standard deviation of the training rows (a constant feature is only
     centred); then L-BFGS minimises over W and b, the bias free of penalty,
 
         C · Σ_i -log softmax(W x_i + b)[y_i] + ‖W‖² / 2

@@ -70,7 +70,7 @@ def validated_probe(x: Tensor, y: Tensor, train: Tensor, validation: Tensor, tes
     """
     x, y = _checks.labelled(x, y, "x")
     if not (bool(train.any()) and bool(test.any())):
-        raise ValueError("validated_probe wants rows to learn from and rows to score: a mask of them is empty")
+        raise ValueError("validated_probe expects rows to learn from and rows to score: a mask of them is empty")
     rows, labels = F.normalize(span_coordinates(x, train).double(), dim=1).numpy(), y.numpy()
     fit, hold, score = train.numpy(), validation.numpy(), test.numpy()
     grid = C_GRID if hold.any() else (C,)

@@ -1,8 +1,8 @@
 """The minibatch as a PyG graph: views as nodes, augmentation and kNN affinity edges, banks and rewiring."""
 
-from cl_as_gnn.graph.affinity import knn_edges
-from cl_as_gnn.graph.bank import FeatureQueue, SampleBank
-from cl_as_gnn.graph.rewiring import (
+from cl_as_gnn.graph.knn import knn_edges
+from cl_as_gnn.graph.memory import FeatureQueue, SampleBank
+from cl_as_gnn.graph.transforms import (
     DropEdges,
     DropNodes,
     FeatureKNN,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cl_as_gnn.graph.affinity import nearest
+from cl_as_gnn.graph.knn import nearest
 
 
 @torch.no_grad()

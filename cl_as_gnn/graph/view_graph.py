@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.graph.affinity import knn_edges
-
-AUGMENTATION = ("view", "augmentation", "view")
-AFFINITY = ("view", "affinity", "view")
+from cl_as_gnn.graph.knn import knn_edges
+from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION
 
 
 @lru_cache(maxsize=32)
@@ -52,7 +50,7 @@ def view_graph(
         ValueError: if n is not a multiple of ``num_views``, or k is not smaller than n.
     """
     if x.dim() != 2:
-        raise ValueError(f"view_graph wants features of shape (n, d), got {tuple(x.shape)}")
+        raise ValueError(f"view_graph expects features of shape (n, d), got {tuple(x.shape)}")
     if num_views < 1 or x.size(0) % num_views:
         raise ValueError(f"view_graph: {x.size(0)} rows cannot be {num_views} views of each sample")
     size = x.size(0) // num_views

@@ -5,9 +5,8 @@ from typing import Literal
 from pydantic import Field
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
-from cl_as_gnn.nn.objective import Attraction, Term
-from cl_as_gnn.nn.terms import SubsetRepulsion
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.nn.terms import Attraction, SubsetRepulsion, Term
 
 
 class AffinityRepulsionConfig(SoftmaxConfig):
@@ -37,9 +36,9 @@ class AffinityRepulsion(SoftmaxMethod[AffinityRepulsionConfig]):
     repels = "softmax over the other views and the k nearest, k random or all but the k nearest of the rest"
     source = "this package; SimCLR with its repulsion restricted"
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         config = self.config
         return [
-            Attraction(self.attract(data, views), config.temperature),
+            Attraction(self.attract(data, batch), config.temperature),
             SubsetRepulsion(config.temperature, data["view"].sample, config.repel, config.repel_k),
         ]

@@ -6,10 +6,9 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import Method, Views
-from cl_as_gnn.nn.objective import Term
-from cl_as_gnn.nn.terms import GaussianRepulsion, PowerAlignment
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods.base import Batch, Method
+from cl_as_gnn.nn.terms import GaussianRepulsion, PowerAlignment, Term
 
 
 class AlignUniformConfig(MethodConfig):
@@ -17,7 +16,7 @@ class AlignUniformConfig(MethodConfig):
 
     name: Literal["align_uniform"] = "align_uniform"
     power: float = Field(2.0, ge=1, le=4, description="power of the distance between positives")
-    sharpness: float = Field(2.0, gt=0, le=10, description="t of the Gaussian kernel")
+    t: float = Field(2.0, gt=0, le=10, description="t of the Gaussian kernel exp(−t·d²)")
     align_weight: float = Field(1.0, ge=0, description="weight of the alignment")
     uniform_weight: float = Field(1.0, ge=0, description="weight of the uniformity")
 
@@ -32,12 +31,12 @@ class AlignUniform(Method[AlignUniformConfig]):
 
     Config = AlignUniformConfig
     attracts = "the other views, by the gradient of a power of the distance"
-    repels = "a Gaussian kernel within each view number, normalised once for the batch"
+    repels = "a Gaussian kernel within each view number, normalized once for the batch"
     source = "Wang & Isola, ICML 2020"
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         c = self.config
         terms: list[Term] = [PowerAlignment(data[AUGMENTATION].edge_index, c.power, c.align_weight)]
         if c.uniform_weight > 0:
-            terms.append(GaussianRepulsion(c.sharpness, c.num_views, c.uniform_weight))
+            terms.append(GaussianRepulsion(c.t, c.num_views, c.uniform_weight))
         return terms

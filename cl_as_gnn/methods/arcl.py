@@ -6,8 +6,8 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 
 
 class ArCLConfig(SoftmaxConfig):
@@ -35,7 +35,7 @@ class ArCL(SoftmaxMethod[ArCLConfig]):
     attracts = "only the least similar of the other views (max aggregation)"
     source = "Zhao et al., ICLR 2023 (ArCL)"
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if self.config.aggregate == "hardest":
             edges, x = data[AUGMENTATION], data["view"].x.detach()
             source, target = edges.edge_index

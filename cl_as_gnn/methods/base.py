@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
 
 from cl_as_gnn.config import EncoderConfig, GNNConfig, MethodConfig
+from cl_as_gnn.encoders.heads import mlp_head, plain_head
 from cl_as_gnn.errors import ConfigError, unknown
 from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.models.heads import mlp_head, plain_head
-from cl_as_gnn.nn.adjacency import Adjacency, LinearOperator
-from cl_as_gnn.nn.objective import Attraction, SoftmaxRepulsion, Term, objective
-from cl_as_gnn.nn.ranks import gather_views, own_rows
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.nn.distributed import gather_views, local_rows
+from cl_as_gnn.nn.operators import Adjacency, LinearOperator
+from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term, objective
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound="SoftmaxConfig")
@@ -26,22 +26,22 @@ METHODS: dict[str, type[Method[Any]]] = {}
 
 
 @dataclass
-class Views:
+class Batch:
     """One batch: V views of B images, view-major; ``labels`` ``(B,)`` are for methods that say so (−1 = unknown).
 
-    Where the batch lies on several ranks, ``images`` are this rank's own, and :meth:`joined` has the ``sample`` and
+    Where the batch lies on several ranks, ``inputs`` are this rank's own, and :meth:`joined` has the ``sample`` and
     ``labels`` of all of them.
 
-    Where the samples are nodes or graphs, ``images`` is a ``Data`` that holds every view, and the encoder turns it into
+    Where the samples are nodes or graphs, ``inputs`` is a ``Data`` that holds every view, and the encoder turns it into
     the V·B rows.
     """
 
-    images: Tensor | Data
+    inputs: Tensor | Data
     sample: Tensor
     progress: float
     labels: Tensor | None = None
 
-    def joined(self) -> Views:
+    def joined(self) -> Batch:
         labels = None if self.labels is None else gather_views(self.labels)
         return replace(self, sample=gather_views(self.sample), labels=labels)
 
@@ -55,13 +55,13 @@ class SoftmaxConfig(MethodConfig):
 class Method(nn.Module, Generic[ConfigT]):
     """Base of every method: encoder wiring, rewiring, an attracting and a repelling operator.
 
-    The walk of a batch is :meth:`forward`: ``graph`` (encoder, projector, minibatch graph) → ``rewire`` (bank and
+    The walk of a batch is :meth:`forward`: ``graph`` (encoder, projector, minibatch graph) → ``nn_positives`` (bank and
     neighbour edges) → ``terms`` (the two operators) → loss value, with the message handed back on ``backward`` →
-    ``remember`` (banks). A new method overrides what differs and nothing else.
+    ``update_memory`` (banks). A new method overrides what differs and nothing else.
 
     On several ranks each encodes its own images and :func:`gather_views` joins what comes out, so that all ranks see
     one graph, that of the global minibatch, and their banks stay equal. What mixes the batch before that (batch
-    normalisation, whitening) takes its statistics over all ranks. Wrap the module in DDP with
+    normalization, whitening) takes its statistics over all ranks. Wrap the module in DDP with
     ``broadcast_buffers=False``; the result is that of one process on the global batch.
 
     Subclasses set ``Config`` (its ``name`` is the method's name) and the three lines that ``clgnn methods`` prints;
@@ -103,7 +103,7 @@ class Method(nn.Module, Generic[ConfigT]):
             )
         return mlp_head(in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers)
 
-    def place(self, z: Tensor) -> Tensor:
+    def normalize(self, z: Tensor) -> Tensor:
         """Where features live: on the unit sphere."""
         return F.normalize(z, dim=1)
 
@@ -115,30 +115,30 @@ class Method(nn.Module, Generic[ConfigT]):
         out: Tensor = self.projector(self.encoder(images))
         return out
 
-    def graph(self, views: Views) -> HeteroData:
+    def graph(self, batch: Batch) -> HeteroData:
         """Features of the views as nodes, with augmentation edges."""
-        z = self.project(views.images)
+        z = self.project(batch.inputs)
         with torch.autocast(z.device.type, enabled=False):
-            x = gather_views(self.place(z.float()), self.config.num_views)
-            return view_graph(x, self.config.num_views, views.sample)
+            x = gather_views(self.normalize(z.float()), self.config.num_views)
+            return view_graph(x, self.config.num_views, batch.sample)
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         """Add or drop nodes and edges; nothing by default."""
         return data
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         """The operators that act on ``data['view'].x``."""
         raise NotImplementedError
 
-    def remember(self, data: HeteroData) -> None:
+    def update_memory(self, data: HeteroData) -> None:
         """Write to banks, after the messages have been computed; nothing by default."""
 
-    def forward(self, views: Views) -> tuple[Tensor, HeteroData]:
+    def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
         """Loss of a batch, whose ``backward`` hands the message to the encoder, and the graph it was computed on."""
-        views = views.joined()
-        data = self.rewire(self.graph(views), views)
-        loss = objective(data["view"].x, *self.terms(data, views))
-        self.remember(data)
+        batch = batch.joined()
+        data = self.rewire(self.graph(batch), batch)
+        loss = objective(data["view"].x, *self.terms(data, batch))
+        self.update_memory(data)
         return loss, data
 
 
@@ -147,7 +147,7 @@ class SoftmaxMethod(Method[SoftmaxConfigT]):
 
     repels = "softmax over all other views, ½(P + Pᵀ)"
 
-    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
+    def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
         """A⁺ among the views, rows summing to one: here the augmentation edges, with their weights if they have any."""
         edges, n = data[AUGMENTATION], data["view"].x.size(0)
         weight = edges.get("edge_weight")
@@ -155,9 +155,9 @@ class SoftmaxMethod(Method[SoftmaxConfigT]):
             weight = data["view"].x.new_full((edges.edge_index.size(1),), 1 / (self.config.num_views - 1))
         return Adjacency(edges.edge_index, weight, n)
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
-        graph, temperature = self.attract(data, views), self.config.temperature
-        repel = SoftmaxRepulsion(temperature, graph.row_sum, own=own_rows(self.config.num_views))
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
+        graph, temperature = self.attract(data, batch), self.config.temperature
+        repel = SoftmaxRepulsion(temperature, graph.row_sum, own=local_rows(self.config.num_views))
         return [Attraction(graph, temperature), repel]
 
 

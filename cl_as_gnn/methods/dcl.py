@@ -4,10 +4,9 @@ from typing import Literal
 
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
-from cl_as_gnn.nn.objective import Attraction, Term
-from cl_as_gnn.nn.ranks import own_rows
-from cl_as_gnn.nn.terms import NegativeRepulsion
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.nn.distributed import local_rows
+from cl_as_gnn.nn.terms import Attraction, NegativeRepulsion, Term
 
 
 class DCLConfig(SoftmaxConfig):
@@ -31,9 +30,9 @@ class DCL(SoftmaxMethod[DCLConfig]):
     repels = "softmax over the views of other samples, ½(P + Pᵀ)"
     source = "Yeh et al., ECCV 2022"
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         temperature = self.config.temperature
         return [
-            Attraction(self.attract(data, views), temperature),
-            NegativeRepulsion(temperature, data["view"].sample, own_rows(self.config.num_views)),
+            Attraction(self.attract(data, batch), temperature),
+            NegativeRepulsion(temperature, data["view"].sample, local_rows(self.config.num_views)),
         ]

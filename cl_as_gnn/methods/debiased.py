@@ -11,7 +11,7 @@ class DebiasedConfig(NegativesConfig):
     """Settings of debiased negatives."""
 
     name: Literal["debiased"] = "debiased"
-    sharpness: float = Field(0.0, ge=0, le=10, description="β; 0 = debiased only")
+    beta: float = Field(0.0, ge=0, le=10, description="β; 0 = debiased only")
 
 
 class Debiased(HardNegativeMethod[DebiasedConfig]):

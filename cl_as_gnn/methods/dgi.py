@@ -11,7 +11,7 @@ from torch_geometric.nn import DeepGraphInfomax
 from cl_as_gnn.config import EncoderConfig, MethodConfig
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import view_graph
-from cl_as_gnn.methods.base import Method, Views
+from cl_as_gnn.methods.base import Batch, Method
 
 
 class DGIConfig(MethodConfig):
@@ -57,9 +57,9 @@ class DGI(Method[DGIConfig]):
         super().__init__(config, encoder, heads, num_samples)
         self.infomax = DeepGraphInfomax(heads.projector_dim, nn.Sequential(encoder, self.projector), readout, shuffled)
 
-    def forward(self, views: Views) -> tuple[Tensor, HeteroData]:
-        if not isinstance(views.images, Data):
+    def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
+        if not isinstance(batch.inputs, Data):
             raise ConfigError("method.name=dgi shuffles the nodes of a graph, and there is none: use data.name=cora")
-        with torch.autocast(views.sample.device.type, enabled=False):
-            real, fake, summary = self.infomax(views.images)
-            return self.infomax.loss(real, fake, summary), view_graph(real, 1, views.sample)
+        with torch.autocast(batch.sample.device.type, enabled=False):
+            real, fake, summary = self.infomax(batch.inputs)
+            return self.infomax.loss(real, fake, summary), view_graph(real, 1, batch.sample)

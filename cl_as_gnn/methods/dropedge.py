@@ -7,8 +7,8 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 
 
 class DropEdgeConfig(SoftmaxConfig):
@@ -34,7 +34,7 @@ class DropEdge(SoftmaxMethod[DropEdgeConfig]):
     attracts = "the other views, edges dropped at random, equal weights on those kept"
     source = "Rong et al., ICLR 2020 (DropEdge), on SimCLR"
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         # Dropped edges stay in the list, with no weight: nothing waits for the device, and the list is sorted once.
         edges, x = data[AUGMENTATION], data["view"].x
         target = edges.edge_index[1]

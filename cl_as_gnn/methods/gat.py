@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.nn import PositiveAttention
 
 
@@ -37,14 +37,14 @@ class GAT(SoftmaxMethod[GATConfig]):
         A_{ij} = \frac{e^{\beta \cos(z_i, z_j)}}{\sum_{k \in \mathcal{P}(i)} e^{\beta \cos(z_i, z_k)}},
 
     :math:`\mathcal{P}(i)` the other V − 1 views of the image (V ≥ 3). ``normalize=batch`` is the released SimCLR-Attn:
-    one positive a view, weights normalised over the batch, and each anchor's repulsion weighted alike.
+    one positive a view, weights normalized over the batch, and each anchor's repulsion weighted alike.
     """
 
     Config = GATConfig
     attracts = "attention over the other V − 1 views, softmax of β·cos"
     source = "Wang et al., ICLR 2023 (SimCLR-Attn)"
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         edges = data[AUGMENTATION]
         attention = PositiveAttention(self.config.sharpness, self.config.normalize)
         edges.edge_weight = attention(data["view"].x, edges.edge_index)

@@ -7,9 +7,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import SampleAffinity, view_agreement
-from cl_as_gnn.graph.rewiring import sample_prototypes
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
-from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, LinearOperator, Mixture, ViewsOf
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
+from cl_as_gnn.graph.transforms import sample_prototypes
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.nn.operators import Adjacency, Diffusion, LiftToViews, LinearOperator, Mixture
 
 
 class DiffusionConfig(SoftmaxConfig):
@@ -34,8 +35,8 @@ DiffusionConfigT = TypeVar("DiffusionConfigT", bound=DiffusionConfig)
 class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
     """Methods that attract along augmentation edges and, diffused, along affinity edges between the samples."""
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
-        if views.progress < self.config.start:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
+        if batch.progress < self.config.start:
             return data
         return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
 
@@ -43,7 +44,7 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
         """Affinity edges between the samples that were found elsewhere, and what a gate would judge them by."""
         x, num_views = data["view"].x, self.config.num_views
         data["sample"].x = sample_prototypes(x, num_views)
-        edges = data["sample", "affinity", "sample"]
+        edges = data[SAMPLE_AFFINITY]
         edges.edge_index, edges.edge_weight = edge_index, edge_weight
         if self.config.gate > 0:
             edges.agreement = view_agreement(x, num_views, self.config.k)
@@ -51,16 +52,16 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
 
     def diffuse(self, data: HeteroData) -> LinearOperator:
         """T, from the affinity edges of the samples."""
-        edges = data["sample", "affinity", "sample"]
+        edges = data[SAMPLE_AFFINITY]
         walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
         return Diffusion(walk, self.config.num_hops)
 
-    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
-        augmentation = super().attract(data, views)
+    def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
+        augmentation = super().attract(data, batch)
         if "sample" not in data.node_types:
             return augmentation
-        edges = data["sample", "affinity", "sample"]
-        diffused = ViewsOf(self.diffuse(data), self.config.num_views)
+        edges = data[SAMPLE_AFFINITY]
+        diffused = LiftToViews(self.diffuse(data), self.config.num_views)
         share: float | Tensor = self.config.weight
         if self.config.gate > 0:
             share = share * (3 * edges.agreement / self.config.gate - 3).clamp(0, 1)

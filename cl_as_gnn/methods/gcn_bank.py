@@ -8,10 +8,11 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.graph import SampleBank
-from cl_as_gnn.graph.rewiring import bank_walk, restricted_diffusion, sample_prototypes
-from cl_as_gnn.methods.base import Views
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
+from cl_as_gnn.graph.transforms import bank_walk, restricted_diffusion, sample_prototypes
+from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.gcn import DiffusionConfig, DiffusionMethod
-from cl_as_gnn.nn.adjacency import Adjacency, LinearOperator
+from cl_as_gnn.nn.operators import Adjacency, LinearOperator
 
 
 class GCNBankConfig(DiffusionConfig):
@@ -48,15 +49,15 @@ class GCNBank(DiffusionMethod[GCNBankConfig]):
         if progress >= self.config.start:
             self.walk = bank_walk(self.bank, self.config.k, self.config.affinity_temperature)
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if self.walk is None:
             return data
-        return self.join(data, *restricted_diffusion(self.walk, self.config.num_hops, views.sample))
+        return self.join(data, *restricted_diffusion(self.walk, self.config.num_hops, batch.sample))
 
     def diffuse(self, data: HeteroData) -> LinearOperator:
-        edges = data["sample", "affinity", "sample"]
+        edges = data[SAMPLE_AFFINITY]
         return Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
 
-    def remember(self, data: HeteroData) -> None:
+    def update_memory(self, data: HeteroData) -> None:
         prototypes = sample_prototypes(data["view"].x, self.config.num_views)
         self.bank.write(data["view"].sample[: prototypes.size(0)], prototypes)

@@ -5,16 +5,15 @@ from typing import Literal, TypeVar
 from pydantic import Field
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.methods.base import Method, SoftmaxConfig, Views
-from cl_as_gnn.nn.objective import Term
-from cl_as_gnn.nn.ranks import own_rows
-from cl_as_gnn.nn.terms import HardNegatives
+from cl_as_gnn.methods.base import Batch, Method, SoftmaxConfig
+from cl_as_gnn.nn.distributed import local_rows
+from cl_as_gnn.nn.terms import HardNegatives, Term
 
 
 class NegativesConfig(SoftmaxConfig):
     """Settings of weighted and debiased negatives."""
 
-    sharpness: float = Field(1.0, ge=0, le=10, description="β: a negative counts e^(β·s/τ) times as much")
+    beta: float = Field(1.0, ge=0, le=10, description="β: a negative counts e^(β·s/τ) times as much")
     tau_plus: float = Field(0.1, ge=0, lt=1, description="τ⁺, share of the negatives that are of the anchor's class")
 
 
@@ -26,9 +25,9 @@ class HardNegativeMethod(Method[NegativesConfigT]):
 
     attracts = "the other views, equal weights, less τ⁺ of the repulsion"
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         c = self.config
-        return [HardNegatives(c.temperature, c.sharpness, c.tau_plus, c.num_views, own_rows(c.num_views))]
+        return [HardNegatives(c.temperature, c.beta, c.tau_plus, c.num_views, local_rows(c.num_views))]
 
 
 class HardNegConfig(NegativesConfig):

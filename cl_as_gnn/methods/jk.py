@@ -9,8 +9,8 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig, MethodConfig
 from cl_as_gnn.graph import SampleBank
-from cl_as_gnn.graph.rewiring import sample_prototypes
-from cl_as_gnn.methods.base import Views
+from cl_as_gnn.graph.transforms import sample_prototypes
+from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.simsiam import StopGradientMethod
 from cl_as_gnn.nn import StageAggregation
 
@@ -25,7 +25,7 @@ class JumpingConfig(MethodConfig):
     @classmethod
     def _are_shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if len(value) < 2 or value[0] <= 0 or any(share < 0 for share in value):
-            raise ValueError(f"wants two or more shares, the first positive, none negative, got {list(value)}")
+            raise ValueError(f"expects two or more shares, the first positive, none negative, got {list(value)}")
         return value
 
 
@@ -40,18 +40,18 @@ class JumpingMethod(StopGradientMethod[JumpingConfigT]):
         self.bank = SampleBank(num_samples, heads.projector_dim, len(config.stages) - 1)
         self.aggregate = StageAggregation(config.stages)
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         present = data["target"].x
         data["sample"].x = sample_prototypes(present, self.config.num_views)
-        if views.progress < self.config.start:
+        if batch.progress < self.config.start:
             return data
-        past, seen = self.bank.read(views.sample)
+        past, seen = self.bank.read(batch.sample)
         stages = torch.cat([present.unsqueeze(0), past.repeat(1, self.config.num_views, 1)])
         known = torch.cat([torch.ones_like(seen[:1]), seen]).repeat(1, self.config.num_views)
         data["target"].x = self.aggregate(stages, known)
         return data
 
-    def remember(self, data: HeteroData) -> None:
+    def update_memory(self, data: HeteroData) -> None:
         size = data["sample"].x.size(0)
         self.bank.write(data["view"].sample[:size], data["sample"].x)
 
@@ -69,7 +69,7 @@ class JK(JumpingMethod[JKConfig]):
         p_i' = p_i + \alpha \sum_{j \to i} \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
 
     :math:`m_s^{(r)}` the unit features (mean over the views) that sample s had r epochs ago, kept in a bank with a row
-    a sample. Every stage is normalised before it is mixed; a sample not seen r epochs ago leaves its share to the rest.
+    a sample. Every stage is normalized before it is mixed; a sample not seen r epochs ago leaves its share to the rest.
     """
 
     Config = JKConfig

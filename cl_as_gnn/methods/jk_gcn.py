@@ -6,10 +6,11 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import SampleAffinity, view_graph
-from cl_as_gnn.methods.base import Views
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY, TARGET_AUGMENTATION
+from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.jk import JumpingConfig, JumpingMethod
-from cl_as_gnn.nn.adjacency import Adjacency, Diffusion, Mixture, ViewsOf
-from cl_as_gnn.nn.objective import Attraction, Term
+from cl_as_gnn.nn.operators import Adjacency, Diffusion, LiftToViews, Mixture
+from cl_as_gnn.nn.terms import Attraction, Term
 
 
 class JKGCNConfig(JumpingConfig):
@@ -38,23 +39,23 @@ class JKGCN(JumpingMethod[JKGCNConfig]):
     attracts = "the other views, diffused kNN neighbours, and both in earlier epochs, one-way"
     source = "this package; SimSiam-Multi with the diffusion of gcn"
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
-        data = super().rewire(data, views)
-        if views.progress >= self.config.affinity_start:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
+        data = super().rewire(data, batch)
+        if batch.progress >= self.config.affinity_start:
             affinity = SampleAffinity(self.config.k, self.config.affinity_temperature)
             found = affinity(view_graph(data["target"].x, self.config.num_views))
-            edges = found["sample", "affinity", "sample"]
-            data["sample", "affinity", "sample"].edge_index = edges.edge_index
-            data["sample", "affinity", "sample"].edge_weight = edges.edge_weight
+            edges = found[SAMPLE_AFFINITY]
+            data[SAMPLE_AFFINITY].edge_index = edges.edge_index
+            data[SAMPLE_AFFINITY].edge_weight = edges.edge_weight
         return data
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
-        if ("sample", "affinity", "sample") not in data.edge_types:
-            return super().terms(data, views)
-        n, edges = data["view"].x.size(0), data["sample", "affinity", "sample"]
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
+        if SAMPLE_AFFINITY not in data.edge_types:
+            return super().terms(data, batch)
+        n, edges = data["view"].x.size(0), data[SAMPLE_AFFINITY]
         walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
-        diffused = ViewsOf(Diffusion(walk, self.config.num_hops), self.config.num_views)
-        edge_index = data["target", "augmentation", "view"].edge_index
+        diffused = LiftToViews(Diffusion(walk, self.config.num_hops), self.config.num_views)
+        edge_index = data[TARGET_AUGMENTATION].edge_index
         share = data["view"].x.new_full((edge_index.size(1),), 1 / (self.config.num_views - 1))
         graph = Mixture(Adjacency(edge_index, share, n), diffused, self.config.weight)
         return [Attraction(graph, source=data["target"].x)]

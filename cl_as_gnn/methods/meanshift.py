@@ -8,7 +8,7 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.graph import FeatureQueue
-from cl_as_gnn.methods.base import Views
+from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.momentum import MomentumConfig, PredictiveMethod
 
 
@@ -16,7 +16,7 @@ class MeanShiftConfig(MomentumConfig):
     """Settings of mean shift."""
 
     name: Literal["meanshift"] = "meanshift"
-    bank_size: int = Field(1024, ge=1, description="latest targets kept as the support of neighbours")
+    queue_size: int = Field(1024, ge=1, description="latest targets kept as the support of neighbours")
     k: int = Field(5, ge=1, description="positives of each target: itself and its k-1 nearest in the bank")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours join")
 
@@ -36,17 +36,17 @@ class MeanShift(PredictiveMethod[MeanShiftConfig]):
 
     def __init__(self, config: MeanShiftConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
         super().__init__(config, encoder, heads, num_samples)
-        size = max(config.k - 1, min(config.bank_size, num_samples), 1)
+        size = max(config.k - 1, min(config.queue_size, num_samples), 1)
         self.bank = FeatureQueue(size, heads.projector_dim)
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         data["present"].x = present = data["target"].x
-        if self.config.k > 1 and views.progress >= self.config.start:
+        if self.config.k > 1 and batch.progress >= self.config.start:
             near, _, known = self.bank.nearest(present, self.config.k - 1)
             share = known.to(present.dtype).unsqueeze(2)
             data["target"].x = (present + (share * near.to(present.dtype)).sum(1)) / (1 + share.sum(1))
         return data
 
-    def remember(self, data: HeteroData) -> None:
+    def update_memory(self, data: HeteroData) -> None:
         size = data["view"].x.size(0) // self.config.num_views
         self.bank.push(data["present"].x[:size], data["view"].sample[:size])

@@ -9,10 +9,9 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.graph import FeatureQueue
-from cl_as_gnn.methods.base import Views
+from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.momentum import MomentumConfig, MomentumMethod
-from cl_as_gnn.nn.objective import Term
-from cl_as_gnn.nn.terms import QueueContrast
+from cl_as_gnn.nn.terms import QueueContrast, Term
 
 
 class MoCoConfig(MomentumConfig):
@@ -44,9 +43,9 @@ class MoCo(MomentumMethod[MoCoConfig]):
         self.queue = FeatureQueue(size, heads.projector_dim)
         self.queue.push(torch.randn(size, heads.projector_dim), torch.full((size,), -1))
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         return [QueueContrast(self.keys(data), self.queue.features, self.config.temperature)]
 
-    def remember(self, data: HeteroData) -> None:
+    def update_memory(self, data: HeteroData) -> None:
         size = data["view"].x.size(0) // self.config.num_views
         self.queue.push(data["target"].x[:size], data["view"].sample[:size])

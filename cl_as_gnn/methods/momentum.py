@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.encoders.heads import mlp_head
+from cl_as_gnn.encoders.momentum import MomentumCopy
 from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import Method, Views
-from cl_as_gnn.models.heads import mlp_head
-from cl_as_gnn.models.momentum import MomentumCopy
-from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.objective import Attraction, Term
-from cl_as_gnn.nn.ranks import gather_views
+from cl_as_gnn.graph.schema import AUGMENTATION, TARGET_AUGMENTATION
+from cl_as_gnn.methods.base import Batch, Method
+from cl_as_gnn.nn.distributed import gather_views
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.terms import Attraction, Term
 
 
 class MomentumConfig(MethodConfig):
@@ -49,13 +49,13 @@ class MomentumMethod(Method[MomentumConfigT]):
         """From the config's value to 1 along half a cosine."""
         return 1 - (1 - self.config.momentum) * (1 + math.cos(math.pi * progress)) / 2
 
-    def graph(self, views: Views) -> HeteroData:
+    def graph(self, batch: Batch) -> HeteroData:
         if self.training:
-            self.target.update(nn.Sequential(self.encoder, self.projector), self.momentum(views.progress))
-        z, num_views = self.predict(self.projector(self.encoder(views.images))), self.config.num_views
-        data = view_graph(gather_views(F.normalize(z.float(), dim=1), num_views), num_views, views.sample)
-        data["target"].x = gather_views(F.normalize(self.target(views.images).float(), dim=1), num_views)
-        data["target", "augmentation", "view"].edge_index = data[AUGMENTATION].edge_index
+            self.target.update(nn.Sequential(self.encoder, self.projector), self.momentum(batch.progress))
+        z, num_views = self.predict(self.projector(self.encoder(batch.inputs))), self.config.num_views
+        data = view_graph(gather_views(F.normalize(z.float(), dim=1), num_views), num_views, batch.sample)
+        data["target"].x = gather_views(F.normalize(self.target(batch.inputs).float(), dim=1), num_views)
+        data[TARGET_AUGMENTATION].edge_index = data[AUGMENTATION].edge_index
         return data
 
     def keys(self, data: HeteroData) -> Tensor:
@@ -87,6 +87,6 @@ class PredictiveMethod(MomentumMethod[MomentumConfigT]):
         out: Tensor = self.predictor(z)
         return out
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
-        edge_index, n = data["target", "augmentation", "view"].edge_index, data["view"].x.size(0)
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
+        edge_index, n = data[TARGET_AUGMENTATION].edge_index, data["view"].x.size(0)
         return [Attraction(Adjacency(edge_index, num_nodes=(n, n)), source=data["target"].x)]

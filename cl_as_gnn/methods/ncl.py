@@ -7,8 +7,9 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.utils import degree
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
-from cl_as_gnn.nn.adjacency import Adjacency, LinearOperator, Mixture, ViewsOf
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.nn.operators import Adjacency, LiftToViews, LinearOperator, Mixture
 
 
 class NCLConfig(SoftmaxConfig):
@@ -38,16 +39,16 @@ class NCL(SoftmaxMethod[NCLConfig]):
     source = "Shen et al., AAAI 2023 (NCLA); Zhang et al. 2022 (Local-GCL)"
     reads = ("nodes",)
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
-        if not (isinstance(views.images, Data) and "links" in views.images):
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
+        if not (isinstance(batch.inputs, Data) and "links" in batch.inputs):
             raise ConfigError("method.name=ncl attracts along the edges of a graph of nodes: use data.name=cora")
-        edge_index = views.images["links"]
-        count = degree(edge_index[1], len(views.sample), data["view"].x.dtype)
-        data["sample", "affinity", "sample"].edge_index = edge_index
-        data["sample", "affinity", "sample"].edge_weight = count[edge_index[1]].reciprocal()
+        edge_index = batch.inputs["links"]
+        count = degree(edge_index[1], len(batch.sample), data["view"].x.dtype)
+        data[SAMPLE_AFFINITY].edge_index = edge_index
+        data[SAMPLE_AFFINITY].edge_weight = count[edge_index[1]].reciprocal()
         return data
 
-    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
-        edges = data["sample", "affinity", "sample"]
-        walk = Adjacency(edges.edge_index, edges.edge_weight, len(views.sample))
-        return Mixture(super().attract(data, views), ViewsOf(walk, self.config.num_views), self.config.weight)
+    def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
+        edges = data[SAMPLE_AFFINITY]
+        walk = Adjacency(edges.edge_index, edges.edge_weight, len(batch.sample))
+        return Mixture(super().attract(data, batch), LiftToViews(walk, self.config.num_views), self.config.weight)

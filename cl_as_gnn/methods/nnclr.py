@@ -9,10 +9,9 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.graph import FeatureQueue
-from cl_as_gnn.methods.base import SoftmaxConfig, Views
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig
 from cl_as_gnn.methods.simsiam import StopGradientMethod
-from cl_as_gnn.nn.objective import Term
-from cl_as_gnn.nn.terms import AnchorContrast
+from cl_as_gnn.nn.terms import AnchorContrast, Term
 
 
 class NNCLRConfig(SoftmaxConfig):
@@ -30,8 +29,9 @@ class NNCLR(StopGradientMethod[NNCLRConfig]):
         L = -\frac1n \sum_{a \neq b} \sum_i
             \log \frac{e^{\mathrm{NN}(z^a_i) \cdot p^b_i / \tau}}{\sum_k e^{\mathrm{NN}(z^a_i) \cdot p^b_k / \tau}},
 
-    :math:`\mathrm{NN}` the nearest row of a queue of projections; predictions alone get messages. ``rewire`` is the
-    same edge in the rule of SimCLR, without a predictor. A projection whose neighbour is not known stands for itself.
+    :math:`\mathrm{NN}` the nearest row of a queue of projections; predictions alone get messages. ``nn_positives`` is
+    the same edge in the rule of SimCLR, without a predictor. A projection without a known
+    neighbour stands for itself.
     """
 
     Config = NNCLRConfig
@@ -43,17 +43,17 @@ class NNCLR(StopGradientMethod[NNCLRConfig]):
         super().__init__(config, encoder, heads, num_samples)
         self.queue = FeatureQueue(min(config.queue_size, num_samples), heads.projector_dim)
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         z = data["target"].x
         data["neighbour"].x = z
-        if views.progress >= self.config.start:
+        if batch.progress >= self.config.start:
             near, _, known = self.queue.nearest(z)
             data["neighbour"].x = torch.where(known, near.squeeze(1).to(z.dtype), z)
         return data
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         return [AnchorContrast(data["neighbour"].x, self.config.temperature, self.config.num_views)]
 
-    def remember(self, data: HeteroData) -> None:
+    def update_memory(self, data: HeteroData) -> None:
         size = data["view"].x.size(0) // self.config.num_views
         self.queue.push(data["target"].x[:size], data["view"].sample[:size])

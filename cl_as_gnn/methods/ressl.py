@@ -9,12 +9,12 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.graph import FeatureQueue
-from cl_as_gnn.methods.base import Views
+from cl_as_gnn.graph.schema import TARGET_AUGMENTATION
+from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.momentum import MomentumConfig, MomentumMethod
-from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.all_pairs import softmax_bipartite
-from cl_as_gnn.nn.objective import Attraction, Term
-from cl_as_gnn.nn.terms import FixedRepulsion
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.terms import Attraction, FixedRepulsion, Term
 
 
 class ReSSLConfig(MomentumConfig):
@@ -49,12 +49,12 @@ class ReSSL(MomentumMethod[ReSSLConfig]):
         self.queue = FeatureQueue(size, heads.projector_dim)
         self.queue.push(torch.randn(size, heads.projector_dim), torch.full((size,), -1))
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         target, n, temperature = data["target"].x, data["view"].x.size(0), self.config.temperature
         _, related, _ = softmax_bipartite(target, self.queue.features.to(target.dtype), self.config.target_temperature)
-        graph = Adjacency(data["target", "augmentation", "view"].edge_index, num_nodes=(n, n))
+        graph = Adjacency(data[TARGET_AUGMENTATION].edge_index, num_nodes=(n, n))
         return [Attraction(graph, temperature, related), FixedRepulsion(self.queue.features, temperature)]
 
-    def remember(self, data: HeteroData) -> None:
+    def update_memory(self, data: HeteroData) -> None:
         size = data["view"].x.size(0) // self.config.num_views
         self.queue.push(data["target"].x[:size], data["view"].sample[:size])

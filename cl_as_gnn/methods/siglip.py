@@ -9,10 +9,9 @@ from torch import nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig, MethodConfig
-from cl_as_gnn.methods.base import Method, Views
-from cl_as_gnn.nn.objective import Term
-from cl_as_gnn.nn.ranks import own_rows
-from cl_as_gnn.nn.terms import LogisticPairs
+from cl_as_gnn.methods.base import Batch, Method
+from cl_as_gnn.nn.distributed import local_rows
+from cl_as_gnn.nn.terms import LogisticPairs, Term
 
 
 class SigLIPConfig(MethodConfig):
@@ -35,7 +34,7 @@ class SigLIP(Method[SigLIPConfig]):
 
     Config = SigLIPConfig
     attracts = "the other views, logistic weight"
-    repels = "views of other samples, logistic weight each, no degree normalisation"
+    repels = "views of other samples, logistic weight each, no degree normalization"
     source = "Zhai et al., ICCV 2023"
 
     def __init__(self, config: SigLIPConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
@@ -43,5 +42,5 @@ class SigLIP(Method[SigLIPConfig]):
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
         self.bias = nn.Parameter(torch.tensor(config.bias))
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
-        return [LogisticPairs(self.log_scale, self.bias, self.config.num_views, own_rows(self.config.num_views))]
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
+        return [LogisticPairs(self.log_scale, self.bias, self.config.num_views, local_rows(self.config.num_views))]

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from cl_as_gnn.encoders.heads import mlp_head
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.models.heads import mlp_head
+from cl_as_gnn.nn.distributed import gather_rows, own_rank, world_size
 from cl_as_gnn.nn.norm import ContraNorm
-from cl_as_gnn.nn.ranks import gather_rows, own_rank, world_size
 
 
 class SimCLRContraNormConfig(SoftmaxConfig):

@@ -7,13 +7,13 @@ from torch import nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.encoders.heads import mlp_head
 from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import ConfigT, Method, Views
-from cl_as_gnn.models.heads import mlp_head
-from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.objective import Attraction, Term
-from cl_as_gnn.nn.ranks import gather_views
+from cl_as_gnn.graph.schema import AUGMENTATION, TARGET_AUGMENTATION
+from cl_as_gnn.methods.base import Batch, ConfigT, Method
+from cl_as_gnn.nn.distributed import gather_views
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.terms import Attraction, Term
 
 
 class SimSiamConfig(MethodConfig):
@@ -42,16 +42,16 @@ class StopGradientMethod(Method[ConfigT]):
             last_affine=False,
         )
 
-    def graph(self, views: Views) -> HeteroData:
-        z, num_views = self.projector(self.encoder(views.images)), self.config.num_views
+    def graph(self, batch: Batch) -> HeteroData:
+        z, num_views = self.projector(self.encoder(batch.inputs)), self.config.num_views
         prediction = F.normalize(self.predictor(z).float(), dim=1)
-        data = view_graph(gather_views(prediction, num_views), num_views, views.sample)
+        data = view_graph(gather_views(prediction, num_views), num_views, batch.sample)
         data["target"].x = gather_views(F.normalize(z.detach().float(), dim=1), num_views)
-        data["target", "augmentation", "view"].edge_index = data[AUGMENTATION].edge_index
+        data[TARGET_AUGMENTATION].edge_index = data[AUGMENTATION].edge_index
         return data
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
-        edge_index, n = data["target", "augmentation", "view"].edge_index, data["view"].x.size(0)
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
+        edge_index, n = data[TARGET_AUGMENTATION].edge_index, data["view"].x.size(0)
         return [Attraction(Adjacency(edge_index, num_nodes=(n, n)), source=data["target"].x)]
 
 

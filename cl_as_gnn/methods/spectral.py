@@ -7,12 +7,11 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import Method, Views
-from cl_as_gnn.models.heads import mlp_head
-from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.objective import Attraction, Term
-from cl_as_gnn.nn.terms import LinearRepulsion
+from cl_as_gnn.encoders.heads import mlp_head
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods.base import Batch, Method
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.terms import Attraction, LinearRepulsion, Term
 
 
 class SpectralConfig(MethodConfig):
@@ -42,12 +41,12 @@ class Spectral(Method[SpectralConfig]):
         h = self.heads
         return mlp_head(in_dim, h.projector_hidden, h.projector_dim, h.projector_layers, last_bn=True)
 
-    def place(self, z: Tensor) -> Tensor:
+    def normalize(self, z: Tensor) -> Tensor:
         length = z.norm(dim=1, keepdim=True).clamp(min=1e-6)
         out: Tensor = z * (self.config.mu**0.5 / length).clamp(max=1)
         return out
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         edges, n, c = data[AUGMENTATION].edge_index, data["view"].x.size(0), self.config
         return [
             Attraction(Adjacency(edges, num_nodes=n), c.mu / 2),

@@ -6,9 +6,8 @@ import torch
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
-from cl_as_gnn.nn.adjacency import LinearOperator
-from cl_as_gnn.nn.terms import SameLabel
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.nn.operators import LinearOperator, SameLabel
 
 
 class SupConConfig(SoftmaxConfig):
@@ -33,8 +32,8 @@ class SupCon(SoftmaxMethod[SupConConfig]):
     attracts = "all views of the same label, equal weights (reads labels)"
     source = "Khosla et al., NeurIPS 2020"
 
-    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
-        if views.labels is None:
-            raise ConfigError("method.name=supcon wants labels: choose a method without, for example simclr")
-        own = -1 - torch.arange(views.labels.numel(), device=views.labels.device)
-        return SameLabel(torch.where(views.labels < 0, own, views.labels).repeat(self.config.num_views))
+    def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
+        if batch.labels is None:
+            raise ConfigError("method.name=supcon expects labels: choose a method without, for example simclr")
+        own = -1 - torch.arange(batch.labels.numel(), device=batch.labels.device)
+        return SameLabel(torch.where(batch.labels < 0, own, batch.labels).repeat(self.config.num_views))

@@ -7,10 +7,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import Method, Views
-from cl_as_gnn.nn.objective import Term
-from cl_as_gnn.nn.terms import ChannelSpread, PowerAlignment
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods.base import Batch, Method
+from cl_as_gnn.nn.terms import ChannelSpread, PowerAlignment, Term
 
 
 class VICRegConfig(MethodConfig):
@@ -30,7 +29,7 @@ class VICReg(Method[VICRegConfig]):
           + \tfrac{\mu}{V d} \sum_{v, k} \max(0, 1 - \sigma^v_k)
           + \tfrac{2 \nu}{V d} \sum_v \sum_{k \neq l} (C^v_{kl})^2 ,
 
-    on features that are not normalised.
+    on features that are not normalized.
     """
 
     Config = VICRegConfig
@@ -38,10 +37,10 @@ class VICReg(Method[VICRegConfig]):
     repels = "the mean, per channel, while its deviation is below 1; and other channels by their covariance"
     source = "Bardes et al., ICLR 2022"
 
-    def place(self, z: Tensor) -> Tensor:
+    def normalize(self, z: Tensor) -> Tensor:
         return z
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         c = self.config
         return [
             PowerAlignment(data[AUGMENTATION].edge_index, 2.0, c.invariance / data["view"].x.size(1)),

@@ -6,10 +6,9 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.components import nearest_components
-from cl_as_gnn.graph.rewiring import sample_prototypes
-from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod, Views
-from cl_as_gnn.nn.adjacency import LinearOperator, Mixture
-from cl_as_gnn.nn.terms import SameLabel
+from cl_as_gnn.graph.transforms import sample_prototypes
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.nn.operators import LinearOperator, Mixture, SameLabel
 
 
 class WCLConfig(SoftmaxConfig):
@@ -35,14 +34,14 @@ class WCL(SoftmaxMethod[WCLConfig]):
     attracts = "all views in the connected component of the 1-NN graph, equal weights"
     source = "Zheng et al., ICCV 2021 (WCL)"
 
-    def rewire(self, data: HeteroData, views: Views) -> HeteroData:
-        if views.progress >= self.config.start:
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
+        if batch.progress >= self.config.start:
             data["sample"].x = sample_prototypes(data["view"].x, self.config.num_views)
             data["sample"].component = nearest_components(data["sample"].x)
         return data
 
-    def attract(self, data: HeteroData, views: Views) -> LinearOperator:
-        augmentation = super().attract(data, views)
+    def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
+        augmentation = super().attract(data, batch)
         if "sample" not in data.node_types:
             return augmentation
         component = data["sample"].component.repeat(self.config.num_views)

@@ -9,11 +9,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods.base import Method, Views
-from cl_as_gnn.nn.objective import Term
-from cl_as_gnn.nn.ranks import total, world_size
-from cl_as_gnn.nn.terms import PowerAlignment
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods.base import Batch, Method
+from cl_as_gnn.nn.distributed import total, world_size
+from cl_as_gnn.nn.terms import PowerAlignment, Term
 
 
 def whiten(x: Tensor, shrink: float) -> Tensor:
@@ -55,9 +54,9 @@ class WMSE(Method[WMSEConfig]):
     repels = "nothing besides whitening: all channels kept uncorrelated, of equal variance"
     source = "Ermolov et al., ICML 2021"
 
-    def place(self, z: Tensor) -> Tensor:
+    def normalize(self, z: Tensor) -> Tensor:
         parts = [whiten(part, self.config.shrink) for part in z.chunk(self.config.num_views)]
         return F.normalize(torch.cat(parts), dim=1)
 
-    def terms(self, data: HeteroData, views: Views) -> list[Term]:
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         return [PowerAlignment(data[AUGMENTATION].edge_index)]

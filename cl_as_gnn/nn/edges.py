@@ -8,6 +8,8 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import is_sparse, to_edge_index
 
+from cl_as_gnn.nn.checks import check_edges, shape_of
+
 
 def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tuple[Tensor, OptTensor]:
     """Edges ``(2, E)``, row 0 the sources, and their weights, from an ``edge_index`` or a sparse :math:`A^\\top`.
@@ -29,36 +31,6 @@ def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tupl
     return edge_index.flip(0), edge_weight
 
 
-def check_edges(layer: str, edge_index: Adj, edge_weight: OptTensor) -> None:
-    """``ValueError`` unless edges are integers ``(2, E)`` and weights, if any, ``(E,)``."""
-    if not isinstance(edge_index, Tensor):
-        raise ValueError(f"{layer} wants edges (2, E) or a sparse adjacency, got {type(edge_index).__name__}")
-    if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.dtype not in (torch.int64, torch.int32):
-        raise ValueError(f"{layer} wants integer edges of shape (2, E), got {_shape(edge_index)}")
-    if edge_weight is not None and edge_weight.shape != edge_index.shape[1:]:
-        raise ValueError(
-            f"{layer} wants a weight for each of {edge_index.size(1)} edges, got shape {tuple(edge_weight.shape)}"
-        )
-
-
-def check_range(edge_index: Tensor, sizes: tuple[int, int]) -> None:
-    """``ValueError`` for an end that is no node, on a CPU: there what sorts the edges writes wherever an index says. A
-    GPU checks by itself, and would be waited for."""
-    if edge_index.device.type != "cpu" or edge_index.size(1) == 0 or torch.compiler.is_compiling():
-        return
-    for row, (size, name) in enumerate(zip(sizes, ("source", "target"), strict=True)):
-        low, high = (int(bound) for bound in edge_index[row].aminmax())
-        if low < 0 or high >= size:
-            raise ValueError(
-                f"edge_index[{row}] names {name} node {low if low < 0 else high}, but there are {size} {name} nodes, "
-                "counted from 0: check num_nodes, and which row holds the sources"
-            )
-
-
-def _shape(x: Tensor) -> str:
-    return f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
-
-
 Features = Tensor | tuple[Tensor, Tensor]
 
 
@@ -76,7 +48,7 @@ def _wide(x: Tensor) -> Tensor:
             f"features are a tensor (n, d), or a tuple of two for a bipartite graph, got {type(x).__name__}"
         )
     if x.dim() != 2 or not x.is_floating_point():
-        raise ValueError(f"features are of shape (n, d) and a floating type, got {_shape(x)}")
+        raise ValueError(f"features are of shape (n, d) and a floating type, got {shape_of(x)}")
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 

@@ -1,6 +1,6 @@
 """Contrastive losses that take their positives as edges of a graph.
 
-Each normalises the rows of ``x`` if its paper does, streams what would be :math:`n \\times n`, and keeps the edge
+Each normalizes the rows of ``x`` if its paper does, streams what would be :math:`n \\times n`, and keeps the edge
 weights constant. Rows 0 of ``edge_index`` are the anchors, rows 1 their positives. A pair of feature matrices is a
 bipartite graph: anchors are rows of the first, positives and all others rows of the second.
 """
@@ -14,12 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.nn.adjacency import Adjacency
-from cl_as_gnn.nn.all_pairs import softmax_all_pairs, softmax_bipartite
-from cl_as_gnn.nn.batch import check_batch
-from cl_as_gnn.nn.edges import check_edges, check_range
-from cl_as_gnn.nn.linear_attention import linear_attention
-from cl_as_gnn.nn.objective import objective
+from cl_as_gnn.nn.checks import check_batch, check_edges, check_range
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs, softmax_bipartite
+from cl_as_gnn.nn.streaming.linear_attention import linear_attention
+from cl_as_gnn.nn.terms.base import objective
 from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion, gaussian_pairs
 from cl_as_gnn.nn.terms.power_alignment import PowerAlignment
 
@@ -31,9 +30,9 @@ Features = Tensor | tuple[Tensor, Tensor]
 
 def _features(name: str, x: Tensor) -> Tensor:
     if not isinstance(x, Tensor):
-        raise ValueError(f"{name} wants features (n, d), or a tuple of two, got {type(x).__name__}")
+        raise ValueError(f"{name} expects features (n, d), or a tuple of two, got {type(x).__name__}")
     if x.dim() != 2:
-        raise ValueError(f"{name} wants features of shape (n, d), got {tuple(x.shape)}")
+        raise ValueError(f"{name} expects features of shape (n, d), got {tuple(x.shape)}")
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
@@ -47,7 +46,7 @@ def _edges(name: str, edge_index: Tensor, edge_weight: Tensor | None, like: Tens
     """The weights as constants of the type of ``like``; an error where there is nothing to attract."""
     check_edges(name, edge_index, edge_weight)
     if edge_index.size(1) == 0:
-        raise ValueError(f"{name} got no positive edges: it wants at least one column in edge_index")
+        raise ValueError(f"{name} got no positive edges: it expects at least one column in edge_index")
     return None if edge_weight is None else edge_weight.detach().to(like.dtype)
 
 
@@ -76,7 +75,7 @@ def _positive(name: str, **value: float | Tensor | None) -> None:
         if isinstance(number, Tensor) and number.requires_grad:
             raise ValueError(f"{name} takes its {key} as a constant, which nothing would train: pass a number")
         if number is not None and not number > 0:
-            raise ValueError(f"{name} wants a positive {key}, got {number}")
+            raise ValueError(f"{name} expects a positive {key}, got {number}")
 
 
 def nt_xent(
@@ -144,11 +143,11 @@ def nt_xent(
 
     def term(z: Tensor) -> tuple[Tensor, Tensor]:
         lse, repelled = softmax_all_pairs(z, temperature, share, batch, unit=True, tile=chunk)
-        pulled = graph.pull(z)
+        pulled = graph.matmul(z)
         # A node that is alone has no partition function: it has no negatives.
         partition = share * lse if batch is None else (share * lse).masked_fill(lse == -math.inf, 0)
         value = partition.sum() - torch.dot(z.view(-1), pulled.view(-1)) / temperature
-        message = (pulled + graph.push(z)).sub_(repelled).div_(temperature * total)
+        message = (pulled + graph.t_matmul(z)).sub_(repelled).div_(temperature * total)
         return value / total, message
 
     return objective(z, term)
@@ -171,9 +170,9 @@ def _info_nce(
         query, key = both.split(sizes)
         strip = chunk or max(1, _STRIP // max(key.size(0), 1))
         lse, to_query, to_key = softmax_bipartite(query, key, temperature, share, chunk=strip)
-        pulled = graph.pull(key)
+        pulled = graph.matmul(key)
         value = (share * lse).sum() - (query * pulled).sum() / temperature
-        message = torch.cat([pulled - to_query, graph.push(query) - to_key]) / temperature
+        message = torch.cat([pulled - to_query, graph.t_matmul(query) - to_key]) / temperature
         return value / total, message / total
 
     return objective(torch.cat([anchor, positive]), term)
@@ -228,7 +227,7 @@ def uniformity_loss(x: Features, t: float = 2, batch: Tensor | None = None, chun
         K_{ij} = \frac{e^{2 t z_i \cdot z_j}}{\sum_{(k, l) \in \mathcal{N}} e^{2 t z_k \cdot z_l}},
 
     :math:`z_i = x_i / \lVert x_i \rVert` and :math:`\mathcal{N}` the pairs of different nodes (of the same graph,
-    where ``batch`` is given): repelling messages along the complete graph, normalised over all of it and not row by
+    where ``batch`` is given): repelling messages along the complete graph, normalized over all of it and not row by
     row. Streamed in one pass. Of a pair of feature matrices, :math:`\mathcal{N}` are all pairs of a row of the first
     with a row of the second.
 
@@ -257,7 +256,7 @@ def uniformity_loss(x: Features, t: float = 2, batch: Tensor | None = None, chun
     z = _unit("uniformity_loss", x)
     check_batch(batch, z.size(0))
     if not (z.size(0) > 1 if batch is None else (torch.bincount(batch) > 1).any()):
-        raise ValueError(f"uniformity_loss wants two nodes or more in some graph, got {z.size(0)} nodes, each alone")
+        raise ValueError(f"uniformity_loss expects two nodes or more in some graph, got {z.size(0)} nodes, each alone")
     return objective(z, GaussianRepulsion(t, batch=batch, chunk=chunk))
 
 
@@ -301,7 +300,7 @@ def spectral_contrastive_loss(
         sets = tuple(z * (math.sqrt(mu) / z.norm(dim=1, keepdim=True).clamp(min=math.sqrt(mu))) for z in sets)
         anchor, key = sets[0], sets[-1]
         graph = Adjacency(edge_index, weight, (anchor.size(0), key.size(0))).transpose()
-        attraction = (anchor * graph.pull(key)).sum() / graph.row_sum.sum().to(key.dtype)
+        attraction = (anchor * graph.matmul(key)).sum() / graph.row_sum.sum().to(key.dtype)
         if len(sets) > 1:
             squares, pairs = ((anchor.t() @ anchor) * (key.t() @ key)).sum(), anchor.size(0) * key.size(0)
             return (-2 * attraction + squares / max(pairs, 1)) / mu

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import DataConfig, RunConfig
-from cl_as_gnn.data import RECIPES, BatchedViews, ImageData, channel_stats
+from cl_as_gnn.datasets import RECIPES, BatchedViews, ImageData, channel_stats
+from cl_as_gnn.encoders import build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation import edge_purity
 from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.view_graph import AFFINITY, AUGMENTATION
-from cl_as_gnn.models import build_encoder
-from cl_as_gnn.training.image_task import scored_data
-from cl_as_gnn.training.runs import load_encoder, open_run
+from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION
+from cl_as_gnn.runs.folder import load_encoder, open_run
+from cl_as_gnn.tasks.images import scored_data
 
 AUGMENTATION_COLOUR = "#2463c4"
 SAME_CLASS_COLOUR = "#e08a00"
@@ -102,11 +102,11 @@ def batch_graph(
     with torch.no_grad():
         pixels = augment(data.train.images[sample], views, generator)
         graph = view_graph(F.normalize(encoder(pixels).float(), dim=1), views, sample, affinity_k=k)
-    return graph, denormalise(pixels, stats), data.train.labels[graph["view"].sample]
+    return graph, denormalize(pixels, stats), data.train.labels[graph["view"].sample]
 
 
-def denormalise(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
-    """Normalised views to ``(n, H, W, 3)`` in 0 … 1."""
+def denormalize(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
+    """Normalized views to ``(n, H, W, 3)`` in 0 … 1."""
     mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in stats)
     image = (pixels.float() * std + mean).clamp(0, 1).expand(-1, 3, -1, -1)
     array: np.ndarray[Any, Any] = image.permute(0, 2, 3, 1).numpy()

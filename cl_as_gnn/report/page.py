@@ -17,8 +17,8 @@ from cl_as_gnn.report.markup import colour, number, setting, table
 from cl_as_gnn.report.pictures import pictures
 from cl_as_gnn.report.quantities import quantity
 from cl_as_gnn.report.template import PAGE, STYLE
-from cl_as_gnn.training.protocol import HEADLINE, table_rows
-from cl_as_gnn.training.runs import RunFolder, open_run
+from cl_as_gnn.runs.folder import RunFolder, open_run
+from cl_as_gnn.tasks.protocol import HEADLINE, table_rows
 
 _SCORES = ("kNN", "linear", "1 label / class", "10 labels / class")
 _FACTS = ("seed", "epochs", "loss", "seconds", "images_per_second")

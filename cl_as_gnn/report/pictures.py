@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.data import ImageData, Split, channel_stats
+from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import edge_purity
-from cl_as_gnn.graph.view_graph import AFFINITY
+from cl_as_gnn.graph.schema import AFFINITY
 from cl_as_gnn.report import batch_graph
 from cl_as_gnn.report.charts import class_legend, legend, scatter
 from cl_as_gnn.report.markup import figure_uri, image_uri, table
-from cl_as_gnn.training.embed import embed
+from cl_as_gnn.runs.folder import RunFolder, load_encoder
+from cl_as_gnn.runs.process import pick_device
+from cl_as_gnn.tasks.embed import embed
 from cl_as_gnn.training.fit import scored_data
-from cl_as_gnn.training.process import pick_device
-from cl_as_gnn.training.runs import RunFolder, load_encoder
 
 _BATCH, _K = 20, 3
 _MAP_IMAGES = 1000

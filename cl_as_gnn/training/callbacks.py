@@ -16,11 +16,11 @@ from torch import Tensor
 
 from cl_as_gnn.config import EvalConfig
 from cl_as_gnn.errors import RunError
+from cl_as_gnn.runs.folder import RunFolder
+from cl_as_gnn.runs.process import lost_rank
+from cl_as_gnn.tasks.base import Task
 from cl_as_gnn.training.minibatch import QUANTITIES
 from cl_as_gnn.training.module import ContrastiveModule
-from cl_as_gnn.training.process import lost_rank
-from cl_as_gnn.training.runs import RunFolder
-from cl_as_gnn.training.tasks import Task
 
 
 def diverged(module: ContrastiveModule, epoch: int) -> RunError:

@@ -23,10 +23,8 @@ from rich.console import Console
 
 from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
 from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
-from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
-from cl_as_gnn.training.image_task import scored_data as scored_data
-from cl_as_gnn.training.module import ContrastiveModule
-from cl_as_gnn.training.process import (
+from cl_as_gnn.runs.folder import RunFolder, create_run, load_checkpoint, open_run
+from cl_as_gnn.runs.process import (
     check_ranks,
     is_first_rank,
     keep_freed_memory,
@@ -35,8 +33,10 @@ from cl_as_gnn.training.process import (
     pick_precision,
     uses_gpu,
 )
-from cl_as_gnn.training.runs import RunFolder, create_run, load_checkpoint, open_run
-from cl_as_gnn.training.tasks import Task, load_task
+from cl_as_gnn.tasks.base import Task, load_task
+from cl_as_gnn.tasks.images import scored_data as scored_data
+from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
+from cl_as_gnn.training.module import ContrastiveModule
 
 PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "lightning", "numpy")
 

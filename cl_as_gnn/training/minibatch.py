@@ -12,7 +12,8 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, graph_mismatch
 from cl_as_gnn.graph import augmentation_edges, knn_edges
-from cl_as_gnn.graph.rewiring import sample_prototypes
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
+from cl_as_gnn.graph.transforms import sample_prototypes
 
 QUANTITIES = ("graph_energy", "graph_rank", "graph_mismatch", "graph_purity")
 _K = 5
@@ -37,7 +38,7 @@ class Minibatch:
     @classmethod
     def of(cls, data: HeteroData, labels: Tensor) -> Minibatch:
         """From the graph of a step; nothing is computed."""
-        kind = ("sample", "affinity", "sample")
+        kind = SAMPLE_AFFINITY
         affinity = (data[kind].edge_index, data[kind].edge_weight) if kind in data.edge_types else None
         return cls(data["view"].x.detach(), int(data.num_views), labels, affinity)
 

@@ -1,4 +1,4 @@
-"""The training step: images or graphs on the device, batched views, the method's message, the optimiser."""
+"""The training step: images or graphs on the device, batched views, the method's message, the optimizer."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.config import OptimConfig, RunConfig
-from cl_as_gnn.data import ImageData
+from cl_as_gnn.datasets import ImageData
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.methods import Method, Views, build_method
-from cl_as_gnn.training.image_task import ImageTask
+from cl_as_gnn.methods import Batch, Method, build_method
+from cl_as_gnn.tasks.base import Task
+from cl_as_gnn.tasks.images import ImageTask
 from cl_as_gnn.training.minibatch import Minibatch
-from cl_as_gnn.training.tasks import Task
 
 
 def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, Adam, SGD or LARS; vectors (biases, normalisation) get no weight decay and no LARS scaling."""
+    """AdamW, Adam, SGD or LARS; vectors (biases, normalization) get no weight decay and no LARS scaling."""
     decayed = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
     plain = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
     groups: list[dict[str, Any]] = [
@@ -139,7 +139,7 @@ class ContrastiveModule(LightningModule):
             source = sample if self.images is None else self.images.index_select(0, sample)
             images = self.augment(source, self.config.method.num_views, *self._draws)
         labels = None if self.labels is None else self.labels[sample]
-        loss, data = self.method(Views(images, sample, self.progress, labels))
+        loss, data = self.method(Batch(images, sample, self.progress, labels))
         self._losses.append(loss.detach())
         # The graph is that of the samples of all ranks.
         everyone = data["view"].sample[: len(sample) * self.trainer.world_size]

@@ -71,14 +71,14 @@ def test_a_budget_that_whole_epochs_miss_is_refused(tmp_path):
     ("text", "message"),
     [
         (SUITE.replace("baseline: simclr", "baseline: moco"), "baseline 'moco' is none of its runs: simclr, gcn"),
-        (SUITE.replace("baseline", "base_line"), "baseline wants to be set"),
+        (SUITE.replace("baseline", "base_line"), "baseline expects to be set"),
         (
             SUITE.replace("start: 0", "strat: 0"),
             "run 'gcn': unknown setting method.strat=0: did you mean",
         ),
         (SUITE + "curves: {k: [gat]}", "curves name 'gat', which is none of its runs: simclr, gcn"),
-        (SUITE.replace("seeds: [0]", "seeds: []"), "seeds wants a list of at least 1"),
-        (SUITE.replace("seeds: [0]", "seeds: [a]"), "seeds.0 wants a whole number"),
+        (SUITE.replace("seeds: [0]", "seeds: []"), "seeds expects a list of at least 1"),
+        (SUITE.replace("seeds: [0]", "seeds: [a]"), "seeds.0 expects a whole number"),
         (SUITE + "runz: 1", "runz is none of name, baseline, seeds"),
     ],
 )

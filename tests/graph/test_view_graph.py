@@ -3,7 +3,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import augmentation_edges, view_graph
-from cl_as_gnn.graph.view_graph import AFFINITY, AUGMENTATION
+from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION
 
 
 @pytest.mark.parametrize("views", [2, 3, 5])

@@ -10,14 +10,13 @@ from torch import nn
 from torch_geometric.data import Data
 
 from cl_as_gnn.config import EncoderConfig, build_config
+from cl_as_gnn.encoders.momentum import MomentumCopy
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.components import nearest_components
-from cl_as_gnn.graph.view_graph import AUGMENTATION
-from cl_as_gnn.methods import Views, build_method
-from cl_as_gnn.models.momentum import MomentumCopy
-from cl_as_gnn.nn.objective import objective
-from cl_as_gnn.nn.terms import pair_term
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods import Batch, build_method
+from cl_as_gnn.nn.terms import objective, pair_term
 
 HEADS = EncoderConfig(projector_hidden=16, projector_dim=6, predictor_hidden=8)
 SIZE = 7
@@ -56,7 +55,7 @@ def unit(views, seed=0):
 
 
 def nowhere(labels=None, progress=0.9):
-    return Views(torch.empty(0), torch.arange(SIZE), progress, labels)
+    return Batch(torch.empty(0), torch.arange(SIZE), progress, labels)
 
 
 def check(method, x, data, expected, *parameters, views=None):
@@ -121,7 +120,7 @@ def test_supcon_is_the_out_form(views):
     y = y.repeat(views).tolist()
     positives = [[j for j in range(len(x)) if y[j] == y[i] and j != i] for i in range(len(x))]
     check(method, x, view_graph(x, views), info_nce(x, positives, 0.3), views=nowhere(labels))
-    with pytest.raises(ConfigError, match="wants labels"):
+    with pytest.raises(ConfigError, match="expects labels"):
         method.terms(view_graph(x, views), nowhere())
 
 
@@ -129,7 +128,7 @@ def test_supcon_is_the_out_form(views):
 def test_ncl_attracts_neighbours_in_the_graph(views):
     method = make("ncl", num_views=views, temperature=0.3, weight=0.4)
     x, links = unit(views), torch.tensor([[1, 2, 0, 5, 3], [0, 0, 2, 3, 5]])  # nodes 1, 4 and 6 have no neighbour
-    batch = Views(Data(links=links), torch.arange(SIZE), 0.0)
+    batch = Batch(Data(links=links), torch.arange(SIZE), 0.0)
     parts = []
     for i in range(len(x)):
         sources = [j for j, target in links.t().tolist() if target == i % SIZE]
@@ -203,7 +202,7 @@ def test_dcl_leaves_the_positive_out_of_the_denominator(views):
 )
 def test_hard_negatives_are_the_released_code(name, beta, tau_plus, views, temperature):
     """The `hard` estimator of the authors' criterion, anchor by anchor; β = 0 is the debiased loss."""
-    method = make(name, num_views=views, temperature=temperature, sharpness=beta, tau_plus=tau_plus)
+    method = make(name, num_views=views, temperature=temperature, beta=beta, tau_plus=tau_plus)
     x = unit(views)
     count, expected, clamped = len(x) - views, 0, 0
     for i in range(len(x)):
@@ -220,12 +219,12 @@ def test_hard_negatives_are_the_released_code(name, beta, tau_plus, views, tempe
         assert 0 < clamped < len(x) * (views - 1)
     check(method, x, view_graph(x, views), expected / (len(x) * (views - 1)))
     if name == "debiased":
-        assert make(name).config.sharpness == 0
+        assert make(name).config.beta == 0
 
 
 @pytest.mark.parametrize(("views", "power"), [(2, 2.0), (2, 1.0), (3, 3.0)])
 def test_align_uniform_is_two_lines_of_torch(views, power):
-    method = make("align_uniform", num_views=views, power=power, sharpness=3.0, align_weight=0.7, uniform_weight=0.4)
+    method = make("align_uniform", num_views=views, power=power, t=3.0, align_weight=0.7, uniform_weight=0.4)
     x = unit(views)
     parts = x.chunk(views)
     align = sum((a - b).norm(dim=1).pow(power).mean() for a, b in combinations(parts, 2))
@@ -238,7 +237,7 @@ def test_align_uniform_is_two_lines_of_torch(views, power):
 def test_spectral_is_the_released_loss(views):
     method = make("spectral", num_views=views, mu=2.0)
     z = rows(views * SIZE, scale=0.6).requires_grad_()
-    x = method.place(z)
+    x = method.normalize(z)
     clipped = torch.stack([row if row.norm() < 2**0.5 else 2**0.5 * row / row.norm() for row in z])
     torch.testing.assert_close(x, clipped)
     assert 0 < (z.norm(dim=1) > 2**0.5).sum() < len(z)
@@ -268,7 +267,7 @@ def test_barlow_is_the_released_loss():
     method = make("barlow", off_diagonal=0.02)
     z = rows(2 * SIZE).requires_grad_()
     bn = nn.BatchNorm1d(6, affine=False).double()
-    x = method.place(z)
+    x = method.normalize(z)
     torch.testing.assert_close(x, torch.cat([bn(z[:SIZE]), bn(z[SIZE:])]))
     x = x.detach().requires_grad_()
     c = x[:SIZE].t() @ x[SIZE:] / SIZE
@@ -314,7 +313,7 @@ def test_wmse_whitens_then_aligns():
         cov = whitened[-1].t() @ whitened[-1] / 19
         torch.testing.assert_close(cov, torch.eye(6, dtype=torch.double))
     expected = (2 - 2 * F.cosine_similarity(*whitened)).mean()
-    x = method.place(z)
+    x = method.normalize(z)
     loss = objective(x, *method.terms(view_graph(x, 2), nowhere()))
     torch.testing.assert_close(loss, expected, atol=1e-10, rtol=0)
     torch.testing.assert_close(torch.autograd.grad(loss, z)[0], torch.autograd.grad(expected, z)[0], atol=1e-10, rtol=0)
@@ -345,13 +344,13 @@ def test_byol_target_follows_with_a_rising_momentum():
     assert not any(name.startswith("target") for name, _ in method.named_parameters())
     assert "target.module.0.linear.weight" in method.state_dict()
     images = torch.randn(2 * SIZE, 1, 4, 4)
-    method(Views(images, torch.arange(SIZE), 0.0))[0].backward()
+    method(Batch(images, torch.arange(SIZE), 0.0))[0].backward()
     torch.testing.assert_close(method.target.module[0].linear.weight, 0.9 * old + 0.1 * method.encoder.linear.weight)
     before = method.target.module[0].linear.weight.clone()
-    method(Views(images, torch.arange(SIZE), 1.0))
+    method(Batch(images, torch.arange(SIZE), 1.0))
     assert torch.equal(method.target.module[0].linear.weight, before)
     assert method.momentum(0.5) == pytest.approx(0.95)
-    method.eval()(Views(images, torch.arange(SIZE), 0.0))
+    method.eval()(Batch(images, torch.arange(SIZE), 0.0))
     assert torch.equal(method.target.module[0].linear.weight, before)
 
 
@@ -434,7 +433,7 @@ def test_ressl_is_cross_entropy_between_rows(views):
 def test_banks_take_the_first_view_of_each_sample(name):
     method = make(name)
     sample = torch.tensor([3, 9, 1, 0, 12, 5, 19])
-    _, data = method(Views(torch.randn(2 * SIZE, 1, 4, 4), sample, 0.9))
+    _, data = method(Batch(torch.randn(2 * SIZE, 1, 4, 4), sample, 0.9))
     bank = method.bank if name == "meanshift" else method.queue
     assert torch.equal(bank.sample[:SIZE], sample)
     source = data["present"].x if name == "meanshift" else data["target"].x
@@ -443,7 +442,7 @@ def test_banks_take_the_first_view_of_each_sample(name):
 
 @pytest.mark.parametrize("filled", [0, 3, 20])
 def test_gat_rewire_attends_over_the_neighbours_of_the_positive(filled):
-    method = make("gat_rewire", k=4, weight=0.6, temperature=0.3, sharpness=2.0)
+    method = make("gat_nn_positives", k=4, weight=0.6, temperature=0.3, sharpness=2.0)
     method.bank.push(rows(filled, seed=3).float(), torch.arange(filled))
     x = unit(2)
     data = method.rewire(view_graph(x, 2), nowhere())
@@ -488,7 +487,7 @@ def test_gcn_bank_is_cross_entropy_to_walks_over_the_whole_set(hops, seen):
     method = make("gcn_bank", k=3, **settings)
     stored = F.normalize(rows(seen, seed=3).float(), dim=1)
     method.bank.write(torch.arange(seen), stored)
-    x, views = unit(2), Views(torch.empty(0), torch.tensor([3, 14, 1, 0, 12, 5, 9]), 0.9)
+    x, views = unit(2), Batch(torch.empty(0), torch.tensor([3, 14, 1, 0, 12, 5, 9]), 0.9)
     method.begin_epoch(0.1)
     assert "sample" not in method.rewire(view_graph(x, 2, views.sample), views).node_types
     method.begin_epoch(0.9)
@@ -513,7 +512,7 @@ def test_gcn_bank_is_cross_entropy_to_walks_over_the_whole_set(hops, seen):
     # The affinity weights are kept in float32.
     torch.testing.assert_close(loss.detach(), expected.squeeze().detach(), atol=1e-6, rtol=0)
     torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
-    method.remember(data)
+    method.update_memory(data)
     mean = F.normalize(x[:SIZE] + x[SIZE:], dim=1).float()
     torch.testing.assert_close(method.bank.features[0, views.sample], mean.detach())
 
@@ -541,7 +540,7 @@ def test_oracle_diffuses_along_edges_of_known_purity():
     assert own.item() != pytest.approx(expected.item())
     loss = objective(x, *method.terms(data, views))
     torch.testing.assert_close(loss, expected, atol=1e-6, rtol=0)
-    with pytest.raises(ConfigError, match="wants labels"):
+    with pytest.raises(ConfigError, match="expects labels"):
         method.rewire(view_graph(x, 2), nowhere())
 
 
@@ -580,7 +579,7 @@ def test_cca_ssg_is_invariance_and_decorrelation(views):
     parts = x.chunk(views)
     eye = torch.eye(6, dtype=torch.double)
     pairs = list(permutations(range(views), 2))
-    # The released code: −tr C₁₂ + λ Σ ‖C_v − I‖², less the lengths of standardised features, which are constant.
+    # The released code: −tr C₁₂ + λ Σ ‖C_v − I‖², less the lengths of standardized features, which are constant.
     invariance = sum((parts[a] - parts[b]).square().sum() for a, b in pairs) / (2 * SIZE * len(pairs))
     decorrelation = sum((p.t() @ p / SIZE - eye).square().sum() for p in parts) * 2 / views
     check(method, x, view_graph(x, views), invariance + 0.3 * decorrelation)
@@ -598,7 +597,7 @@ def test_cca_ssg_for_two_views_is_the_released_code_up_to_its_constant():
 
 def test_cca_ssg_does_not_see_the_scale_of_features():
     method, z = make("cca_ssg"), rows(2 * SIZE)
-    torch.testing.assert_close(method.place(1e-4 * z), method.place(z), atol=1e-3, rtol=0)
+    torch.testing.assert_close(method.normalize(1e-4 * z), method.normalize(z), atol=1e-3, rtol=0)
 
 
 def test_alignment_without_uniformity_costs_no_pairs():

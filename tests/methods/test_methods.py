@@ -10,8 +10,8 @@ from torch import nn
 from cl_as_gnn.config import EncoderConfig, build_config
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import view_graph
-from cl_as_gnn.methods import METHODS, Views, build_method
-from cl_as_gnn.nn.objective import objective
+from cl_as_gnn.methods import METHODS, Batch, build_method
+from cl_as_gnn.nn.terms import objective
 
 IMAGES = sorted(name for name, method in METHODS.items() if "images" in method.reads)
 HEADS = EncoderConfig(projector_hidden=16, projector_dim=6, predictor_hidden=8)
@@ -41,7 +41,7 @@ def batch(method, seed=0, progress=0.9):
     generator = torch.Generator().manual_seed(seed)
     views = method.config.num_views
     sample = torch.randperm(20, generator=generator)[:SIZE]
-    return Views(torch.randn(views * SIZE, 1, 4, 4, generator=generator), sample, progress, sample % 3)
+    return Batch(torch.randn(views * SIZE, 1, 4, 4, generator=generator), sample, progress, sample % 3)
 
 
 def unit(views, seed=0):
@@ -67,7 +67,7 @@ def cross_entropy(target, x, temperature):
 
 
 def check(method, x, data, expected):
-    views = Views(torch.empty(0), data["view"].sample[:SIZE], 0.9)
+    views = Batch(torch.empty(0), data["view"].sample[:SIZE], 0.9)
     loss = objective(x, *method.terms(data, views))
     torch.testing.assert_close(loss.detach(), expected.detach(), atol=1e-10, rtol=0)
     (message,) = torch.autograd.grad(loss, x)
@@ -97,7 +97,7 @@ def test_gcn_is_cross_entropy_to_diffused_targets(views):
         gate=0,
     )
     x = unit(views)
-    data = method.rewire(view_graph(x, views), Views(torch.empty(0), torch.arange(SIZE), 0.9))
+    data = method.rewire(view_graph(x, views), Batch(torch.empty(0), torch.arange(SIZE), 0.9))
     prototypes = F.normalize(x.detach().view(views, SIZE, -1).mean(0), dim=1)
     cosine = (prototypes @ prototypes.t()).fill_diagonal_(-math.inf)
     kept = cosine.topk(2).indices
@@ -107,7 +107,7 @@ def test_gcn_is_cross_entropy_to_diffused_targets(views):
     diffused = torch.kron(torch.full((views, views), 1 / views, dtype=torch.double), power)
     target = 0.3 * positives(views) / (views - 1) + 0.7 * diffused
     expected = cross_entropy(target, x, 0.3)
-    views_ = Views(torch.empty(0), torch.arange(SIZE), 0.9)
+    views_ = Batch(torch.empty(0), torch.arange(SIZE), 0.9)
     loss = objective(x, *method.terms(data, views_))
     # The affinity weights are kept in float32.
     torch.testing.assert_close(loss.detach(), expected.detach(), atol=1e-6, rtol=0)
@@ -121,7 +121,7 @@ def test_gcn_opens_its_gate_by_the_agreement_of_the_views_neighbourhoods():
     open_, gated, simclr = (
         make(n, **s) for n, s in (("gcn", settings | {"gate": 0}), ("gcn", settings), ("simclr", {}))
     )
-    views = Views(torch.empty(0), torch.arange(SIZE), 0.9)
+    views = Batch(torch.empty(0), torch.arange(SIZE), 0.9)
 
     def loss(method, x):
         return objective(x, *method.terms(method.rewire(view_graph(x, 2), views), views)).item()
@@ -148,7 +148,7 @@ def test_gcn_is_simclr_before_its_start():
 def test_gat_attends_over_the_positives_of_each_anchor():
     method = make("gat", num_views=4, sharpness=3.0)
     x = unit(4)
-    data = method.rewire(view_graph(x, 4), Views(torch.empty(0), torch.arange(SIZE), 0.9))
+    data = method.rewire(view_graph(x, 4), Batch(torch.empty(0), torch.arange(SIZE), 0.9))
     target = (3.0 * x.detach() @ x.detach().t()).masked_fill(positives(4) == 0, -math.inf).softmax(1)
     check(method, x, data, cross_entropy(target, x, 0.5))
 
@@ -157,7 +157,7 @@ def test_gat_with_two_views_is_the_released_weighting():
     """L = −Σ a_ij log p_ij / Σ a_ij over the n positive pairs, a = exp(1 + cos), detached."""
     method = make("gat", num_views=2, normalize="batch")
     x = unit(2)
-    data = method.rewire(view_graph(x, 2), Views(torch.empty(0), torch.arange(SIZE), 0.9))
+    data = method.rewire(view_graph(x, 2), Batch(torch.empty(0), torch.arange(SIZE), 0.9))
     weight = torch.exp(1 + x.detach() @ x.detach().t()) * positives(2)
     expected = cross_entropy(weight, x, 0.5) * len(x) / weight.sum()
     check(method, x, data, expected)
@@ -167,11 +167,11 @@ def test_gat_with_two_views_is_the_released_weighting():
 
 @pytest.mark.parametrize("filled", [0, 3, 40])
 def test_rewire_attracts_to_the_neighbours_of_the_positive(filled):
-    method = make("rewire", k=2, weight=0.6, temperature=0.3)
+    method = make("nn_positives", k=2, weight=0.6, temperature=0.3)
     rows = F.normalize(torch.randn(filled, 6, generator=torch.Generator().manual_seed(5)), dim=1)
     method.bank.push(rows, torch.arange(filled))
     x = unit(2)
-    data = method.rewire(view_graph(x, 2), Views(torch.empty(0), torch.arange(SIZE), 0.9))
+    data = method.rewire(view_graph(x, 2), Batch(torch.empty(0), torch.arange(SIZE), 0.9))
     bank = method.bank.features.double()
     expected = 0.0
     lse = (x @ x.t() / 0.3).masked_fill(torch.eye(len(x), dtype=torch.bool), -math.inf).logsumexp(1)
@@ -185,7 +185,7 @@ def test_rewire_attracts_to_the_neighbours_of_the_positive(filled):
             pull = pull + share * (bank[near] @ x[i]).mean()
         expected = expected - (pull / 0.3 - lse[i]) / len(x)
     # The shares of the bank's edges are kept in float32.
-    loss = objective(x, *method.terms(data, Views(torch.empty(0), torch.arange(SIZE), 0.9)))
+    loss = objective(x, *method.terms(data, Batch(torch.empty(0), torch.arange(SIZE), 0.9)))
     torch.testing.assert_close(loss.detach(), expected.detach(), atol=1e-6, rtol=0)
     torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
 
@@ -221,7 +221,7 @@ def test_simsiam_loss_through_the_network():
 def test_jk_aligns_to_a_mixture_of_epochs_and_remembers_both_views():
     method = make("jk", stages=[0.5, 0.3, 0.2], start=0.0)
     first, second, third = (batch(method, seed=s) for s in (1, 1, 1))
-    second = Views(2 * second.images, first.sample, 0.9)
+    second = Batch(2 * second.inputs, first.sample, 0.9)
     targets = []
     for views in (first, second):
         z = F.normalize(method.projector(method.encoder(views.images)).detach(), dim=1)
@@ -264,7 +264,7 @@ def test_sample_order_does_not_matter(name):
     views = batch(method)
     order = torch.randperm(SIZE)
     shape = (method.config.num_views, SIZE, 1, 4, 4)
-    moved = Views(views.images.view(shape)[:, order].flatten(0, 1), views.sample[order], 0.9, views.labels[order])
+    moved = Batch(views.images.view(shape)[:, order].flatten(0, 1), views.sample[order], 0.9, views.labels[order])
     state = {k: v.clone() for k, v in method.state_dict().items()}
     loss, _ = method(views)
     method.load_state_dict(state)

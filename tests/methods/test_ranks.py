@@ -14,10 +14,10 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.config import EncoderConfig, build_config
+from cl_as_gnn.encoders import build_encoder
 from cl_as_gnn.graph import FeatureQueue, SampleBank
-from cl_as_gnn.methods import METHODS, Views, build_method
-from cl_as_gnn.models import build_encoder
-from cl_as_gnn.nn.ranks import own_rank, world_size
+from cl_as_gnn.methods import METHODS, Batch, build_method
+from cl_as_gnn.nn.distributed import own_rank, world_size
 
 RANKS, SAMPLES, SIZE, STEPS = 2, 24, 16, 2
 HEADS = EncoderConfig(projector_hidden=16, projector_dim=6, predictor_hidden=8)
@@ -62,7 +62,7 @@ def steps(case):
         sample = sample.chunk(world_size())[own_rank()]
         torch.manual_seed(step)
         method.begin_epoch(0.9)
-        loss, _ = model(Views(images, sample, 0.9, sample % 3))
+        loss, _ = model(Batch(images, sample, 0.9, sample % 3))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -15,8 +15,8 @@ from cl_as_gnn.nn import (
     UniformityConv,
 )
 from cl_as_gnn.nn import functional as F
-from cl_as_gnn.nn.linear_attention import _by_graph
-from cl_as_gnn.nn.self_attention import _attention, _attention_backward
+from cl_as_gnn.nn.streaming.attention import _attention, _attention_backward
+from cl_as_gnn.nn.streaming.linear_attention import _by_graph
 
 NODES, EDGES, WIDTH = 60, 200, 8
 CALLS = {

@@ -114,7 +114,7 @@ def test_wrong_neighbours_are_marked_and_only_they(whole):
 
 def test_nearest_neighbours_of_training_images_are_themselves():
     """The bank holds the queries: each must find itself first, with similarity 1."""
-    from cl_as_gnn.data import Split
+    from cl_as_gnn.datasets import Split
     from cl_as_gnn.report.pictures import _neighbours
 
     torch.manual_seed(0)

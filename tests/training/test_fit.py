@@ -14,9 +14,9 @@ import torch
 from cl_as_gnn.config import load_config
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import METHODS
+from cl_as_gnn.runs.folder import RunFolder, create_run, load_encoder, open_run
 from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
-from cl_as_gnn.training.runs import RunFolder, create_run, load_encoder, open_run
 
 SMALL = [
     "encoder.width=8",
@@ -208,10 +208,10 @@ def test_a_folder_is_never_written_over(tmp_path):
 
 def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cl_as_gnn.training.runs.time.strftime", lambda _: "now")
+    monkeypatch.setattr("cl_as_gnn.runs.folder.time.strftime", lambda _: "now")
     names = []
     for process in (7, 8):
-        monkeypatch.setattr("cl_as_gnn.training.runs.os.getpid", lambda process=process: process)
+        monkeypatch.setattr("cl_as_gnn.runs.folder.os.getpid", lambda process=process: process)
         names.append(create_run(load_config()).path.name)
     assert names == ["digits-gcn-seed0-now-7", "digits-gcn-seed0-now-8"]
 

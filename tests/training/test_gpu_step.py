@@ -8,7 +8,7 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from cl_as_gnn.config import load_config
-from cl_as_gnn.data import ImageData, Split
+from cl_as_gnn.datasets import ImageData, Split
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.training.module import ContrastiveModule
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from cl_as_gnn.config import OptimConfig, TrainerConfig, load_config
-from cl_as_gnn.data import load_images
+from cl_as_gnn.datasets import load_images
+from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
 from cl_as_gnn.training.module import ContrastiveModule, EpochSeed, build_optimizer, rate_factor
-from cl_as_gnn.training.process import keep_freed_memory, pick_precision
 
 
 def test_schedule_rises_then_falls_to_zero():

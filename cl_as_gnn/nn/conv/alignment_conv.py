@@ -6,8 +6,8 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.edges import as_edges, by_messages, widen
+from cl_as_gnn.nn.operators import Adjacency
 
 
 class AlignmentConv(MessagePassing):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
             raise ValueError(f"AlignmentConv flows from source to target, got flow={kwargs['flow']!r}: flip edge_index")
         super().__init__(**kwargs)
         if num_hops < 1:
-            raise ValueError(f"AlignmentConv wants num_hops >= 1, got {num_hops}")
+            raise ValueError(f"AlignmentConv expects num_hops >= 1, got {num_hops}")
         self.step_size = step_size
         self.num_hops = num_hops
         self.normalize = normalize
@@ -52,7 +52,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
         wide = widen(x)
-        edge_index, weight, degree = self._normalise(wide, edge_index, edge_weight)
+        edge_index, weight, degree = self._normalize(wide, edge_index, edge_weight)
         out = self._pull(wide, edge_index, weight)
         target = wide[1] if isinstance(wide, tuple) else wide
         step = self.step_size * (degree != 0).to(out.dtype)
@@ -62,13 +62,13 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
     def gather(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
         r"""The message alone, :math:`\hat{A}^L X`: zeros for a node without incoming edges."""
         wide = widen(x)
-        edge_index, weight, _ = self._normalise(wide, edge_index, edge_weight)
+        edge_index, weight, _ = self._normalize(wide, edge_index, edge_weight)
         return self._pull(wide, edge_index, weight).to((x[0] if isinstance(x, tuple) else x).dtype)
 
-    def _normalise(
+    def _normalize(
         self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Edges, their normalised weights, and the weight arriving at each target, without its sign."""
+        """Edges, their normalized weights, and the weight arriving at each target, without its sign."""
         source, target = x if isinstance(x, tuple) else (x, x)
         if isinstance(x, tuple) and self.num_hops > 1:
             raise ValueError(
@@ -97,7 +97,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         else:
             graph = Adjacency(edge_index, weight, size)
             for _ in range(self.num_hops):
-                out = graph.pull(out)
+                out = graph.matmul(out)
         return out
 
     def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 
-from cl_as_gnn.nn.all_pairs import softmax_all_pairs
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
 from cl_as_gnn.nn.edges import as_edges
+from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs
 
 
 class ContrastiveConv(torch.nn.Module):
@@ -54,7 +54,7 @@ class ContrastiveConv(torch.nn.Module):
         if repel not in ("complete", "affinity"):
             raise ValueError(f"ContrastiveConv: repel is 'complete' or 'affinity', got {repel!r}")
         if symmetric and repel == "affinity":
-            raise ValueError("ContrastiveConv: symmetric=True wants repel='complete'")
+            raise ValueError("ContrastiveConv: symmetric=True expects repel='complete'")
         self.temperature = temperature
         self.step_size = step_size
         self.num_hops = num_hops
@@ -80,7 +80,7 @@ class ContrastiveConv(torch.nn.Module):
             else:
                 positives = torch.cat([as_edges("ContrastiveConv", e)[0] for e in (edge_index, affinity_index)], dim=1)
         elif self.repel == "affinity":
-            raise ValueError("ContrastiveConv(repel='affinity') wants an affinity_index to repel along")
+            raise ValueError("ContrastiveConv(repel='affinity') expects an affinity_index to repel along")
         attracted: Tensor = self.align(x, positives)
         if self.symmetric:
             if isinstance(x, tuple):

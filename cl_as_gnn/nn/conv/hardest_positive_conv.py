@@ -6,7 +6,8 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj
 
-from cl_as_gnn.nn.edges import as_edges, by_messages, check_range, widen
+from cl_as_gnn.nn.checks import check_range
+from cl_as_gnn.nn.edges import as_edges, by_messages, widen
 
 
 class HardestPositiveConv(MessagePassing):  # type: ignore[misc]

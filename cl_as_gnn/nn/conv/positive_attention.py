@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import softmax
 
-from cl_as_gnn.nn.edges import as_edges, check_range, widen
+from cl_as_gnn.nn.checks import check_range
+from cl_as_gnn.nn.edges import as_edges, widen
 
 
 class PositiveAttention(torch.nn.Module):

@@ -18,7 +18,7 @@ class StageAggregation(torch.nn.Module):
     in matrix form :math:`\hat Z = \sum_r \mathrm{diag}(s_r) \bar Z^{(r)}` with unit rows :math:`\bar z_i^{(r)}` and
     :math:`s_{ir} = \gamma_r m_{ir} / \sum_q \gamma_q m_{iq}`. :math:`z^{(r)}` are the features r stages ago (one node
     of the past each, with a directed edge into the present), :math:`m_{ir}` says whether sample i has been seen then.
-    Every stage is normalised before it is mixed, so that the shares alone set the mixture. They are
+    Every stage is normalized before it is mixed, so that the shares alone set the mixture. They are
 
     .. math::
         \gamma_r \;\; (\texttt{"fixed"}), \qquad e^{\theta_r} \;\; (\texttt{"learned"}), \qquad
@@ -43,10 +43,12 @@ class StageAggregation(torch.nn.Module):
         if mode not in ("fixed", "learned", "attention"):
             raise ValueError(f"StageAggregation: mode is 'fixed', 'learned' or 'attention', got {mode!r}")
         if not weights or not all(w >= 0 for w in weights) or sum(weights) == 0:
-            raise ValueError(f"StageAggregation wants non-negative weights that are not all zero, got {list(weights)}")
+            raise ValueError(
+                f"StageAggregation expects non-negative weights that are not all zero, got {list(weights)}"
+            )
         if mode == "learned" and min(weights) == 0:
             raise ValueError(
-                f"StageAggregation(mode='learned') wants positive weights to start from, got {list(weights)}"
+                f"StageAggregation(mode='learned') expects positive weights to start from, got {list(weights)}"
             )
         self.mode = mode
         self.sharpness = sharpness

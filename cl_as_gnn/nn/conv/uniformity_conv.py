@@ -5,9 +5,9 @@ from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import softmax
 
-from cl_as_gnn.nn.adjacency import Adjacency
 from cl_as_gnn.nn.edges import as_edges, widen
-from cl_as_gnn.nn.self_attention import pairwise_attention
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.streaming.attention import pairwise_attention
 
 
 class UniformityConv(torch.nn.Module):
@@ -37,7 +37,7 @@ class UniformityConv(torch.nn.Module):
     def __init__(self, temperature: float = 1.0, step_size: float = 0.5):
         super().__init__()
         if not temperature > 0:
-            raise ValueError(f"UniformityConv wants a positive temperature, got {temperature}")
+            raise ValueError(f"UniformityConv expects a positive temperature, got {temperature}")
         self.temperature = temperature
         self.step_size = step_size
 
@@ -66,7 +66,7 @@ class UniformityConv(torch.nn.Module):
             logits = (source[row] * target[column]).sum(-1) / self.temperature
             share = softmax(logits, column, num_nodes=target.size(0))
             graph = Adjacency(edge_index, share, (source.size(0), target.size(0)))
-            out = graph.pull(source)
+            out = graph.matmul(source)
             receives = graph.row_sum > 0
         moved = target + self.step_size * (target - out)
         return torch.where(receives.unsqueeze(1), moved, target).to(dtype)

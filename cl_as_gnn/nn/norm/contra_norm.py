@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.nn.linear_attention import linear_attention
-from cl_as_gnn.nn.self_attention import pairwise_attention
+from cl_as_gnn.nn.streaming.attention import pairwise_attention
+from cl_as_gnn.nn.streaming.linear_attention import linear_attention
 
 
 class ContraNorm(torch.nn.Module):
-    r"""Contrastive normalisation, from `"ContraNorm: A Contrastive Learning Perspective on Oversmoothing and Beyond"
+    r"""Contrastive normalization, from `"ContraNorm: A Contrastive Learning Perspective on Oversmoothing and Beyond"
     <https://arxiv.org/abs/2303.06562>`_: a uniformity step on the nodes of a graph, against oversmoothing.
 
     .. math::
@@ -19,7 +19,7 @@ class ContraNorm(torch.nn.Module):
         P_{ij} = \frac{e^{\cos(x_i, x_j) / \tau}}{\sum_k e^{\cos(x_i, x_k) / \tau}},
 
     over all nodes of the same graph, self included: every node sends to every node, whatever the edges. The cosine
-    decides who repels whom, the features sent are not normalised. No :math:`n \times n` tensor is kept.
+    decides who repels whom, the features sent are not normalized. No :math:`n \times n` tensor is kept.
 
     The released code has several forms. ``identity=True`` is the :math:`(1 + s)` of its graph and BERT models;
     ``identity=False`` is :math:`X - s P X`, the paper's Eq. 6 and its ALBERT and ViT models. Its graph models also
@@ -55,12 +55,12 @@ class ContraNorm(torch.nn.Module):
     ):
         super().__init__()
         if in_channels < 1:
-            raise ValueError(f"ContraNorm wants in_channels >= 1, got {in_channels}")
+            raise ValueError(f"ContraNorm expects in_channels >= 1, got {in_channels}")
         if not temperature > 0:
-            raise ValueError(f"ContraNorm wants a positive temperature, got {temperature}")
+            raise ValueError(f"ContraNorm expects a positive temperature, got {temperature}")
         if linear and temperature < 1:
             raise ValueError(
-                f"ContraNorm(linear=True) wants temperature >= 1, got {temperature}: 1 + cos / temperature could be "
+                f"ContraNorm(linear=True) expects temperature >= 1, got {temperature}: 1 + cos / temperature could be "
                 "negative; use linear=False"
             )
         self.in_channels = in_channels

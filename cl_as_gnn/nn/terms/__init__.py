@@ -1,6 +1,8 @@
-"""Operators beside the two of :mod:`cl_as_gnn.nn.objective`: each a loss value and its message."""
+"""Operators beside the two of :mod:`cl_as_gnn.nn.terms.base`: each a loss value and its message."""
 
 from cl_as_gnn.nn.terms.anchor_contrast import AnchorContrast
+from cl_as_gnn.nn.terms.attraction import Attraction
+from cl_as_gnn.nn.terms.base import Term, objective
 from cl_as_gnn.nn.terms.channel_correlation import ChannelCorrelation
 from cl_as_gnn.nn.terms.channel_decorrelation import ChannelDecorrelation
 from cl_as_gnn.nn.terms.channel_spread import ChannelSpread
@@ -13,11 +15,12 @@ from cl_as_gnn.nn.terms.negative_repulsion import NegativeRepulsion
 from cl_as_gnn.nn.terms.pair_term import PairTerm
 from cl_as_gnn.nn.terms.power_alignment import PowerAlignment
 from cl_as_gnn.nn.terms.queue_contrast import QueueContrast
-from cl_as_gnn.nn.terms.same_label import SameLabel
+from cl_as_gnn.nn.terms.softmax_repulsion import SoftmaxRepulsion
 from cl_as_gnn.nn.terms.subset_repulsion import SubsetRepulsion
 
 __all__ = [
     "AnchorContrast",
+    "Attraction",
     "ChannelCorrelation",
     "ChannelDecorrelation",
     "ChannelSpread",
@@ -30,6 +33,8 @@ __all__ = [
     "PairTerm",
     "PowerAlignment",
     "QueueContrast",
-    "SameLabel",
+    "SoftmaxRepulsion",
     "SubsetRepulsion",
+    "Term",
+    "objective",
 ]

@@ -3,10 +3,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.terms.base import Term
 
 
-class AnchorContrast:
+class AnchorContrast(Term):
     r"""Fixed anchors that pick their own node among those of another view, the loss of `NNCLR
     <https://arxiv.org/abs/2104.14548>`_.
 

@@ -5,8 +5,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.terms.base import Term
 
-class ChannelCorrelation:
+
+class ChannelCorrelation(Term):
     r"""The rule on the graph of channels, `Barlow Twins <https://arxiv.org/abs/2103.03230>`_: each channel attracts
     itself in the other view and repels the other channels.
 

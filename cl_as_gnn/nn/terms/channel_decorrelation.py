@@ -3,8 +3,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.terms.base import Term
 
-class ChannelDecorrelation:
+
+class ChannelDecorrelation(Term):
     r"""Invariance of views and decorrelation of the channels of each, `CCA-SSG <https://arxiv.org/abs/2106.12484>`_.
 
     .. math::

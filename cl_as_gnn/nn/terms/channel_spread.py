@@ -3,8 +3,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.terms.base import Term
 
-class ChannelSpread:
+
+class ChannelSpread(Term):
     r"""Variance and covariance of `VICReg <https://arxiv.org/abs/2105.04906>`_: channels keep a spread of one and repel
     each other.
 

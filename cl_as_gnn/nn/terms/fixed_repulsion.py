@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cl_as_gnn.nn.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.terms.base import Term
 
 
-class FixedRepulsion:
+class FixedRepulsion(Term):
     r"""Repulsion from nodes that do not move (a queue), along the row softmax of similarity to them.
 
     .. math::

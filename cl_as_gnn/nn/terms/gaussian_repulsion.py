@@ -5,12 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.batch import check_batch
+from cl_as_gnn.nn.checks import check_batch
+from cl_as_gnn.nn.terms.base import Term
 from cl_as_gnn.nn.terms.pair_term import _STRIP
 
 
 def gaussian_pairs(
-    query: Tensor, key: Tensor | None, sharpness: float, batch: Tensor | None = None, chunk: int | None = None
+    query: Tensor, key: Tensor | None, t: float, batch: Tensor | None = None, chunk: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Log-sum of a Gaussian kernel over all pairs, and the messages that its gradient sends, in one pass.
 
@@ -21,7 +22,7 @@ def gaussian_pairs(
     Args:
         query: ``(n, d)``.
         key: ``(m, d)``; none for the queries themselves, each of them left out of its own sum.
-        sharpness: t.
+        t: t.
         batch: graph of each query ``(n,)``, only without a key: nodes of different graphs make no pair.
         chunk: rows visited at a time.
 
@@ -49,7 +50,7 @@ def gaussian_pairs(
         start, stop = (0, None) if first is None or last is None else (int(first[rows[0]]), int(last[rows[-1]]))
         column = other[start:stop]
         kernel = (query[rows] @ column.t()).mul_(2).sub_(square[start:stop]).sub_(length[rows].unsqueeze(1))
-        kernel.mul_(sharpness)
+        kernel.mul_(t)
         if batch is not None:
             kernel.masked_fill_(batch[rows].unsqueeze(1) != batch[start:stop], -math.inf)
         if key is None:
@@ -70,8 +71,8 @@ def gaussian_pairs(
     return peak + total.log(), to_query, to_query if key is None else to_key / total
 
 
-class GaussianRepulsion:
-    r"""Repulsion along a Gaussian kernel normalised once for the whole graph, the uniformity of `Wang & Isola 2020
+class GaussianRepulsion(Term):
+    r"""Repulsion along a Gaussian kernel normalized once for the whole graph, the uniformity of `Wang & Isola 2020
     <https://arxiv.org/abs/2005.10242>`_.
 
     .. math::
@@ -83,7 +84,7 @@ class GaussianRepulsion:
     degree.
 
     Args:
-        sharpness: t.
+        t: t.
         num_views: V; nodes are view-major.
         weight: w.
         batch: graph of each node, with one view: only pairs of one graph count.
@@ -92,20 +93,20 @@ class GaussianRepulsion:
 
     def __init__(
         self,
-        sharpness: float = 2.0,
+        t: float = 2.0,
         num_views: int = 1,
         weight: float = 1.0,
         batch: Tensor | None = None,
         chunk: int | None = None,
     ):
-        self.sharpness, self.num_views, self.weight = sharpness, num_views, weight
+        self.t, self.num_views, self.weight = t, num_views, weight
         self.batch, self.chunk = batch, chunk
 
     def _view(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        value, message, _ = gaussian_pairs(x, None, self.sharpness, self.batch, self.chunk)
+        value, message, _ = gaussian_pairs(x, None, self.t, self.batch, self.chunk)
         size = x.new_full((1,), x.size(0)) if self.batch is None else torch.bincount(self.batch).to(x.dtype)
         pairs = (size * (size - 1)).sum().clamp(min=1)
-        return value - pairs.log(), message * (4 * self.sharpness)
+        return value - pairs.log(), message * (4 * self.t)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):

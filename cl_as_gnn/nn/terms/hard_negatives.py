@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.ranks import OwnRows
+from cl_as_gnn.nn.distributed import LocalRows
 from cl_as_gnn.nn.terms.pair_term import PairTerm, row_softmax
 
 
@@ -23,17 +23,15 @@ class HardNegatives(PairTerm):
 
     Args:
         temperature: :math:`\tau`.
-        sharpness: :math:`\beta \ge 0`; 0 leaves the debiased loss of `Chuang et al. 2020
+        beta: :math:`\beta \ge 0`; 0 leaves the debiased loss of `Chuang et al. 2020
             <https://arxiv.org/abs/2007.00224>`_.
         tau_plus: :math:`\tau^+`, the share of negatives that are of the anchor's class.
         num_views: V; nodes are view-major.
         own: rows of this rank, where nodes were gathered from several.
     """
 
-    def __init__(
-        self, temperature: float, sharpness: float, tau_plus: float, num_views: int, own: OwnRows | None = None
-    ):
-        self.temperature, self.sharpness, self.tau_plus, self.num_views = temperature, sharpness, tau_plus, num_views
+    def __init__(self, temperature: float, beta: float, tau_plus: float, num_views: int, own: LocalRows | None = None):
+        self.temperature, self.beta, self.tau_plus, self.num_views = temperature, beta, tau_plus, num_views
         self.own = own
 
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
@@ -42,8 +40,8 @@ class HardNegatives(PairTerm):
         negatives = n - self.num_views
         logits = similarity / self.temperature
         own = (torch.arange(n, device=rows.device) - rows.unsqueeze(1)) % size == 0
-        high, sharp = row_softmax((logits * (1 + self.sharpness)).masked_fill_(own, -math.inf))
-        low, flat = row_softmax((logits * self.sharpness).masked_fill_(own, -math.inf))
+        high, sharp = row_softmax((logits * (1 + self.beta)).masked_fill_(own, -math.inf))
+        low, flat = row_softmax((logits * self.beta).masked_fill_(own, -math.inf))
         # Every exponential is taken relative to e^(1/τ), the largest there is.
         spread = negatives * (high - low - top).exp()
         floor = negatives * math.exp(-2 * top)
@@ -60,6 +58,6 @@ class HardNegatives(PairTerm):
             to_spread += rate * spread
             to_positive = positive * (1 / total - self.tau_plus * negatives * rate) - 1
             slope.scatter_add_(1, column, to_positive.unsqueeze(1))
-        slope += to_spread.unsqueeze(1) * ((1 + self.sharpness) * sharp - self.sharpness * flat)
+        slope += to_spread.unsqueeze(1) * ((1 + self.beta) * sharp - self.beta * flat)
         count = n * (self.num_views - 1)
         return value / count, slope / (count * self.temperature)

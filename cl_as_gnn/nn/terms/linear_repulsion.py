@@ -3,10 +3,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.adjacency import Adjacency
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.terms.base import Term
 
 
-class LinearRepulsion:
+class LinearRepulsion(Term):
     r"""Repulsion along the graph of raw inner products: linear attention, so :math:`O(n d^2)` and no softmax, of the
     `spectral contrastive loss <https://arxiv.org/abs/2106.04156>`_.
 
@@ -34,6 +35,6 @@ class LinearRepulsion:
             source, target = self.edge_index
             own = (x[source] * x[target]).sum(1)
             value = (moment * others).sum() - own.square().sum()
-            message = (views @ others).view_as(x) - Adjacency(self.edge_index, own, x.size(0)).pull(x)
+            message = (views @ others).view_as(x) - Adjacency(self.edge_index, own, x.size(0)).matmul(x)
         scale = self.weight / count
         return scale * value, -4 * scale * message

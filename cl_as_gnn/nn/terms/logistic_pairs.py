@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cl_as_gnn.nn.ranks import OwnRows
+from cl_as_gnn.nn.distributed import LocalRows
 from cl_as_gnn.nn.terms.pair_term import PairTerm
 
 
 class LogisticPairs(PairTerm):
-    r"""Every pair of views decided on its own, `SigLIP <https://arxiv.org/abs/2303.15343>`_: no degree normalisation.
+    r"""Every pair of views decided on its own, `SigLIP <https://arxiv.org/abs/2303.15343>`_: no degree normalization.
 
     .. math::
         L = -\frac{1}{B V (V - 1)} \sum_{ij} \log \sigma(y_{ij} (t s_{ij} + b)), \qquad
@@ -25,7 +25,7 @@ class LogisticPairs(PairTerm):
         own: rows of this rank, where nodes were gathered from several.
     """
 
-    def __init__(self, log_scale: Tensor, bias: Tensor, num_views: int, own: OwnRows | None = None):
+    def __init__(self, log_scale: Tensor, bias: Tensor, num_views: int, own: LocalRows | None = None):
         self.learned = (log_scale, bias)
         self.num_views, self.own = num_views, own
 

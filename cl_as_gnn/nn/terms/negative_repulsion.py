@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from cl_as_gnn.nn.ranks import OwnRows
+from cl_as_gnn.nn.distributed import LocalRows
 from cl_as_gnn.nn.terms.pair_term import PairTerm, row_softmax
 
 
@@ -24,7 +24,7 @@ class NegativeRepulsion(PairTerm):
         own: rows of this rank, where nodes were gathered from several.
     """
 
-    def __init__(self, temperature: float, group: Tensor, own: OwnRows | None = None):
+    def __init__(self, temperature: float, group: Tensor, own: LocalRows | None = None):
         self.temperature, self.group, self.own = temperature, group, own
 
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:

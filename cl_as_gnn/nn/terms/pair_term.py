@@ -3,12 +3,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.ranks import OwnRows, total
+from cl_as_gnn.nn.distributed import LocalRows, total
+from cl_as_gnn.nn.terms.base import Term
 
 _STRIP = 2**21  # entries of one strip of similarities
 
 
-class PairTerm:
+class PairTerm(Term):
     r"""Base of the losses of all pairwise inner products, streamed in strips of rows.
 
     .. math::
@@ -21,7 +22,7 @@ class PairTerm:
     and message are summed over the ranks.
     """
 
-    own: OwnRows | None = None
+    own: LocalRows | None = None
 
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """Loss of the strip's rows (a scalar), its slope (like ``similarity``), then slopes of learned parameters.

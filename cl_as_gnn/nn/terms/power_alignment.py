@@ -3,10 +3,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.terms.base import Term
 from cl_as_gnn.nn.terms.pair_term import _STRIP
 
 
-class PowerAlignment:
+class PowerAlignment(Term):
     r"""Attraction by a power of the distance, the alignment of `Wang & Isola 2020 <https://arxiv.org/abs/2005.10242>`_.
 
     .. math::

@@ -3,10 +3,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.terms.base import Term
 
 
-class QueueContrast:
+class QueueContrast(Term):
     r"""One-way edges from a key that attracts and from a queue of keys that repel, `MoCo
     <https://arxiv.org/abs/1911.05722>`_.
 

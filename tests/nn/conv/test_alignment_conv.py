@@ -15,7 +15,7 @@ def graph(n=7, edges=16, seed=0):
     return edge_index, torch.randn(n, 4, dtype=torch.double, generator=generator)
 
 
-def normalised(edge_index, n, weight=None):
+def normalized(edge_index, n, weight=None):
     a = torch.zeros(n, n, dtype=torch.double)
     values = torch.ones(edge_index.size(1), dtype=torch.double) if weight is None else weight
     a.index_put_((edge_index[1], edge_index[0]), values, accumulate=True)
@@ -27,7 +27,7 @@ def normalised(edge_index, n, weight=None):
 def test_equals_the_formula(hops):
     edge_index, x = graph()
     out = AlignmentConv(0.3, hops)(x, edge_index)
-    expected = 0.7 * x + 0.3 * torch.linalg.matrix_power(normalised(edge_index, 7), hops) @ x
+    expected = 0.7 * x + 0.3 * torch.linalg.matrix_power(normalized(edge_index, 7), hops) @ x
     alone = torch.bincount(edge_index[1], minlength=7) == 0
     expected[alone] = x[alone]
     torch.testing.assert_close(out, expected, atol=1e-12, rtol=0)
@@ -36,7 +36,7 @@ def test_equals_the_formula(hops):
 def test_is_a_gradient_step_on_the_dirichlet_energy():
     edge_index, x = graph(edges=30)
     x.requires_grad_()
-    energy = 0.5 * torch.trace(x.t() @ (torch.eye(7, dtype=torch.double) - normalised(edge_index, 7)) @ x)
+    energy = 0.5 * torch.trace(x.t() @ (torch.eye(7, dtype=torch.double) - normalized(edge_index, 7)) @ x)
     (grad,) = torch.autograd.grad(energy, x)
     torch.testing.assert_close(AlignmentConv(0.3)(x, edge_index), x - 0.3 * grad, atol=1e-10, rtol=0)
 

@@ -17,7 +17,7 @@ def test_is_both_updates_at_once():
 
 
 def test_symmetric_form_is_a_gradient_step_on_nt_xent():
-    """X' = X − (α n τ / 2) ∂L/∂X, with ∂L/∂X taken at unit rows without the projection that normalising adds."""
+    """X' = X − (α n τ / 2) ∂L/∂X, with ∂L/∂X taken at unit rows without the projection that normalizing adds."""
     x = F.normalize(torch.randn(12, 4, dtype=torch.double), dim=1).requires_grad_()
     temperature, step = 0.3, 0.2
     logits = (x @ x.t() / temperature).masked_fill(torch.eye(12, dtype=torch.bool), float("-inf"))
@@ -54,7 +54,7 @@ def test_repr_and_errors():
     )
     with pytest.raises(ValueError, match="'complete' or 'affinity', got 'knn'"):
         ContrastiveConv(repel="knn")
-    with pytest.raises(ValueError, match="wants repel='complete'"):
+    with pytest.raises(ValueError, match="expects repel='complete'"):
         ContrastiveConv(repel="affinity", symmetric=True)
-    with pytest.raises(ValueError, match="wants an affinity_index"):
+    with pytest.raises(ValueError, match="expects an affinity_index"):
         ContrastiveConv(repel="affinity")(torch.randn(12, 4), EDGES)

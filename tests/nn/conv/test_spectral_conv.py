@@ -7,7 +7,7 @@ from cl_as_gnn.nn import SpectralConv
 EDGES = torch.tensor([[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]])  # node 5 has none
 
 
-def normalised(edges, n, weight=None):
+def normalized(edges, n, weight=None):
     a = torch.zeros(n, n, dtype=torch.double)
     a[edges[1], edges[0]] = 1.0 if weight is None else weight
     root = torch.where(a.sum(1) > 0, a.sum(1).rsqrt(), 0)
@@ -17,7 +17,7 @@ def normalised(edges, n, weight=None):
 def test_equals_the_formula_edge_by_edge():
     torch.manual_seed(0)
     x, weight = torch.randn(6, 3, dtype=torch.double), torch.rand(3, dtype=torch.double).repeat_interleave(2)
-    a = normalised(EDGES, 6, weight)
+    a = normalized(EDGES, 6, weight)
     expected = x.clone()
     for i in range(6):
         for j in range(6):
@@ -28,7 +28,7 @@ def test_equals_the_formula_edge_by_edge():
 def test_is_a_gradient_step_on_the_spectral_energy():
     torch.manual_seed(1)
     x = torch.randn(6, 3, dtype=torch.double, requires_grad=True)
-    energy = (x.t() @ x).square().sum() / 24 - torch.trace(x.t() @ normalised(EDGES, 6) @ x) / 2
+    energy = (x.t() @ x).square().sum() / 24 - torch.trace(x.t() @ normalized(EDGES, 6) @ x) / 2
     (grad,) = torch.autograd.grad(energy, x)
     torch.testing.assert_close(SpectralConv(0.3)(x, EDGES), x - 0.3 * grad, atol=1e-10, rtol=0)
 
@@ -40,7 +40,7 @@ def test_its_fixed_point_spans_the_leading_eigenvectors():
     x, conv = torch.randn(7, 3, dtype=torch.double), SpectralConv(0.5)
     for _ in range(400):
         x = conv(x, ring)
-    values, vectors = torch.linalg.eigh(normalised(ring, 7))
+    values, vectors = torch.linalg.eigh(normalized(ring, 7))
     top = vectors[:, -3:] * values[-3:]
     torch.testing.assert_close(x @ x.t() / 7, top @ vectors[:, -3:].t(), atol=1e-6, rtol=0)
 

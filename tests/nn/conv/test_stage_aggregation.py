@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from cl_as_gnn.nn import StageAggregation
 
 
-def test_each_stage_is_normalised_before_it_is_mixed():
+def test_each_stage_is_normalized_before_it_is_mixed():
     now, past = torch.randn(4, 3), 100 * torch.randn(4, 3)
     out = StageAggregation((3.0, 1.0))(torch.stack([now, past]))
     torch.testing.assert_close(out, 0.75 * F.normalize(now, dim=1) + 0.25 * F.normalize(past, dim=1))

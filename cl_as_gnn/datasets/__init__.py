@@ -1,0 +1,22 @@
+"""Images and graphs in memory, and random views of them drawn by the batch."""
+
+from cl_as_gnn.datasets.augment import RECIPES, BatchedViews, channel_stats, normalize
+from cl_as_gnn.datasets.graph_views import GraphViews, NodeViews
+from cl_as_gnn.datasets.graphs import GraphSet, NodeData, load_graphs
+from cl_as_gnn.datasets.images import ImageData, Split, load_images, read_images
+
+__all__ = [
+    "RECIPES",
+    "BatchedViews",
+    "GraphSet",
+    "GraphViews",
+    "ImageData",
+    "NodeData",
+    "NodeViews",
+    "Split",
+    "channel_stats",
+    "load_graphs",
+    "load_images",
+    "normalize",
+    "read_images",
+]

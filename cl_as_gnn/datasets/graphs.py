@@ -1,0 +1,155 @@
+"""Labelled graphs: one whose nodes are the samples, or many that are samples themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.datasets import KarateClub, Planetoid, TUDataset
+from torch_geometric.utils import degree, remove_self_loops
+
+from cl_as_gnn.config import GraphDataConfig
+from cl_as_gnn.errors import ConfigError
+
+PLANETOID = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
+MAX_DEGREE = 64
+"""Nodes without features get their degree as one, one-hot; higher degrees count as this one."""
+
+
+@dataclass(frozen=True)
+class NodeData:
+    """One graph. ``graph`` has ``x`` ``(N, f)``, ``edge_index`` and ``y`` ``(N,)``; the masks are bool ``(N,)``."""
+
+    name: str
+    graph: Data
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True)
+class GraphSet:
+    """Many graphs as one disconnected graph.
+
+    Attributes:
+        name: of the data set.
+        graph: ``x``, ``edge_index`` and ``batch``, the graph of each node, in ascending order.
+        labels: class of each graph, ``(G,)``.
+    """
+
+    name: str
+    graph: Data
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_graphs(config: GraphDataConfig) -> NodeData | GraphSet:
+    """Read the data set that ``config`` names, through PyG.
+
+    - ``karate``: Zachary's karate club with PyG's labels: 4 nodes to train a probe on, 30 to test it.
+    - ``cora``, ``citeseer``, ``pubmed``, ``planetoid``: with their public split, from ``root/Cora/raw`` and so on.
+    - ``tu``: the graphs of a TUDataset, MUTAG by default, from ``root/MUTAG/raw``.
+
+    Self-loops are taken out (GNNs add their own), and with ``normalize`` the features of a node sum to one.
+
+    Raises:
+        ConfigError: the files are not there and cannot be fetched, or cannot be read.
+    """
+    root = config.root or Path("data")
+    if config.name == "tu":
+        return _tu(root, config.dataset or "MUTAG", config.normalize)
+    if config.name == "karate":
+        graph, name = KarateClub()[0], "karate"
+        masks = [graph.train_mask, torch.zeros_like(graph.train_mask), ~graph.train_mask]
+    else:
+        dataset = PLANETOID.get(config.name) or config.dataset or "Cora"
+        name, files = dataset, _planetoid_files(dataset)
+        graph = _read(lambda: _Planetoid(str(root), dataset), root, dataset, files)[0]
+        masks = [graph.train_mask, graph.val_mask, graph.test_mask]
+    edge_index, _ = remove_self_loops(graph.edge_index)
+    x = _row_normalized(graph.x) if config.normalize else graph.x
+    return NodeData(name.lower(), Data(x=x, edge_index=edge_index, y=graph.y), *masks)
+
+
+def _tu(root: Path, dataset: str, normalize: bool) -> GraphSet:
+    graphs = _read(lambda: _TU(str(root), dataset), root, dataset, f"{dataset}_A.txt and its other files")
+    if len(graphs) == 0:
+        raise ConfigError(f"data.dataset={dataset} under data.root={root} holds no graphs")
+    data, slices = graphs._data, graphs.slices
+    count = len(graphs)
+    size = slices["edge_index"].diff()
+    nodes = slices["x"].diff() if "x" in slices else torch.tensor(data._num_nodes)
+    batch = torch.arange(count).repeat_interleave(nodes)
+    # PyG keeps the node numbers of each graph from 0.
+    first = (nodes.cumsum(0) - nodes).repeat_interleave(size)
+    edge_index, _ = remove_self_loops(data.edge_index + first)
+    if data.x is None:
+        x = F.one_hot(degree(edge_index[1], len(batch), torch.long).clamp(max=MAX_DEGREE)).float()
+    else:
+        x = _row_normalized(data.x) if normalize else data.x
+    return GraphSet(dataset, Data(x=x, edge_index=edge_index, batch=batch), data.y.view(-1).long())
+
+
+def _row_normalized(x: Tensor) -> Tensor:
+    out: Tensor = x / x.sum(1, keepdim=True).clamp(min=1e-12)
+    return torch.where(x.sum(1, keepdim=True) > 0, out, x)
+
+
+def _planetoid_files(dataset: str) -> str:
+    return f"the eight files ind.{dataset.lower()}.x, .tx, .allx, .y, .ty, .ally, .graph and .test.index"
+
+
+class _Elsewhere:
+    """PyG writes a processed copy beside the raw files; where it may not, into a folder that goes with the object."""
+
+    @cached_property
+    def processed_dir(self) -> str:
+        beside: str = super().processed_dir  # type: ignore[misc]
+        parent = Path(beside).parent
+        if not parent.is_dir() or os.access(parent, os.W_OK):
+            return beside
+        self._kept = TemporaryDirectory(prefix="clgnn-")
+        return self._kept.name
+
+
+class _Planetoid(_Elsewhere, Planetoid):  # type: ignore[misc]
+    pass
+
+
+class _TU(_Elsewhere, TUDataset):  # type: ignore[misc]
+    pass
+
+
+def _read(build: Callable[[], Any], root: Path, dataset: str, files: str) -> Any:
+    """Build a PyG data set, quietly; where its files lack, PyG tries to fetch them."""
+    raw = root / dataset / "raw"
+    there = raw.is_dir() and any(raw.iterdir())
+    made = [path for path in (raw, raw.parent, root) if not path.exists()]
+    try:
+        with redirect_stderr(StringIO()):
+            return build()
+    except Exception as error:  # what PyG raises depends on the file that is wrong and on the network
+        for path in made:  # PyG makes the folders before it fetches
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        if there:
+            raise ConfigError(
+                f"{dataset} cannot be read from {raw} ({type(error).__name__}: {reason}): it expects {files} there"
+            ) from error
+        raise ConfigError(
+            f"{dataset} is not under data.root={root} and could not be downloaded ({reason}): put {files} into {raw}"
+        ) from error

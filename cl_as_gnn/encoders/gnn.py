@@ -1,0 +1,104 @@
+"""GNN encoders: PyG's models, from a graph to features of its nodes, or of the graphs in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import APPNP, GAT, GCN, GIN, GraphSAGE, MeanSubtractionNorm, PairNorm
+from torch_geometric.nn.resolver import activation_resolver
+from torch_geometric.utils import scatter, to_torch_csr_tensor
+
+from cl_as_gnn.config import GNNConfig
+from cl_as_gnn.nn import ContraNorm
+
+_MODELS = {"gcn": GCN, "gat": GAT, "sage": GraphSAGE, "gin": GIN}
+
+
+def _norm(name: str, width: int) -> nn.Module | None:
+    norms: dict[str, Any] = {
+        "batch": nn.BatchNorm1d,
+        "layer": nn.LayerNorm,
+        "pair": lambda _: PairNorm(),
+        # Centring is the control of ContraNorm, which ends in a LayerNorm.
+        "mean_subtraction": lambda width: nn.Sequential(MeanSubtractionNorm(), nn.LayerNorm(width)),
+        "contra": ContraNorm,
+    }
+    return None if name == "none" else norms[name](width)
+
+
+class GraphEncoder(nn.Module):
+    r"""A GNN of PyG (``GCN``, ``GAT``, ``GraphSAGE``, ``GIN``) as an encoder: ``Data`` in, features out.
+
+    With ``hops`` K > 0 the features Z that it hands on in eval mode are diffused, as in `APPNP
+    <https://arxiv.org/abs/1810.05997>`_ (training through the diffusion loses what it gains),
+
+    .. math::
+        Z^{(k + 1)} = (1 - t)\, \hat A Z^{(k)} + t Z, \qquad k = 0, \dots, K - 1,
+
+    :math:`\hat A` the symmetrically normalized graph with self-loops, t ``teleport``. With ``pool`` the features of the
+    nodes of each graph are summed up (or averaged, or their maxima taken).
+
+    It computes in float32 whatever the autocast: features of nodes with many neighbours are long sums.
+
+    Args:
+        in_channels: features of a node.
+        config: sizes.
+        pool: ``None`` for features of nodes.
+
+    Shapes:
+        ``data.x`` ``(N, in_channels)``, dense or CSR; ``data.edge_index`` ``(2, E)`` without self-loops; ``data.batch``
+        ``(N,)`` where there are several graphs. Out: ``(N, out_dim)``, or, if the data has them, the rows
+        ``data.chosen`` of it; with ``pool`` ``(G, out_dim)``.
+    """
+
+    def __init__(self, in_channels: int, config: GNNConfig, pool: str | None = None):
+        super().__init__()
+        self.config, self.pool = config, pool
+        out = config.out_width or config.width
+        cat = config.jk == "cat"
+        self.gnn = _MODELS[config.name](
+            in_channels,
+            config.width,
+            config.num_layers,
+            None if cat else out,
+            dropout=config.dropout,
+            act=config.act,
+            norm=_norm(config.norm, config.width),
+            jk="cat" if cat else None,
+            **({"heads": 4} if config.name == "gat" else {}),
+        )
+        if cat:
+            self.gnn.lin = nn.Identity()  # the layers side by side, unmixed
+        self.last = nn.Sequential()
+        if config.last_act:
+            norm = _norm(config.norm, out)
+            self.last = nn.Sequential(*([norm] if norm else []), activation_resolver(config.act))
+        self.diffusion = APPNP(config.hops, config.teleport)
+        self.out_dim: int = config.num_layers * config.width if cat else out
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the GNN; a graph has another size in every view."""
+        self.gnn.compile(*args, **{"dynamic": True, **kwargs})
+
+    def forward(self, data: Data) -> Tensor:
+        with torch.autocast(data.x.device.type, enabled=False):
+            z = self.features(data)
+        if self.pool is not None:
+            z = scatter(z, data.batch, dim=0, dim_size=int(data["num_graphs"]), reduce=self.pool)
+        return z[data["chosen"]] if "chosen" in data else z
+
+    def features(self, data: Data) -> Tensor:
+        """Features of every node, ``(N, out_dim)``."""
+        x, edges, n = data.x, data.edge_index, data.x.size(0)
+        if self.config.name in ("sage", "gin"):  # they average the inputs themselves, which are not sparse then
+            x = x if x.layout == torch.strided else x.to_dense()
+        if self.config.name != "gat":
+            # As a sparse matrix, rows the targets, a weighted sum is one product and no message per edge is made.
+            edges = to_torch_csr_tensor(edges.flip(0), size=(n, n))
+        z: Tensor = self.last(self.gnn(x, edges, batch=data.batch))
+        if self.config.hops and not self.training:
+            z = self.diffusion(z, edges)
+        return z

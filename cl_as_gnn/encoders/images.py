@@ -1,0 +1,159 @@
+"""Encoders: images ``(n, C, H, W)`` to features ``(n, out_dim)``."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18, resnet50
+
+from cl_as_gnn.encoders.batch_norm import BatchNorm2d
+from cl_as_gnn.errors import ConfigError
+
+_RESNETS = {"resnet18": resnet18, "resnet50": resnet50}
+_NAMES = ("small", *_RESNETS)
+
+
+class ConvNorm(nn.Sequential):
+    """``relu(BN(conv(x)))``: ``(n, in, h, w) -> (n, out, h / stride, w / stride)``."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, kernel: int = 3) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel, stride, padding=1, bias=False),
+            BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Residual(nn.Module):
+    """``relu(x + BN(conv(x)))``: one 3×3 convolution, with a path around it on which x passes unchanged."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return (y + x).relu_()
+
+
+class _MeanMax(torch.autograd.Function):
+    """Mean and maximum over the positions of ``(n, positions, C)`` side by side, ``(n, 2C)``.
+
+    The slope of the maximum goes to where it is, in equal parts if that is in several places, as in ``amax``; without
+    masks of truth values, which a CPU makes slowly.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return torch.cat([x.mean(1), x.amax(1)], dim=1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        x, out = ctx.saved_tensors
+        top = out.chunk(2, dim=1)[1]
+        to_mean, to_top = grad.chunk(2, dim=1)
+        at_top = (x - top.unsqueeze(1)).sign() + 1  # 1 where x is the maximum, else 0
+        share = (to_top / at_top.sum(1)).unsqueeze(1)
+        to_x: Tensor = at_top * share + (to_mean / x.size(1)).unsqueeze(1)
+        return to_x
+
+
+class SmallEncoder(nn.Module):
+    """Four convolutions for images of 8 to 32 px, laid out for the arithmetic of a CPU.
+
+    Channels ``C -> w/2 -> 2w -> 2w (residual) -> average pool -> 4w`` for width w; then the mean and the maximum over
+    positions, side by side: ``(n, C, H, W) -> (n, 8w)``. The first convolution already halves the side (4×4, stride
+    2), so nearly all the work falls on wide 3×3 convolutions over small maps, which is where a CPU comes nearest to
+    its peak.
+
+    The side is halved ``round(log2(image_size / 4))`` times, at most three and the latest layers first: images of 8,
+    16 and 32 px all end in maps of 4×4. Kernels want the channels-last layout, which :func:`build_encoder` gives.
+    """
+
+    def __init__(self, in_channels: int, image_size: int, width: int = 64) -> None:
+        super().__init__()
+        halvings = round(math.log2(image_size / 4))
+        stem, first = (2 if halvings >= needed else 1 for needed in (3, 2))
+        self.out_dim = 8 * width
+        self.body = nn.Sequential(
+            ConvNorm(in_channels, width // 2, stem, kernel=2 + stem),
+            ConvNorm(width // 2, 2 * width, first),
+            Residual(2 * width),
+            # Averaging, then a convolution of stride 1: its backward pass is a third cheaper than that of stride 2.
+            nn.AvgPool2d(2, ceil_mode=True) if halvings >= 1 else nn.Identity(),
+            ConvNorm(2 * width, 4 * width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        positions = y.permute(0, 2, 3, 1).flatten(1, 2)
+        # A trace that is saved takes no function with a backward pass of its own.
+        if torch._C._get_tracing_state():
+            return _MeanMax.forward(positions)
+        out: Tensor = _MeanMax.apply(positions)
+        return out
+
+
+class ResNetEncoder(nn.Module):
+    """torchvision's ResNet without its classifier: ``(n, C, H, W) -> (n, out_dim)``, 512 or 2048 wide.
+
+    Images of at most 64 px get the CIFAR stem of SimCLR: a 3×3 first convolution of stride 1, and no max-pooling.
+    """
+
+    def __init__(self, name: str, in_channels: int, image_size: int) -> None:
+        super().__init__()
+        net = _RESNETS[name](norm_layer=BatchNorm2d)
+        self.out_dim: int = net.fc.in_features
+        net.fc = nn.Identity()
+        if image_size <= 64:
+            net.conv1 = nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
+            net.maxpool = nn.Identity()
+        elif in_channels != 3:
+            net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.body = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.body(x)
+        return features
+
+
+def build_encoder(name: str, in_channels: int, image_size: int, width: int = 64) -> SmallEncoder | ResNetEncoder:
+    """The encoder of that name, with random weights: ``(n, in_channels, H, W) -> (n, encoder.out_dim)``.
+
+    The weights are channels-last, and so are all maps computed from them.
+
+    Args:
+        name: ``small``, ``resnet18`` or ``resnet50``.
+        in_channels: 1 for grey images, 3 for colour.
+        image_size: side of the images it is meant for; it sets the number of downsamplings, other sides run too.
+        width: channels of ``small``; the ResNets have their own.
+
+    Raises:
+        ValueError: on a name it does not know, or a size below 1 channel, 4 px or width 2.
+    """
+    if name not in _NAMES:
+        near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0)[0]
+        raise ConfigError(f"no encoder is called {name!r}: did you mean {near!r}? There are {', '.join(_NAMES)}")
+    if in_channels < 1 or image_size < 4 or width < 2:
+        raise ConfigError(
+            "an encoder expects in_channels of at least 1, image_size of at least 4 and width of at least 2, "
+            f"got {in_channels}, {image_size} and {width}"
+        )
+    net: SmallEncoder | ResNetEncoder
+    if name == "small":
+        net = SmallEncoder(in_channels, image_size, width)
+    else:
+        net = ResNetEncoder(name, in_channels, image_size)
+    return net.to(memory_format=torch.channels_last)

@@ -1,0 +1,112 @@
+"""k-nearest-neighbour edges by cosine similarity, through faiss."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_as_gnn.errors import NotFiniteError
+
+BACKENDS = ("auto", "faiss", "torch")
+_CHUNK = 2**24  # elements of one strip of similarities in the torch backend
+
+
+@lru_cache(maxsize=1)
+def _has_faiss() -> bool:
+    return find_spec("faiss") is not None
+
+
+@lru_cache(maxsize=8)
+def _gpu_resources(device: int) -> Any:
+    import faiss
+    import faiss.contrib.torch_utils
+
+    resources = faiss.StandardGpuResources()
+    resources.setDefaultNullStreamAllDevices()
+    return resources
+
+
+def _choose(backend: str, device: torch.device) -> str:
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "faiss" and not _has_faiss():
+        raise ValueError("backend='faiss' expects faiss installed (pip install faiss-cpu), or use backend='torch'")
+    if backend != "auto":
+        return backend
+    if not _has_faiss():
+        return "torch"
+    if device.type == "cuda":
+        import faiss
+
+        return "faiss" if faiss.get_num_gpus() > 0 else "torch"
+    return "faiss" if device.type == "cpu" else "torch"
+
+
+def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    r"""The k keys of largest inner product with each query: ``(similarity, index)``, both ``(n_q, k)``, best first.
+
+    Exact (a flat index). Rows are used as they are: normalize them for cosine similarity. The similarities come from
+    float32 and carry no gradient.
+    """
+    if not 1 <= k <= key.size(0):
+        raise ValueError(f"k={k} neighbours cannot be found among {key.size(0)} nodes: choose k <= {key.size(0)}")
+    key, query = key.detach().float().contiguous(), query.detach().float().contiguous()
+    if key.device.type == "cpu" and not (key.isfinite().all() and query.isfinite().all()):
+        raise NotFiniteError("nearest neighbours of features that hold NaN or infinity are not defined")
+    if _choose(backend, key.device) == "torch":
+        with torch.autocast(key.device.type, enabled=False):  # half precision would lose neighbours
+            parts = [torch.topk(part @ key.t(), k, dim=1) for part in query.split(max(1, _CHUNK // key.size(0)))]
+        return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
+    import faiss
+
+    if key.device.type == "cuda":
+        resources = _gpu_resources(key.device.index or 0)
+        similarity, index = faiss.knn_gpu(
+            resources, query, key, k, metric=faiss.METRIC_INNER_PRODUCT, device=key.device.index or 0
+        )
+        return similarity, index
+    found = faiss.knn(query.numpy(), key.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
+    return torch.from_numpy(found[0]), torch.from_numpy(found[1])
+
+
+def nearest(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    r"""The k nearest other rows of each row by cosine similarity: ``(similarity, index)``, both ``(n, k)``.
+
+    A row is never its own neighbour, also where other rows equal it. Raises ``ValueError`` unless 1 ≤ k < n.
+    """
+    n = x.size(0)
+    if not 1 <= k < n:
+        raise ValueError(f"k={k} neighbours besides itself want more than {k} nodes, got {n}: choose 1 <= k <= {n - 1}")
+    unit = F.normalize(x.detach().float(), dim=1)
+    similarity, index = search(unit, unit, k + 1, backend)
+    # Skip the row itself where it was found; where duplicates pushed it out, the last of k + 1 is cut.
+    own = index == torch.arange(n, device=x.device).unsqueeze(1)
+    order = torch.arange(k, device=x.device) + own[:, :k].cumsum(1)
+    return similarity.gather(1, order), index.gather(1, order)
+
+
+def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    r"""Edges from each node's k nearest other nodes by cosine similarity.
+
+    Args:
+        x: features ``(n, d)`` of any length; rows are normalized here.
+        k: neighbours a node, 1 ≤ k < n.
+        backend: ``"faiss"`` (exact flat inner-product search, on the GPU for CUDA tensors), ``"torch"``
+            (matrix product and top-k), or ``"auto"``: faiss where it is installed and serves the device.
+
+    Returns:
+        ``edge_index`` ``(2, n·k)`` with row 0 the neighbours and row 1 the queries (messages flow from a neighbour to
+        the node that chose it), grouped by query, nearest first; and the cosine similarities ``(n·k,)``. No
+        self-matches. Neither carries a gradient.
+
+    Raises:
+        ValueError: if k is not in 1 … n−1, the backend is unknown or missing, or features are not finite.
+    """
+    similarity, index = nearest(x, k, backend)
+    target = torch.arange(x.size(0), device=x.device).repeat_interleave(k)
+    return torch.stack([index.flatten(), target]), similarity.flatten()

@@ -1,0 +1,81 @@
+"""Features of earlier steps as nodes to attend to; all state is in buffers, so that it is saved and resumed."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cl_as_gnn.graph.knn import search
+
+
+class FeatureQueue(nn.Module):
+    """First in, first out: the latest ``size`` unit features, as in MoCo and NNCLR.
+
+    Args:
+        size: rows kept.
+        dim: d.
+    """
+
+    def __init__(self, size: int, dim: int):
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"FeatureQueue expects size >= 1, got {size}")
+        self.register_buffer("features", torch.zeros(size, dim))
+        self.register_buffer("sample", torch.full((size,), -1))
+        self.register_buffer("written", torch.zeros((), dtype=torch.long))
+        self.features: Tensor
+        self.sample: Tensor
+        self.written: Tensor
+
+    @torch.no_grad()
+    def push(self, x: Tensor, sample: Tensor) -> None:
+        """Write the rows of ``x`` ``(m, d)``, normalized, over the oldest; ``sample`` ``(m,)`` are their indices."""
+        size = self.features.size(0)
+        x, sample = x[-size:], sample[-size:]
+        slot = (self.written + torch.arange(x.size(0), device=x.device)) % size
+        self.features[slot] = F.normalize(x.float(), dim=1)
+        self.sample[slot] = sample
+        self.written += x.size(0)
+
+    @torch.no_grad()
+    def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """The k rows most similar to each unit row of ``x`` ``(n, d)``: features ``(n, k, d)``, similarity, known.
+
+        ``known`` ``(n, k)`` is false for slots that have never been written.
+        """
+        similarity, index = search(self.features, x, k)
+        return self.features[index], similarity, self.sample[index] >= 0
+
+
+class SampleBank(nn.Module):
+    """One row a sample and stage: the features that sample had when it was last seen, and before that.
+
+    Args:
+        num_samples: N.
+        dim: d.
+        stages: past stages kept.
+    """
+
+    def __init__(self, num_samples: int, dim: int, stages: int = 1):
+        super().__init__()
+        if stages < 1:
+            raise ValueError(f"SampleBank expects stages >= 1, got {stages}")
+        self.register_buffer("features", torch.zeros(stages, num_samples, dim))
+        self.register_buffer("seen", torch.zeros(stages, num_samples, dtype=torch.bool))
+        self.features: Tensor
+        self.seen: Tensor
+
+    @torch.no_grad()
+    def read(self, sample: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(stages, m, d)`` of the samples, latest first, and whether each is known ``(stages, m)``."""
+        return self.features[:, sample], self.seen[:, sample]
+
+    @torch.no_grad()
+    def write(self, sample: Tensor, x: Tensor) -> None:
+        """Push ``x`` ``(m, d)``, normalized, as the latest stage of the samples ``(m,)``, each named once."""
+        for stage in range(self.features.size(0) - 1, 0, -1):
+            self.features[stage, sample] = self.features[stage - 1, sample]
+            self.seen[stage, sample] = self.seen[stage - 1, sample]
+        self.features[0, sample] = F.normalize(x.float(), dim=1)
+        self.seen[0, sample] = True

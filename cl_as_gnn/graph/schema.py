@@ -1,0 +1,19 @@
+"""Node and edge types of a minibatch graph, each named once.
+
+Every edge type is ``(source, relation, target)``: messages flow from the source to the target, which is attracted.
+"""
+
+AUGMENTATION = ("view", "augmentation", "view")
+"""Two views of one sample."""
+
+AFFINITY = ("view", "affinity", "view")
+"""A view and its nearest neighbours among the views."""
+
+SAMPLE_AFFINITY = ("sample", "affinity", "sample")
+"""A sample and its neighbours among the samples: in feature space, in a graph of the data, or by label."""
+
+TARGET_AUGMENTATION = ("target", "augmentation", "view")
+"""A target without gradient and the other views of its sample."""
+
+REWIRED = ("neighbour", "rewired", "view")
+"""A row of a memory, neighbour of a positive, and the anchor of that positive."""

@@ -1,0 +1,131 @@
+"""Rewiring transforms on the graph of a minibatch of views."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.transforms import BaseTransform
+from torch_geometric.utils import softmax
+
+from cl_as_gnn.graph.knn import knn_edges, nearest
+from cl_as_gnn.graph.memory import FeatureQueue
+from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED, SAMPLE_AFFINITY
+
+
+def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
+    """Mean over the views of each sample of ``(V·B, d)``, view-major, renormalized: ``(B, d)``, no gradient."""
+    unit = F.normalize(x.detach().float(), dim=1)
+    return F.normalize(unit.view(num_views, -1, x.size(1)).mean(0), dim=1)
+
+
+def view_agreement(x: Tensor, num_views: int, k: int, backend: str = "auto") -> Tensor:
+    r"""How far two views of the samples have the same nearest neighbours, above chance: a scalar up to 1, no gradient.
+
+    .. math::
+        \frac{o - c}{1 - c}, \qquad o = \frac{1}{Bk} \sum_s |\mathrm{kNN}_a(s) \cap \mathrm{kNN}_b(s)|, \qquad
+        c = \frac{k}{B - 1},
+
+    :math:`\mathrm{kNN}_a(s)` the k samples whose view a is nearest to view a of sample s, o averaged over the pairs of
+    views a ≠ b, c what random neighbours would give. Neighbours that follow the augmentation, not the image, disagree.
+
+    Args:
+        x: features of the views, ``(V·B, d)``, view-major.
+        num_views: V.
+        k: neighbours a sample; with all others as neighbours there is nothing to agree on, and the result is 0.
+        backend: of :func:`cl_as_gnn.graph.knn_edges`.
+    """
+    views = x.detach().float().view(num_views, -1, x.size(1))
+    size = views.size(1)
+    if k >= size - 1:
+        return views.new_zeros(())
+    chance = k / (size - 1)
+    found = [nearest(view, k, backend)[1] for view in views]
+    common = [(a[:, :, None] == b[:, None, :]).sum() for a, b in combinations(found, 2)]
+    overlap = torch.stack(common).float().mean() / (size * k)
+    return (overlap - chance) / (1 - chance)
+
+
+@functional_transform("sample_affinity")
+class SampleAffinity(BaseTransform):  # type: ignore[misc]
+    r"""Add the kNN affinity graph of the samples of a minibatch, found by faiss over their mean views.
+
+    Adds nodes ``'sample'`` (``.x``: the prototypes, ``(B, d)``) and edges ``('sample', 'affinity', 'sample')`` from
+    each sample's k nearest others (row 0) to the sample (row 1), with ``.edge_weight`` the row softmax of the cosine
+    similarities,
+
+    .. math::
+        W_{ij} = \frac{e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} e^{\cos(x_i, x_k) / T}},
+
+    and ``.agreement``, a label-free measure of how far these neighbourhoods can be trusted: :func:`view_agreement`.
+
+    Args:
+        k: neighbours a sample; a batch of k or fewer samples uses all of them.
+        temperature: T of the row softmax.
+        backend: of :func:`cl_as_gnn.graph.knn_edges`.
+    """
+
+    def __init__(self, k: int = 5, temperature: float = 0.2, backend: str = "auto"):
+        self.k, self.temperature, self.backend = k, temperature, backend
+
+    def forward(self, data: HeteroData) -> HeteroData:
+        num_views = int(data.num_views)
+        prototypes = sample_prototypes(data["view"].x, num_views)
+        size = prototypes.size(0)
+        data["sample"].x = prototypes
+        if size < 2:
+            edge_index = torch.empty(2, 0, dtype=torch.long, device=prototypes.device)
+            weight = prototypes.new_empty(0)
+            agreement = prototypes.new_zeros(())
+        else:
+            k = min(self.k, size - 1)
+            edge_index, similarity = knn_edges(prototypes, k, self.backend)
+            weight = softmax(similarity / self.temperature, edge_index[1], num_nodes=size)
+            agreement = view_agreement(data["view"].x, num_views, k, self.backend)
+        data[SAMPLE_AFFINITY].edge_index = edge_index
+        data[SAMPLE_AFFINITY].edge_weight = weight
+        data[SAMPLE_AFFINITY].agreement = agreement
+        return data
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(k={self.k}, temperature={self.temperature})"
+
+
+@functional_transform("neighbour_positives")
+class NeighbourPositives(BaseTransform):  # type: ignore[misc]
+    """NNPositives each positive edge to the nearest neighbours of the positive in a bank, as in NNCLR.
+
+    Adds nodes ``'neighbour'`` (``.x``: bank rows, one set for every view) and edges
+    ``('neighbour', 'rewired', 'view')``: for each augmentation edge j → i, from the k nearest bank rows of j (row 0)
+    to the view i (row 1), ``.edge_weight`` summing to one a view. Views whose neighbours are not known yet (a bank that
+    is not full) get no edge.
+
+    Args:
+        bank: where neighbours are looked up; the caller fills it.
+        k: neighbours a positive.
+    """
+
+    def __init__(self, bank: FeatureQueue, k: int = 1):
+        self.bank, self.k = bank, k
+
+    def forward(self, data: HeteroData) -> HeteroData:
+        view = data["view"]
+        unit = F.normalize(view.x.detach().float(), dim=1)
+        features, _, known = self.bank.nearest(unit, self.k)
+        n = unit.size(0)
+        positive, anchor = data[AUGMENTATION].edge_index
+        node = torch.arange(n * self.k, device=unit.device).view(n, self.k)
+        source, target = node[positive].flatten(), anchor.repeat_interleave(self.k)
+        weight = known.to(unit.dtype)[positive].flatten()
+        total = torch.zeros(n, device=unit.device, dtype=unit.dtype).index_add_(0, target, weight)
+        data["neighbour"].x = features.flatten(0, 1)
+        data[REWIRED].edge_index = torch.stack([source, target])
+        data[REWIRED].edge_weight = weight / total.clamp(min=1)[target]
+        return data
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(k={self.k}, bank={self.bank.features.size(0)})"

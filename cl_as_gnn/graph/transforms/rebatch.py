@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data, HeteroData
+
+from cl_as_gnn.graph.transforms.stores import index_keys, is_index
+
+
+def rebatch(data: Data | HeteroData) -> Data | HeteroData:
+    """Bring what a ``Batch`` knows of its graphs up to date with its nodes and edges, by ``batch``; others stay.
+
+    A transform that changes a batch as a whole leaves behind which part of what is whose: ``ptr``, and what
+    ``to_data_list`` goes by. Edges are put into the order of their graphs. Pairs of nodes of different graphs belong to
+    none of them.
+    """
+    if not isinstance(data, Batch):
+        return data
+    count, graphs = data.num_graphs, {store._key: store.batch for store in data.node_stores if "batch" in store}
+    before = getattr(data, "_slice_dict", {}), getattr(data, "_inc_dict", {})
+    # PyG keeps these by type of node or edge, those of the whole at the top.
+    slices: dict[Any, Any] = {}
+    steps: dict[Any, Any] = {}
+    for store in data.stores:
+        key = store._key
+        if key is not None:
+            slices[key], steps[key] = {}, {}
+        ends = [key[0], key[-1]] if isinstance(key, tuple) else [key, key]
+        if key in graphs:
+            store.ptr = _ptr(graphs[key], count)
+            if hasattr(store, "_num_nodes"):
+                store._num_nodes = store.ptr.diff().tolist()
+        owners = _owners(store, [graphs.get(end) for end in ends], graphs.get(key))
+        old = [part if key is None else part.get(key, {}) for part in before]
+        new = [part if key is None else part[key] for part in (slices, steps)]
+        for name in store:
+            if name in owners:
+                owner = owners[name] = _in_order(data, store, name, owners[name])
+                first = [_ptr(graphs[end], count)[:-1] for end in ends] if is_index(name) else None
+                step = None if first is None else first[0] if key is None else torch.stack(first, 1).unsqueeze(2)
+                new[0][name], new[1][name] = _ptr(owner, count), step
+                if f"{name}_batch" in store:
+                    store[f"{name}_batch"], store[f"{name}_ptr"] = owner, new[0][name]
+            elif name in old[0] and not is_index(name):
+                new[0][name], new[1][name] = old[0][name], old[1][name]
+            elif isinstance(store[name], Tensor) and store[name].dim() and store[name].size(0) == count:
+                new[0][name], new[1][name] = torch.arange(count + 1), None
+    data._slice_dict, data._inc_dict = slices, steps
+    return data
+
+
+def _owners(store: Any, ends: list[Tensor | None], nodes: Tensor | None) -> dict[str, Tensor]:
+    """The graph of each entry, for what has one a node, an edge or a pair of nodes."""
+    sources, targets = ends
+    owners = {}
+    if sources is not None and targets is not None:
+        found = {name: _owner(store[name], sources, targets) for name in index_keys(store)}
+        owners = {name: owner for name, owner in found.items() if owner is not None}
+    for name, value in store.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or is_index(name):
+            continue
+        if name in ("batch", "ptr", "num_nodes") or name.endswith(("_batch", "_ptr")):
+            continue
+        if f"{name}_index" in owners and value.size(0) == owners[f"{name}_index"].numel():
+            owners[name] = owners[f"{name}_index"]
+        elif "edge_index" in owners and store.is_edge_attr(name):
+            owners[name] = owners["edge_index"]
+        elif nodes is not None and store.is_node_attr(name):
+            owners[name] = nodes
+    return owners
+
+
+def _owner(index: Tensor, sources: Tensor, targets: Tensor) -> Tensor | None:
+    """The graph of each entry of an index of nodes; none where a column names nodes of different graphs."""
+    if index.dim() == 1:
+        return sources[index]
+    owner = sources[index[0]]
+    alike = all(torch.equal(owner, (targets if row == 1 else sources)[index[row]]) for row in range(1, len(index)))
+    return owner if alike else None
+
+
+def _in_order(data: Batch, store: Any, name: str, owner: Tensor) -> Tensor:
+    """The graphs of an attribute's entries in their order, into which the attribute is put."""
+    if bool((owner[1:] >= owner[:-1]).all()):
+        return owner
+    owner, order = torch.sort(owner, stable=True)
+    store[name] = store[name].index_select(data.__cat_dim__(name, store[name], store), order)
+    return owner
+
+
+def _ptr(graph: Tensor, count: int) -> Tensor:
+    size = graph.new_zeros(count + 1).scatter_add_(0, graph + 1, torch.ones_like(graph))
+    return size.cumsum(0)

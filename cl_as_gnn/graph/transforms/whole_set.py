@@ -1,0 +1,96 @@
+"""The affinity graph of a whole training set, and what a batch sees of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+from cl_as_gnn.graph.knn import knn_edges
+from cl_as_gnn.graph.memory import SampleBank
+from cl_as_gnn.nn.operators import Adjacency
+
+
+@torch.no_grad()
+def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto") -> Tensor | None:
+    r"""The random walk over the kNN graph of all samples that a bank has seen.
+
+    .. math::
+        W_{ij} = \frac{e^{\cos(m_i, m_j) / T}}{\sum_{l \in \mathrm{kNN}(i)} e^{\cos(m_i, m_l) / T}} .
+
+    Args:
+        bank: its latest stage is used.
+        k: neighbours a sample, at most all others.
+        temperature: T of the row softmax.
+        backend: of :func:`cl_as_gnn.graph.knn_edges`.
+
+    Returns:
+        Sparse ``(N, N)``, rows of samples not seen yet empty; ``None`` while fewer than two have been seen.
+    """
+    known = bank.seen[0].nonzero().squeeze(1)
+    if known.numel() < 2:
+        return None
+    k = min(k, known.numel() - 1)
+    (source, target), similarity = knn_edges(bank.features[0, known], k, backend)
+    weight = (similarity.view(-1, k) / temperature).softmax(1).flatten()
+    return Adjacency(torch.stack([known[source], known[target]]), weight, bank.seen.size(1)).to_sparse()
+
+
+@torch.no_grad()
+def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Edges between some nodes by walks of several hops over a larger graph.
+
+    .. math::
+        T_S = N \left( (W^L)_{SS} - \mathrm{diag} (W^L)_{SS} \right),
+
+    :math:`N` renormalising the rows. A CPU follows the walks half from either end, so that they reach
+    :math:`O(B k^{L/2})` nodes and not all. A GPU follows them all, in a matrix ``(N, B)``: more arithmetic, and no
+    number of edges that the host has to wait for.
+
+    Args:
+        walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbours that node i collects from.
+        num_hops: L.
+        nodes: S, ``(B,)``, all different.
+
+    Returns:
+        ``edge_index`` ``(2, E)`` over positions in ``nodes``, row 0 the sources, and ``edge_weight`` ``(E,)`` summing
+        to one a target. A node from which no walk leads to another of S has no edge (on a GPU, none but of weight 0:
+        there all B² pairs are edges).
+    """
+    count = nodes.numel()
+    follow = _follow_all if nodes.is_cuda else _follow_from_both_ends
+    source, target, weight = follow(walk, num_hops, nodes)
+    total = scatter(weight, target, dim_size=count, reduce="sum")
+    return torch.stack([source, target]), torch.where(weight > 0, weight / total[target], 0)
+
+
+def _follow_all(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Source, target and weight of every pair of ``nodes``."""
+    count = nodes.numel()
+    place = torch.arange(count, device=nodes.device)
+    graph = Adjacency(walk.indices().flip(0), walk.values(), walk.size(0))
+    arrived = torch.zeros(walk.size(0), count, device=nodes.device, dtype=walk.dtype)
+    arrived[nodes, place] = 1.0
+    for _ in range(num_hops):
+        arrived = graph.matmul(arrived)
+    return place.repeat(count), place.repeat_interleave(count), arrived[nodes].fill_diagonal_(0).flatten()
+
+
+def _follow_from_both_ends(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Source, target and weight of the pairs of ``nodes`` that a walk joins."""
+    count = nodes.numel()
+    place = torch.arange(count, device=nodes.device)
+    left = torch.sparse_coo_tensor(
+        torch.stack([place, nodes]), torch.ones(count, dtype=walk.dtype), (count, walk.size(0)), check_invariants=False
+    )
+    right = left.t()
+    with torch.autocast(nodes.device.type, enabled=False):
+        for hop in range(num_hops):
+            if hop % 2:
+                right = torch.sparse.mm(walk, right)
+            else:
+                left = torch.sparse.mm(left, walk)
+        power = torch.sparse.mm(left, right).coalesce()
+    target, source = power.indices()
+    apart = target != source
+    return source[apart], target[apart], power.values()[apart]

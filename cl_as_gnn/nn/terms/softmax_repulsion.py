@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cl_as_gnn.nn.distributed import LocalRows
+from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs
+from cl_as_gnn.nn.streaming.local_rows import softmax_local_rows
+from cl_as_gnn.nn.terms.base import Term, total_weight
+
+
+class SoftmaxRepulsion(Term):
+    r"""Repulsion along the complete affinity graph, the partition function of every softmax loss.
+
+    .. math::
+        L = \frac{1}{W} \sum_i \rho_i \log \sum_{k \neq i} e^{x_i \cdot x_k / \tau}, \qquad
+        \text{message} = -\frac{1}{W \tau} (RP + P^\top R) X,
+
+    with :math:`R = \mathrm{diag}(\rho)`, :math:`W = \sum_i \rho_i` and :math:`P` the row softmax without self-loops.
+    With :math:`\rho` the row sums of the attraction, the two together are the cross-entropy of InfoNCE.
+
+    Args:
+        temperature: :math:`\tau`.
+        row_weight: :math:`\rho` ``(n,)``; ones if not given.
+        unit: the rows have unit length.
+        batch: graph of each node: nodes of different graphs do not repel each other.
+        total: another :math:`W`, where several terms share one.
+        tile: of :func:`~cl_as_gnn.nn.streaming.all_pairs.softmax_all_pairs`.
+        own: the rows of this rank, where ``x`` was gathered from several: the message is then zero in all others.
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        row_weight: Tensor | None = None,
+        *,
+        unit: bool = True,
+        batch: Tensor | None = None,
+        total: float | None = None,
+        tile: int | None = None,
+        own: LocalRows | None = None,
+    ):
+        if batch is not None and own is not None:
+            raise ValueError("SoftmaxRepulsion takes graphs of a batch or rows of a rank, not both")
+        self.temperature, self.row_weight, self.unit = temperature, row_weight, unit
+        self.batch, self.total, self.tile, self.own = batch, total, tile, own
+
+    def _pairs(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        if self.own is None:
+            return softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit, tile=self.tile)
+        index = self.own.index(x.size(0), x.device)
+        lse, pull = softmax_local_rows(x, index, self.own.join, self.temperature, weight, unit=self.unit)
+        return lse, torch.zeros_like(x).index_copy_(0, index, pull.to(x.dtype))
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
+        lse, pull = self._pairs(x, weight)
+        total = total_weight(weight, self.total)
+        # A node that is alone has no partition function; 0 * inf would be NaN.
+        value = (weight * lse).masked_fill(weight == 0, 0).sum() / total
+        return value, -pull / (self.temperature * total)

@@ -1,0 +1,92 @@
+"""Settings of the process and the hardware that a run expects."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from typing import Literal
+
+import torch
+
+from cl_as_gnn.config import TrainerConfig
+from cl_as_gnn.errors import ConfigError
+
+# glibc's mallopt parameters (malloc.h).
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+# Set by torchrun, by Slurm, and by Lightning for the processes that it starts.
+_RANK_VARIABLES = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
+
+
+def is_first_rank(config: TrainerConfig) -> bool:
+    """Whether this process prints and writes: it is the only one of its run, or the first of several."""
+    return config.ranks == 1 or not any(int(os.environ.get(name) or 0) for name in _RANK_VARIABLES)
+
+
+def check_ranks(config: TrainerConfig) -> None:
+    """ConfigError where the batch, the launcher or the machine do not go with the number of ranks."""
+    if config.batch_size % config.ranks:
+        raise ConfigError(
+            f"trainer.batch_size={config.batch_size} is shared by {config.ranks} ranks (devices x num_nodes), of which "
+            f"it is no multiple: use {max(1, config.batch_size // config.ranks) * config.ranks}"
+        )
+    started = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_torchelastic_launched() else config.ranks
+    if started != config.ranks:
+        raise ConfigError(
+            f"torchrun started {started} processes, trainer.devices={config.devices} x trainer.num_nodes="
+            f"{config.num_nodes} are {config.ranks}: set trainer.devices to its --nproc-per-node and "
+            "trainer.num_nodes to its --nnodes"
+        )
+    if uses_gpu(config) and config.devices > torch.cuda.device_count():
+        raise ConfigError(
+            f"trainer.devices={config.devices}, but this machine has {torch.cuda.device_count()} GPUs: use as many, or "
+            "trainer.accelerator=cpu"
+        )
+    cores = os.cpu_count() or 1
+    if not uses_gpu(config) and config.devices > 4 * cores:
+        raise ConfigError(
+            f"trainer.devices={config.devices} are more processes than this machine's {cores} cores can serve: use "
+            f"{cores}, or at most {4 * cores}"
+        )
+
+
+def lost_rank(error: Exception) -> bool:
+    """Whether an error says that another process of the run is gone."""
+    text = str(error)
+    return isinstance(error, torch.distributed.DistError) or "gloo" in text or "Connection closed by peer" in text
+
+
+def uses_gpu(config: TrainerConfig) -> bool:
+    """Whether a run with these settings trains on a CUDA device."""
+    return config.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def pick_device(config: TrainerConfig) -> torch.device:
+    """Where a frozen encoder of such a run is evaluated."""
+    return torch.device("cuda" if uses_gpu(config) else "cpu")
+
+
+def keep_freed_memory(config: TrainerConfig) -> bool:
+    """Let glibc keep large buffers instead of giving them back to the system after every step; CPU runs only.
+
+    Each step of a small network on a CPU allocates the same large buffers again, and page faults then cost as much as
+    the arithmetic. Returns whether the allocator took the setting (Linux with glibc).
+    """
+    if uses_gpu(config) or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    settings = ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28))
+    taken = [libc.mallopt(parameter, value) for parameter, value in settings]
+    return taken == [1, 1, 1]
+
+
+def pick_precision(config: TrainerConfig) -> Literal["bf16-mixed", "32-true"]:
+    """Lightning's name of the precision; ``auto`` is bf16 where the hardware multiplies it faster than fp32."""
+    if config.precision == "auto":
+        if uses_gpu(config):
+            fast = torch.cuda.get_device_capability() >= (8, 0)
+        else:
+            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        fast = config.precision == "bf16"
+    return "bf16-mixed" if fast else "32-true"

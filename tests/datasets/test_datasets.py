@@ -1,0 +1,262 @@
+"""Reading data sets: splits, decoding, and the one line a user gets for each mistake."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cl_as_gnn.config import DataConfig
+from cl_as_gnn.datasets import load_images, read_images
+from cl_as_gnn.errors import ConfigError, RunError
+
+
+def write(path: Path, count: int, size: tuple[int, int] = (8, 8), start: int = 0, mode: str = "RGB") -> None:
+    """Flat images, number i of the grey level ``start + i``."""
+    path.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        level = start + i
+        Image.new(mode, size, (level, level, level) if mode == "RGB" else level).save(path / f"{i:03d}.png")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes with 10 training and 3 test images each, every image of a level of its own."""
+    for c, name in enumerate(("cat", "dog")):
+        write(tmp_path / "train" / name, 10, start=100 * c)
+        write(tmp_path / "test" / name, 3, start=100 * c + 50)
+    return tmp_path
+
+
+def config(root: Path | None, **changes: object) -> DataConfig:
+    return DataConfig.model_validate({"name": "folder", "root": root, "validation": 0.2, **changes})
+
+
+def fails(kind: type[Exception], wanted: DataConfig, *parts: str) -> None:
+    with pytest.raises(kind) as caught:
+        load_images(wanted, progress=False)
+    assert "\n" not in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_digits_are_split_by_class_and_always_alike() -> None:
+    data = load_images(DataConfig(), progress=False)
+    again = load_images(DataConfig(), progress=False)
+    assert (len(data.train), len(data.validation), len(data.test)) == (1212, 135, 450)
+    assert (data.channels, data.image_size, len(data.classes)) == (1, 8, 10)
+    assert data.train.images.dtype == torch.uint8
+    assert data.train.labels.dtype == torch.int64
+    assert int(data.train.images.max()) == 255
+    for split, other in ((data.train, again.train), (data.validation, again.validation), (data.test, again.test)):
+        assert torch.equal(split.images, other.images)
+        counts = torch.bincount(split.labels, minlength=10)
+        assert int(counts.max() - counts.min()) <= 0.1 * len(split)
+    everything = torch.cat([data.train.images, data.validation.images, data.test.images]).flatten(1)
+    assert len(everything.unique(dim=0)) == 1797
+
+
+def test_images_of_a_folder_are_read_through_links_and_whole(root: Path, tmp_path: Path) -> None:
+    (root / "linked").symlink_to(root / "test")
+    (root / "linked" / "cat" / "round").symlink_to(root)
+    paths, images = read_images(str(root), 3, 8, progress=False)
+    assert len(paths) == 26
+    assert {path.relative_to(root).parts[0] for path in paths} == {"linked", "train"}
+    assert images.shape == (len(paths), 3, 8, 8)
+    assert paths == sorted(paths)
+
+
+def test_sixteen_bits_a_pixel_keep_their_shades(tmp_path: Path) -> None:
+    level = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    Image.fromarray(level).save(tmp_path / "deep.png")
+    _, grey = read_images(tmp_path, 1, 8, progress=False)
+    _, colour = read_images(tmp_path, 3, 8, progress=False)
+    np.testing.assert_array_equal(grey[0, 0], (level / 257).round())
+    assert torch.equal(colour[0], grey[0].expand(3, 8, 8))
+
+
+def test_split_seed_draws_other_splits_of_the_same_images(root: Path) -> None:
+    first, second = (load_images(DataConfig(split_seed=seed), progress=False) for seed in (0, 1))
+    for part in ("train", "validation", "test"):
+        one, other = getattr(first, part), getattr(second, part)
+        assert len(one) == len(other)
+        assert not torch.equal(one.images, other.images)
+        assert torch.bincount(one.labels, minlength=10).sub(torch.bincount(other.labels, minlength=10)).abs().max() <= 1
+    folders = [load_images(config(root, split_seed=seed), progress=False) for seed in range(6)]
+    assert len({tuple(data.validation.images.flatten().tolist()) for data in folders}) > 1
+    assert len({tuple(data.test.images.flatten().tolist()) for data in folders}) == 1, "a test folder is the test set"
+
+
+def test_digits_ignore_the_global_seed_and_validation_leaves_the_test_set_alone() -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002 - scikit-learn's default source
+    one = load_images(DataConfig(validation=0.1))
+    np.random.seed(2)  # noqa: NPY002
+    two = load_images(DataConfig(validation=0.0))
+    assert torch.equal(one.test.images, two.test.images)
+    assert len(two.validation) == 0
+    assert two.validation.images.shape == (0, 1, 8, 8)
+
+
+def test_pooled_joins_training_and_validation(root: Path) -> None:
+    data = load_images(config(root), progress=False)
+    pooled = data.pooled()
+    assert (len(data.train), len(data.validation), len(pooled.train), len(pooled.validation)) == (16, 4, 20, 0)
+    assert set(pooled.train.images[:, 0, 0, 0].tolist()) == set(range(10)) | set(range(100, 110))
+    assert torch.equal(pooled.train.labels, (pooled.train.images[:, 0, 0, 0] >= 100).long())
+    assert torch.equal(pooled.test.images, data.test.images)
+
+
+def test_folder_keeps_each_image_with_its_label_and_its_split(root: Path) -> None:
+    (root / "train" / "cat" / "notes.txt").write_text("no image")
+    (root / "train" / "cat" / ".DS_Store").write_bytes(b"\0")
+    (root / "train" / "cat" / ".hidden.png").write_bytes(b"\0")
+    (root / "train" / ".cache").mkdir()
+    (root / "train" / "readme.md").write_text("no class")
+    data = load_images(config(root), progress=False)
+    assert data.classes == ("cat", "dog")
+    assert (data.channels, data.image_size) == (3, 8)
+    for split in (data.train, data.validation, data.test):
+        assert torch.equal(split.labels, (split.images[:, 0, 0, 0] >= 100).long())
+    assert torch.bincount(data.validation.labels).tolist() == [2, 2]
+    assert sorted(data.test.images[:, 0, 0, 0].tolist()) == [50, 51, 52, 150, 151, 152]
+    levels = [set(split.images[:, 0, 0, 0].tolist()) for split in (data.train, data.validation)]
+    assert not levels[0] & levels[1]
+
+
+def test_folder_without_test_keeps_a_quarter_of_each_class(tmp_path: Path) -> None:
+    write(tmp_path / "cat", 40)
+    write(tmp_path / "dog", 40, start=100)
+    data = load_images(config(tmp_path), progress=False)
+    assert torch.bincount(data.test.labels).tolist() == [10, 10]
+    assert torch.bincount(data.validation.labels).tolist() == [6, 6]
+    again = load_images(config(tmp_path), progress=False)
+    assert torch.equal(data.test.images, again.test.images)
+
+
+def test_more_files_than_one_chunk_keep_their_order(tmp_path: Path) -> None:
+    for name, start in (("a", 0), ("b", 1)):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(150):
+            pixel = Image.new("RGB", (4, 4), (i, start, 0))
+            pixel.save(tmp_path / "train" / name / f"{i:03d}.png")
+        write(tmp_path / "test" / name, 1, size=(4, 4))
+    data = load_images(config(tmp_path, validation=0), progress=False)
+    assert data.train.images[:, 0, 0, 0].tolist() == 2 * list(range(150))
+    assert data.train.images[:, 1, 0, 0].tolist() == data.train.labels.tolist() == 150 * [0] + 150 * [1]
+
+
+def test_grey_and_transparent_images_become_rgb(root: Path) -> None:
+    write(root / "train" / "cat", 10, mode="L", start=7)
+    Image.new("RGBA", (8, 8), (100, 100, 100, 0)).save(root / "train" / "dog" / "000.png")
+    images = load_images(config(root, validation=0), progress=False).train.images
+    assert images.shape[1:] == (3, 8, 8)
+    assert images[0].unique().tolist() == [7]
+
+
+def test_pixels_keep_their_rows_columns_and_channels(root: Path) -> None:
+    pixels = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    Image.fromarray(pixels).save(root / "train" / "cat" / "000.png")
+    image = load_images(config(root, validation=0), progress=False).train.images[0]
+    assert np.array_equal(image.numpy(), pixels.transpose(2, 0, 1))
+
+
+def test_resize_takes_the_centre_square(root: Path) -> None:
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 200
+    Image.fromarray(wide).save(root / "train" / "cat" / "000.png")
+    data = load_images(config(root, image_size=10, validation=0), progress=False)
+    assert data.train.images.shape == (20, 3, 10, 10)
+    assert data.train.images[0].unique().tolist() == [200]
+
+
+def test_mixed_sizes_name_the_cure(root: Path) -> None:
+    write(root / "train" / "dog", 1, size=(9, 9))
+    fails(ConfigError, config(root), "8x8", "9x9", "data.image_size=32")
+
+
+def test_oblong_images_name_the_cure(tmp_path: Path) -> None:
+    write(tmp_path / "a", 8, size=(6, 8))
+    write(tmp_path / "b", 8, size=(6, 8))
+    fails(ConfigError, config(tmp_path), "square", "6x8", "data.image_size=32")
+
+
+def test_missing_root_and_folder(tmp_path: Path) -> None:
+    fails(ConfigError, config(None), "data.root=")
+    fails(ConfigError, config(tmp_path / "nowhere"), "nowhere", "train/")
+
+
+def test_empty_folder_and_empty_class(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "void").mkdir()
+    fails(ConfigError, config(tmp_path / "void"), "no class folders")
+    (root / "train" / "emu").mkdir()
+    (root / "train" / "emu" / "notes.txt").write_text("no image")
+    fails(ConfigError, config(root), "emu", "no images")
+
+
+def test_one_class(tmp_path: Path) -> None:
+    write(tmp_path / "cat", 4)
+    fails(ConfigError, config(tmp_path), "one class", "cat")
+
+
+def test_class_that_only_the_test_set_has(root: Path) -> None:
+    write(root / "test" / "emu", 2)
+    fails(ConfigError, config(root), "emu", "train/ lacks")
+
+
+def test_half_a_layout(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "cat", 4)
+    fails(ConfigError, config(tmp_path), "no test/")
+
+
+def test_corrupt_images_are_counted_and_the_first_is_named(root: Path) -> None:
+    (root / "train" / "cat" / "004.png").write_bytes(b"no image at all")
+    whole = (root / "train" / "dog" / "001.png").read_bytes()
+    (root / "train" / "dog" / "001.png").write_bytes(whole[: len(whole) // 2])
+    fails(RunError, config(root), str(Path("cat") / "004.png"), "2 of 26")
+
+
+def test_class_too_small_to_split(root: Path) -> None:
+    write(root / "train" / "emu", 1)
+    fails(ConfigError, config(root), "emu", "data.validation=0.2", "data.validation=0")
+    assert len(load_images(config(root, validation=0), progress=False).train) == 21
+    fails(ConfigError, config(root, validation=0.01), "data.validation=0.01")
+
+
+def test_offline_data_set_says_where_its_files_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no\nnetwork")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    for name, folder in (
+        ("cifar10", "cifar-10-batches-py"),
+        ("cifar100", "cifar-100-python"),
+        ("stl10", "stl10_binary"),
+    ):
+        fails(ConfigError, config(tmp_path, name=name), f"data.root={tmp_path}", str(tmp_path / folder), "no network")
+
+
+def test_torchvision_arrays_become_channel_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cifar:
+        def __init__(self, root: Path, train: bool, download: bool) -> None:
+            self.data = np.zeros((40, 32, 32, 3), np.uint8)
+            self.data[..., 1] = 9 if train else 5
+            self.targets = [0, 1] * 20
+            self.classes = ["cat", "dog"]
+
+    class Stl:
+        def __init__(self, root: Path, split: str, download: bool) -> None:
+            self.data = np.full((40, 3, 96, 96), len(split), np.uint8)
+            self.labels = np.array([0, 1] * 20, np.uint8)
+            self.classes = ["cat", "dog"]
+
+    monkeypatch.setattr("cl_as_gnn.datasets.images.CIFAR10", Cifar)
+    monkeypatch.setattr("cl_as_gnn.datasets.images.STL10", Stl)
+    cifar = load_images(config(tmp_path, name="cifar10"))
+    assert cifar.train.images.shape == (32, 3, 32, 32)
+    assert cifar.train.images.amax((0, 2, 3)).tolist() == [0, 9, 0]
+    assert cifar.test.images.amax((0, 2, 3)).tolist() == [0, 5, 0]
+    stl = load_images(config(tmp_path, name="stl10"))
+    assert (stl.image_size, stl.train.labels.dtype) == (96, torch.int64)
+    assert (int(stl.train.images.max()), int(stl.test.images.max())) == (5, 4)

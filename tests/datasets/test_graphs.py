@@ -1,0 +1,92 @@
+import os
+
+import pytest
+import torch
+
+from cl_as_gnn.config import GraphDataConfig
+from cl_as_gnn.datasets import GraphSet, NodeData, load_graphs
+from cl_as_gnn.errors import ConfigError
+
+CLASSES, NODES = 3, 700  # of the files that tests/conftest.py writes
+
+
+def test_karate_needs_no_files():
+    data = load_graphs(GraphDataConfig())
+    assert isinstance(data, NodeData)
+    assert (data.graph.x.size(0), int(data.train.sum()), int(data.validation.sum())) == (34, 4, 0)
+    assert torch.equal(data.test, ~data.train)
+
+
+@pytest.mark.parametrize(
+    ("settings", "dataset"),
+    [
+        ({"name": "cora"}, "Cora"),
+        ({"name": "planetoid"}, "Cora"),
+        ({"name": "planetoid", "dataset": "CiteSeer"}, "CiteSeer"),
+        ({"name": "pubmed"}, "PubMed"),
+    ],
+)
+def test_planetoid_has_its_public_split(tmp_path, write_planetoid, settings, dataset):
+    data = load_graphs(GraphDataConfig(root=write_planetoid(tmp_path, dataset), **settings))
+    assert data.name == dataset.lower()
+    assert data.graph.y.unique().numel() == CLASSES
+    assert [int(mask.sum()) for mask in (data.train, data.validation, data.test)] == [30, 500, 100]
+    assert not (data.train & data.validation).any()
+    assert not ((data.train | data.validation) & data.test).any()
+    source, target = data.graph.edge_index
+    assert (source != target).all(), "GNNs add their own self-loops"
+    sums = data.graph.x.sum(1)
+    torch.testing.assert_close(sums[1:][sums[1:] > 0], torch.ones(int((sums[1:] > 0).sum())))
+    assert sums[0] == 0, "a node without features has none"
+    raw = load_graphs(GraphDataConfig(root=tmp_path, normalize=False, **settings))
+    assert set(raw.graph.x.unique().tolist()) == {0.0, 1.0}
+    assert raw.graph.x.size(0) == NODES
+
+
+def test_tu_keeps_its_graphs_apart(tmp_path, write_tu):
+    data = load_graphs(GraphDataConfig(name="tu", root=write_tu(tmp_path)))
+    assert isinstance(data, GraphSet)
+    assert (len(data), data.name) == (40, "MUTAG")
+    assert torch.bincount(data.labels).tolist() == [20, 20]
+    graph = data.graph
+    assert (graph.batch[graph.edge_index[0]] == graph.batch[graph.edge_index[1]]).all()
+    assert torch.equal(graph.x.sum(1), torch.ones(len(graph.batch)))
+    degree = torch.bincount(graph.edge_index[1], minlength=len(graph.batch))
+    rings = data.labels[graph.batch] == data.labels[1]
+    assert (degree[rings] == 2).all()
+
+
+def test_graphs_without_features_get_their_degree(tmp_path, write_tu):
+    data = load_graphs(GraphDataConfig(name="tu", dataset="STARS", root=write_tu(tmp_path, "STARS", labels=False)))
+    graph = data.graph
+    degree = torch.bincount(graph.edge_index[1], minlength=len(graph.batch))
+    assert torch.equal(graph.x.argmax(1), degree)
+
+
+@pytest.mark.parametrize(("name", "files"), [("cora", "ind.cora.x"), ("tu", "MUTAG_A.txt")])
+def test_missing_files_say_where_to_put_them(tmp_path, monkeypatch, name, files):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch_geometric.io.fs.cp", offline)
+    with pytest.raises(ConfigError, match="could not be downloaded") as error:
+        load_graphs(GraphDataConfig(name=name, root=tmp_path / "data"))
+    message = str(error.value)
+    assert files in message
+    assert os.path.join("data", "Cora" if name == "cora" else "MUTAG", "raw") in message
+    assert "\n" not in message
+    assert not (tmp_path / "data").exists(), "no empty folders are left behind"
+
+
+def test_broken_files_are_one_line(tmp_path, write_planetoid):
+    write_planetoid(tmp_path)
+    (tmp_path / "Cora" / "raw" / "ind.cora.graph").write_bytes(b"torn")
+    with pytest.raises(ConfigError, match=r"Cora cannot be read from .*raw"):
+        load_graphs(GraphDataConfig(name="cora", root=tmp_path))
+
+
+def test_a_folder_that_may_not_be_written_is_read_all_the_same(tmp_path, write_planetoid, monkeypatch):
+    write_planetoid(tmp_path)
+    monkeypatch.setattr("cl_as_gnn.datasets.graphs.os.access", lambda *_: False)
+    assert load_graphs(GraphDataConfig(name="cora", root=tmp_path)).graph.x.size(0) == NODES
+    assert not (tmp_path / "Cora" / "processed").exists()

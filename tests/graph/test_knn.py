@@ -1,0 +1,89 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.nn.pool import MIPSKNNIndex
+
+from cl_as_gnn.graph import knn, knn_edges
+from cl_as_gnn.graph.knn import nearest, search
+
+
+def brute_force(x, k):
+    """Similarities of the k nearest others, by sorting the full matrix."""
+    unit = F.normalize(x, dim=1)
+    similarity = (unit @ unit.t()).fill_diagonal_(-2)
+    return similarity.sort(dim=1, descending=True).values[:, :k], similarity
+
+
+@pytest.mark.parametrize("backend", ["faiss", "torch", "auto"])
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(3, 60), seed=st.integers(0, 10**6), data=st.data())
+def test_exact_against_brute_force(backend, n, seed, data):
+    k = data.draw(st.integers(1, n - 1))
+    x = torch.randn(n, 5, generator=torch.Generator().manual_seed(seed))
+    edge_index, similarity = knn_edges(x, k, backend)
+    best, full = brute_force(x, k)
+    source, target = edge_index
+    assert target.tolist() == [i for i in range(n) for _ in range(k)]
+    assert (source != target).all()
+    torch.testing.assert_close(similarity.view(n, k), best, atol=1e-5, rtol=0)
+    torch.testing.assert_close(full[target, source], similarity, atol=1e-5, rtol=0)
+    assert all(len(set(row.tolist())) == k for row in source.view(n, k)), "no neighbour twice"
+
+
+@pytest.mark.parametrize("backend", ["faiss", "torch"])
+def test_duplicates_do_not_bring_self_matches(backend):
+    x = torch.ones(8, 3)
+    edge_index, similarity = knn_edges(x, 3, backend)
+    assert (edge_index[0] != edge_index[1]).all()
+    torch.testing.assert_close(similarity, torch.ones(24))
+
+
+def test_agrees_with_the_index_of_pyg():
+    torch.manual_seed(0)
+    x = F.normalize(torch.randn(50, 6), dim=1)
+    found = MIPSKNNIndex(emb=x).search(x, k=4)
+    similarity, index = search(x, x, 4, "faiss")
+    torch.testing.assert_close(found.score, similarity)
+    assert torch.equal(found.index, index)
+
+
+def test_backends_agree_under_autocast():
+    torch.manual_seed(0)
+    x = torch.randn(200, 16)
+    expected = nearest(x, 5, "torch")[1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(nearest(x, 5, "torch")[1], expected)
+        assert torch.equal(nearest(x, 5, "faiss")[1], expected)
+
+
+def test_auto_without_faiss_falls_back(monkeypatch):
+    monkeypatch.setattr(knn, "_has_faiss", lambda: False)
+    assert knn._choose("auto", torch.device("cpu")) == "torch"
+    with pytest.raises(ValueError, match="pip install faiss-cpu"):
+        knn_edges(torch.randn(5, 2), 1, "faiss")
+
+
+@pytest.mark.parametrize(
+    ("x", "k", "backend", "message"),
+    [
+        (torch.randn(5, 2), 5, "auto", "want more than 5 nodes, got 5: choose 1 <= k <= 4"),
+        (torch.randn(5, 2), 0, "auto", "k=0"),
+        (torch.randn(5, 2), 2, "annoy", "one of auto, faiss, torch, got 'annoy'"),
+        (torch.tensor([[1.0, float("nan")], [1.0, 0.0], [0.0, 1.0]]), 1, "auto", "NaN"),
+    ],
+)
+def test_errors_name_the_value(x, k, backend, message):
+    with pytest.raises(ValueError, match=message):
+        knn_edges(x, k, backend)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_cpu():
+    torch.manual_seed(0)
+    x = torch.randn(500, 16)
+    expected, _ = knn_edges(x, 5)
+    found, _ = knn_edges(x.cuda(), 5)
+    assert torch.equal(found.cpu(), expected)
