@@ -27,7 +27,9 @@ def _gather(x: Tensor) -> Tensor:
     """``(R, *x.shape)``, rank by rank."""
     x = x.contiguous()
     out = x.new_empty(world_size(), *x.shape)
-    dist.all_gather_into_tensor(out.view(-1, *x.shape[1:]), x)
+    # torch 2.14 deprecates the second name.
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(out.view(-1, *x.shape[1:]), x)
     return out
 
 
