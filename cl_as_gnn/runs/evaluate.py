@@ -11,10 +11,10 @@ from rich.console import Console
 
 from cl_as_gnn.datasets import read_images
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.tasks.embed import embed
-from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.runs.folder import load_encoder, open_run, read_header
+from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks.base import load_task
+from cl_as_gnn.tasks.embed import embed
 
 
 def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
