@@ -24,7 +24,7 @@ class DiffusionConfig(SoftmaxConfig):
         0.3,
         ge=0,
         le=1,
-        description="below this agreement of the views' neighbourhoods λ is 0; it reaches weight at 4/3 of it; 0: no gate",
+        description="below this agreement of the views' neighbourhoods λ is 0; it reaches weight at 4/3 of it",
     )
     start: float = Field(0.25, ge=0, le=1, description="share of the training before affinity edges are added")
 
