@@ -40,12 +40,12 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-        """The k rows most similar to each unit row of ``x`` ``(n, d)``: features ``(n, k, d)``, similarity, known.
+        """The k rows most similar to each unit row of ``x`` ``(n, d)``: features ``(n, k, d)``, similarity, sample.
 
-        ``known`` ``(n, k)`` is false for slots that have never been written.
+        ``sample`` ``(n, k)`` is their data-set index, −1 for slots that have never been written.
         """
         similarity, index = search(self.features, x, k)
-        return self.features[index], similarity, self.sample[index] >= 0
+        return self.features[index], similarity, self.sample[index]
 
 
 class SampleBank(nn.Module):

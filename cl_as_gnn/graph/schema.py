@@ -17,3 +17,9 @@ TARGET_AUGMENTATION = ("target", "augmentation", "view")
 
 REWIRED = ("neighbour", "rewired", "view")
 """A row of a memory, neighbour of a positive, and the anchor of that positive."""
+
+TARGET_NEIGHBOUR = ("neighbour", "nearest", "target")
+"""A row of a memory and the target whose mean it joins."""
+
+STAGE = ("past", "stage", "target")
+"""The features of a sample in an earlier epoch and the targets of its views."""

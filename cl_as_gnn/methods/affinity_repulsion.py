@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.nn.terms import Attraction, SubsetRepulsion, Term
+from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.nn.operators import LinearOperator
+from cl_as_gnn.nn.terms import SubsetRepulsion, Term
 
 
 class AffinityRepulsionConfig(SoftmaxConfig):
@@ -27,8 +28,8 @@ class AffinityRepulsion(SoftmaxMethod[AffinityRepulsionConfig]):
             - \log \sum_{k \in \mathcal{P}(i) \cup \mathcal{N}(i)} e^{x_i \cdot x_k / \tau} \Big),
 
     :math:`\mathcal{P}(i)` the other views of the image and :math:`\mathcal{N}(i)` the views of other images that
-    ``repel`` names; with all of them, SimCLR. Leaving out the nearest (``farther``, the default) spares views that may
-    well be of the anchor's class; repelling them alone (``nearest``) keeps the hardest negatives.
+    ``repel`` selects; with all of them, SimCLR. ``farther``, the default, omits the nearest views, which may be of the
+    anchor's class; ``nearest`` keeps only these, the hardest negatives.
     """
 
     Config = AffinityRepulsionConfig
@@ -36,9 +37,6 @@ class AffinityRepulsion(SoftmaxMethod[AffinityRepulsionConfig]):
     repels = "softmax over the other views and the k nearest, k random or all but the k nearest of the rest"
     source = "this package; SimCLR with its repulsion restricted"
 
-    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
-        config = self.config
-        return [
-            Attraction(self.attract(data, batch), config.temperature),
-            SubsetRepulsion(config.temperature, data["view"].sample, config.repel, config.repel_k),
-        ]
+    def repel(self, data: HeteroData, attraction: LinearOperator) -> Term:
+        c = self.config
+        return SubsetRepulsion(c.temperature, data["view"].sample, c.repel, c.repel_k)

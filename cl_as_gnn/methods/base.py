@@ -1,9 +1,9 @@
-"""A method: how views become a graph, and the two operators that move its nodes."""
+"""Base classes of the methods: how views become a graph, and which two operators move its nodes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from cl_as_gnn.encoders.heads import mlp_head, plain_head
 from cl_as_gnn.errors import ConfigError, unknown
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.schema import AUGMENTATION
-from cl_as_gnn.nn.distributed import gather_views, local_rows
+from cl_as_gnn.nn.distributed import LocalRows, gather_views, local_rows
 from cl_as_gnn.nn.operators import Adjacency, LinearOperator
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term, objective
 
@@ -27,13 +27,17 @@ METHODS: dict[str, type[Method[Any]]] = {}
 
 @dataclass
 class Batch:
-    """One batch: V views of B images, view-major; ``labels`` ``(B,)`` are for methods that say so (−1 = unknown).
+    """V views of each of B samples, view-major: row v·B + s is view v of sample s.
 
-    Where the batch lies on several ranks, ``inputs`` are this rank's own, and :meth:`joined` has the ``sample`` and
-    ``labels`` of all of them.
+    Args:
+        inputs: what the encoder reads. For image tasks the pixels ``(V·B, channels, height, width)``; for nodes and for
+            whole graphs one PyG ``Data`` that holds every view, which the encoder maps to V·B rows.
+        sample: data-set index of each sample, ``(B,)``.
+        progress: completed share of the training, between 0 and 1.
+        labels: label of each sample, ``(B,)``, −1 where unknown; ``None`` if the data set has no labels. Few methods
+            read them.
 
-    Where the samples are nodes or graphs, ``inputs`` is a ``Data`` that holds every view, and the encoder turns it into
-    the V·B rows.
+    On several ranks every field holds the samples of this rank; :meth:`joined` gathers ``sample`` and ``labels``.
     """
 
     inputs: Tensor | Data
@@ -42,36 +46,43 @@ class Batch:
     labels: Tensor | None = None
 
     def joined(self) -> Batch:
+        """This batch with ``sample`` and ``labels`` of all ranks; ``inputs`` stay those of this rank."""
         labels = None if self.labels is None else gather_views(self.labels)
         return replace(self, sample=gather_views(self.sample), labels=labels)
 
 
 class SoftmaxConfig(MethodConfig):
-    """Settings of every method that repels through a softmax."""
+    """Settings of every method with a softmax over other nodes."""
 
-    temperature: float = Field(0.5, gt=0, le=10, description="τ of the softmax over all other views")
+    temperature: float = Field(0.5, gt=0, le=10, description="temperature τ of the softmax")
+
+
+def adjacency_of(data: HeteroData, kind: tuple[str, str, str]) -> Adjacency:
+    """Return the edges of one type as an operator from the source nodes to the target nodes."""
+    edges, sizes = data[kind], (data[kind[0]].num_nodes, data[kind[2]].num_nodes)
+    return Adjacency(edges.edge_index, edges.get("edge_weight"), sizes)
 
 
 class Method(nn.Module, Generic[ConfigT]):
-    """Base of every method: encoder wiring, rewiring, an attracting and a repelling operator.
+    """Base class of every method.
 
-    The walk of a batch is :meth:`forward`: ``graph`` (encoder, projector, minibatch graph) → ``nn_positives`` (bank and
-    neighbour edges) → ``terms`` (the two operators) → loss value, with the message handed back on ``backward`` →
-    ``update_memory`` (banks). A new method overrides what differs and nothing else.
+    :meth:`forward` processes one batch: ``graph`` (encoder, projector, minibatch graph) → ``rewire`` (further nodes and
+    edges) → ``terms`` (what attracts and what repels) → loss value, whose ``backward`` sends the messages to the
+    encoder → ``update_memory`` (queues and banks). A subclass overrides only the steps in which it differs.
 
-    On several ranks each encodes its own images and :func:`gather_views` joins what comes out, so that all ranks see
-    one graph, that of the global minibatch, and their banks stay equal. What mixes the batch before that (batch
-    normalization, whitening) takes its statistics over all ranks. Wrap the module in DDP with
-    ``broadcast_buffers=False``; the result is that of one process on the global batch.
+    On several ranks each rank encodes its own samples and :meth:`graph` gathers the features of all ranks, so that
+    every rank builds the graph of the global batch and the memories stay equal. Layers that mix the rows of a batch
+    (batch normalization, whitening, ContraNorm) compute their statistics over all ranks themselves. Wrapped in DDP with
+    ``broadcast_buffers=False``, the result equals that of one process on the global batch.
 
-    Subclasses set ``Config`` (its ``name`` is the method's name) and the three lines that ``clgnn methods`` prints;
-    ``reads`` where the samples cannot be of every kind.
+    A subclass sets ``Config``, whose ``name`` is the name of the method, and the lines that ``clgnn methods`` prints:
+    ``attracts``, ``repels`` and ``source``. ``reads`` lists the kinds of sample that the method accepts.
 
     Args:
-        config: the method's settings.
-        encoder: images to features, with ``out_dim``.
+        config: settings of the method.
+        encoder: network from inputs to features; its ``out_dim`` is the feature dimension.
         heads: sizes of projector and predictor.
-        num_samples: images in the training set, for banks with a row a sample.
+        num_samples: size of the training set, which bounds queues and sizes banks.
     """
 
     Config: ClassVar[type[MethodConfig]]
@@ -79,6 +90,8 @@ class Method(nn.Module, Generic[ConfigT]):
     repels: ClassVar[str]
     source: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ("images", "nodes", "graphs")
+    projector_norm: ClassVar[Literal["affine", "plain"] | None] = None
+    """Batch normalization after the last projector layer: with a learned scale and shift, without, or none."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,48 +106,70 @@ class Method(nn.Module, Generic[ConfigT]):
         self.num_samples = num_samples
         width: int = getattr(encoder, "out_dim")  # noqa: B009  (nn.Module types its attributes as tensors)
         self.projector = self.build_projector(width)
+        self.build_modules()
 
     def build_projector(self, in_dim: int) -> nn.Module:
-        """Features of the encoder to the features that messages act on."""
-        heads = self.heads
-        if isinstance(heads, GNNConfig) and heads.projector_act != "bn_relu":
-            return plain_head(
-                in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers, heads.projector_act
-            )
-        return mlp_head(in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers)
+        """Build the head from encoder features to the features on which messages act."""
+        heads, norm = self.heads, self.projector_norm
+        sizes = (in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers)
+        if isinstance(heads, GNNConfig) and heads.projector_act != "bn_relu" and norm is None:
+            return plain_head(*sizes, heads.projector_act)
+        return mlp_head(*sizes, last_bn=norm is not None, last_affine=norm == "affine")
+
+    def build_modules(self) -> None:
+        """Create the modules besides encoder and projector: predictor, target, memory. The default has none."""
 
     def normalize(self, z: Tensor) -> Tensor:
-        """Where features live: on the unit sphere."""
+        """Map network outputs to the space of the messages; the default is the unit sphere."""
         return F.normalize(z, dim=1)
 
     def begin_epoch(self, progress: float) -> None:
-        """Called before each epoch, ``progress`` the share of the training that is done; nothing by default."""
+        """Prepare an epoch, given the completed share of the training. The default does nothing."""
 
-    def project(self, images: Any) -> Tensor:
-        """Views to what the projector makes of them, not placed yet."""
-        out: Tensor = self.projector(self.encoder(images))
+    def project(self, inputs: Any) -> Tensor:
+        """Return the projector output for each view of this rank, not normalized."""
+        out: Tensor = self.projector(self.encoder(inputs))
         return out
 
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the network outputs of this rank by node type, view-major and not normalized."""
+        return {"view": self.project(batch.inputs)}
+
     def graph(self, batch: Batch) -> HeteroData:
-        """Features of the views as nodes, with augmentation edges."""
-        z = self.project(batch.inputs)
-        with torch.autocast(z.device.type, enabled=False):
-            x = gather_views(self.normalize(z.float()), self.config.num_views)
-            return view_graph(x, self.config.num_views, batch.sample)
+        """Build the minibatch graph: normalized features of all ranks as nodes, and augmentation edges."""
+        encoded, num_views = self.encode(batch), self.config.num_views
+        with torch.autocast(encoded["view"].device.type, enabled=False):
+            x = {kind: gather_views(self.normalize(z.float()), num_views) for kind, z in encoded.items()}
+            data = view_graph(x.pop("view"), num_views, batch.sample)
+            for kind, features in x.items():
+                data[kind].x = features
+        return data
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
-        """Add or drop nodes and edges; nothing by default."""
+        """Add or remove nodes and edges. The default returns the graph unchanged."""
         return data
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
-        """The operators that act on ``data['view'].x``."""
+        """Return the terms that act on ``data['view'].x``."""
         raise NotImplementedError
 
     def update_memory(self, data: HeteroData) -> None:
-        """Write to banks, after the messages have been computed; nothing by default."""
+        """Write to queues and banks after the messages have been computed. The default does nothing."""
+
+    @property
+    def local_rows(self) -> LocalRows | None:
+        """The gathered rows whose messages this rank needs; ``None`` on one rank, which needs all."""
+        return local_rows(self.config.num_views)
+
+    def labels_of(self, batch: Batch) -> Tensor:
+        """Return the labels of a batch, or raise ``ConfigError`` if the data set has none."""
+        if batch.labels is None:
+            name = self.config.name
+            raise ConfigError(f"method.name={name} expects labels: choose a method without, for example gcn")
+        return batch.labels
 
     def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
-        """Loss of a batch, whose ``backward`` hands the message to the encoder, and the graph it was computed on."""
+        """Return the loss of a batch, whose ``backward`` sends the messages to the encoder, and its graph."""
         batch = batch.joined()
         data = self.rewire(self.graph(batch), batch)
         loss = objective(data["view"].x, *self.terms(data, batch))
@@ -143,26 +178,32 @@ class Method(nn.Module, Generic[ConfigT]):
 
 
 class SoftmaxMethod(Method[SoftmaxConfigT]):
-    """Methods that attract along a graph of positives and repel along the complete affinity graph."""
+    """Base class of methods that attract along a graph of positives and repel along the complete affinity graph.
+
+    A subclass overrides ``attract`` for other positives and ``repel`` for another repulsion.
+    """
 
     repels = "softmax over all other views, ½(P + Pᵀ)"
 
     def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
-        """A⁺ among the views, rows summing to one: here the augmentation edges, with their weights if they have any."""
-        edges, n = data[AUGMENTATION], data["view"].x.size(0)
-        weight = edges.get("edge_weight")
-        if weight is None:
-            weight = data["view"].x.new_full((edges.edge_index.size(1),), 1 / (self.config.num_views - 1))
-        return Adjacency(edges.edge_index, weight, n)
+        """Return A⁺ on the views. The default uses the augmentation edges, weighted equally if they have no weights."""
+        edges, x = data[AUGMENTATION], data["view"].x
+        if "edge_weight" not in edges:
+            share = 1 / (self.config.num_views - 1)
+            return Adjacency(edges.edge_index, x.new_full((edges.edge_index.size(1),), share), x.size(0))
+        return adjacency_of(data, AUGMENTATION)
+
+    def repel(self, data: HeteroData, attraction: LinearOperator) -> Term:
+        """Return the repelling term, in which each anchor counts as much as it is attracted."""
+        return SoftmaxRepulsion(self.config.temperature, attraction.row_sum, own=self.local_rows)
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
-        graph, temperature = self.attract(data, batch), self.config.temperature
-        repel = SoftmaxRepulsion(temperature, graph.row_sum, own=local_rows(self.config.num_views))
-        return [Attraction(graph, temperature), repel]
+        attraction = self.attract(data, batch)
+        return [Attraction(attraction, self.config.temperature), self.repel(data, attraction)]
 
 
 def build_method(config: MethodConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int) -> Method[Any]:
-    """The method that a config names."""
+    """Build the method that a config names."""
     if config.name not in METHODS:
         raise ConfigError(unknown("method", config.name, METHODS, key="method.name"))
     if heads.projector_layers == 0:  # messages act on the features themselves

@@ -4,9 +4,9 @@ from typing import Literal
 
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.nn.distributed import local_rows
-from cl_as_gnn.nn.terms import Attraction, NegativeRepulsion, Term
+from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.nn.operators import LinearOperator
+from cl_as_gnn.nn.terms import NegativeRepulsion, Term
 
 
 class DCLConfig(SoftmaxConfig):
@@ -22,7 +22,7 @@ class DCL(SoftmaxMethod[DCLConfig]):
         L = -\frac1n \sum_i \Big( \sum_j A_{ij} \frac{x_i \cdot x_j}{\tau}
             - \log \sum_{k : s_k \neq s_i} e^{x_i \cdot x_k / \tau} \Big),
 
-    :math:`s_i` the sample of view i, so that the pull on the positive does not fade as it comes close.
+    :math:`s_i` the sample of view i, so that the attraction to the positive does not fade as it comes close.
     """
 
     Config = DCLConfig
@@ -30,9 +30,5 @@ class DCL(SoftmaxMethod[DCLConfig]):
     repels = "softmax over the views of other samples, ½(P + Pᵀ)"
     source = "Yeh et al., ECCV 2022"
 
-    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
-        temperature = self.config.temperature
-        return [
-            Attraction(self.attract(data, batch), temperature),
-            NegativeRepulsion(temperature, data["view"].sample, local_rows(self.config.num_views)),
-        ]
+    def repel(self, data: HeteroData, attraction: LinearOperator) -> Term:
+        return NegativeRepulsion(self.config.temperature, data["view"].sample, self.local_rows)

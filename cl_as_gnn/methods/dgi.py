@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.nn import DeepGraphInfomax
 
-from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.methods.base import Batch, Method
@@ -18,11 +18,11 @@ class DGIConfig(MethodConfig):
     """Settings of Deep Graph Infomax."""
 
     name: Literal["dgi"] = "dgi"
-    num_views: int = Field(1, ge=1, le=1, description="the graph as it is drawn; its corruption is no view")
+    num_views: int = Field(1, ge=1, le=1, description="always 1: the graph itself; its corruption is not a view")
 
 
 def shuffled(data: Data) -> Data:
-    """The same graph with its nodes' features dealt out anew."""
+    """Return the graph with the features of its nodes permuted at random."""
     corrupted: Data = data.clone()
     x = data.x if data.x.layout == torch.strided else data.x.to_dense()  # rows of a CSR matrix cannot be indexed
     corrupted.x = x[torch.randperm(len(x), device=x.device)]
@@ -30,7 +30,7 @@ def shuffled(data: Data) -> Data:
 
 
 def readout(z: Tensor, *_: Data) -> Tensor:
-    """The summary of a graph: σ of the mean of its nodes."""
+    """Return the summary of a graph: σ of the mean of its nodes."""
     return z.mean(0).sigmoid()
 
 
@@ -42,9 +42,9 @@ class DGI(Method[DGIConfig]):
         L = -\frac1N \sum_i \log \sigma(z_i^\top W s) - \frac1N \sum_i \log \big( 1 - \sigma(\tilde z_i^\top W s) \big),
         \qquad s = \sigma\Big( \tfrac1N \sum_i z_i \Big),
 
-    :math:`\tilde z` the features of the graph whose nodes' inputs are shuffled. It has no graph of pairs and hence no
-    two operators: a star joins every node to one summary node, along :math:`W s` real nodes attract and shuffled ones
-    repel. The gradient is autograd's.
+    :math:`\tilde z` the features of the graph whose nodes' inputs are shuffled. No pair of nodes
+    attracts or repels: every node exchanges messages with one summary node, to which real nodes attract and from which
+    shuffled nodes repel, along :math:`W s`. Autograd computes the gradient.
     """
 
     Config = DGIConfig
@@ -53,13 +53,13 @@ class DGI(Method[DGIConfig]):
     source = "Veličković et al., ICLR 2019 (DGI), PyG's DeepGraphInfomax"
     reads = ("nodes",)
 
-    def __init__(self, config: DGIConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
-        super().__init__(config, encoder, heads, num_samples)
-        self.infomax = DeepGraphInfomax(heads.projector_dim, nn.Sequential(encoder, self.projector), readout, shuffled)
+    def build_modules(self) -> None:
+        network = nn.Sequential(self.encoder, self.projector)
+        self.infomax = DeepGraphInfomax(self.heads.projector_dim, network, readout, shuffled)
 
     def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
         if not isinstance(batch.inputs, Data):
-            raise ConfigError("method.name=dgi shuffles the nodes of a graph, and there is none: use data.name=cora")
+            raise ConfigError("method.name=dgi expects the nodes of a graph: use data.name=cora")
         with torch.autocast(batch.sample.device.type, enabled=False):
             real, fake, summary = self.infomax(batch.inputs)
             return self.infomax.loss(real, fake, summary), view_graph(real, 1, batch.sample)

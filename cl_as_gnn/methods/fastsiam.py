@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.methods.simsiam import StopGradientMethod
+from cl_as_gnn.methods.target import TargetMethod
 
 
 class FastSiamConfig(MethodConfig):
@@ -15,13 +15,13 @@ class FastSiamConfig(MethodConfig):
     num_views: int = Field(4, ge=3, le=16)
 
 
-class FastSiam(StopGradientMethod[FastSiamConfig]):
-    r"""`FastSiam <https://doi.org/10.1007/978-3-031-16788-1_4>`_: SimSiam with a larger fan-out.
+class FastSiam(TargetMethod[FastSiamConfig]):
+    r"""`FastSiam <https://doi.org/10.1007/978-3-031-16788-1_4>`_: SimSiam with more views.
 
     .. math::
         L = -\frac1n \sum_i p_i \cdot \frac{1}{V - 1} \sum_{j \in \mathcal{P}(i)} \mathrm{sg}(z_j),
 
-    each prediction attracted to the mean over the other V − 1 views: a message of less variance.
+    each prediction attracts to the mean over the other V − 1 views, a message with less variance.
     """
 
     Config = FastSiamConfig

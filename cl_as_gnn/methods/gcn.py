@@ -9,31 +9,31 @@ from torch_geometric.data import HeteroData
 from cl_as_gnn.graph import SampleAffinity, view_agreement
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
 from cl_as_gnn.graph.transforms import sample_prototypes
-from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.nn.operators import Adjacency, Diffusion, LiftToViews, LinearOperator, Mixture
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod, adjacency_of
+from cl_as_gnn.nn.operators import Diffusion, LiftToViews, LinearOperator, Mixture
 
 
 class DiffusionConfig(SoftmaxConfig):
     """Settings of every method that diffuses along affinity edges between samples."""
 
     weight: float = Field(0.8, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
-    k: int = Field(5, ge=1, description="nearest neighbours a sample in the affinity graph")
-    num_hops: int = Field(4, ge=1, le=16, description="hops of the diffusion")
-    affinity_temperature: float = Field(0.2, gt=0, description="of the row softmax over the k neighbours")
+    k: int = Field(5, ge=1, description="nearest neighbours per sample in the affinity graph")
+    num_hops: int = Field(4, ge=1, le=16, description="number of hops of the diffusion")
+    affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbours")
     gate: float = Field(
         0.3,
         ge=0,
         le=1,
-        description="agreement of the views' neighbourhoods up to which λ is 0; in full from a third more; 0: always",
+        description="below this agreement of the views' neighbourhoods λ is 0; it reaches weight at 4/3 of it",
     )
-    start: float = Field(0.25, ge=0, le=1, description="share of the training before the affinity edges join")
+    start: float = Field(0.25, ge=0, le=1, description="share of the training before affinity edges are added")
 
 
 DiffusionConfigT = TypeVar("DiffusionConfigT", bound=DiffusionConfig)
 
 
 class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
-    """Methods that attract along augmentation edges and, diffused, along affinity edges between the samples."""
+    """Base class of methods that attract along augmentation edges and, diffused, affinity edges of samples."""
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if batch.progress < self.config.start:
@@ -41,7 +41,7 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
         return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
 
     def join(self, data: HeteroData, edge_index: Tensor, edge_weight: Tensor) -> HeteroData:
-        """Affinity edges between the samples that were found elsewhere, and what a gate would judge them by."""
+        """Add affinity edges between samples, and the agreement on which the gate depends."""
         x, num_views = data["view"].x, self.config.num_views
         data["sample"].x = sample_prototypes(x, num_views)
         edges = data[SAMPLE_AFFINITY]
@@ -51,10 +51,8 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
         return data
 
     def diffuse(self, data: HeteroData) -> LinearOperator:
-        """T, from the affinity edges of the samples."""
-        edges = data[SAMPLE_AFFINITY]
-        walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
-        return Diffusion(walk, self.config.num_hops)
+        """Return T, from the affinity edges of the samples."""
+        return Diffusion(adjacency_of(data, SAMPLE_AFFINITY), self.config.num_hops)
 
     def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
         augmentation = super().attract(data, batch)
@@ -82,7 +80,7 @@ class GCN(DiffusionMethod[GCNConfig]):
         T = N (W^L - \mathrm{diag} W^L),
 
     :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
-    of each sample's views), :math:`N` renormalising rows. :math:`\lambda` opens by evidence, without a label:
+    of each sample's views), :math:`N` renormalizing rows. :math:`\lambda` depends on the batch, without labels:
     :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbours
     found from one view and from another (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`); where
     neighbours follow the augmentation, not the image, the method stays SimCLR. The message is

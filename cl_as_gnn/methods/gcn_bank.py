@@ -3,23 +3,24 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.graph import SampleBank
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
 from cl_as_gnn.graph.transforms import bank_walk, restricted_diffusion, sample_prototypes
-from cl_as_gnn.methods.base import Batch
+from cl_as_gnn.methods.base import Batch, adjacency_of
 from cl_as_gnn.methods.gcn import DiffusionConfig, DiffusionMethod
-from cl_as_gnn.nn.operators import Adjacency, LinearOperator
+from cl_as_gnn.nn.operators import LinearOperator
 
 
 class GCNBankConfig(DiffusionConfig):
     """Settings of diffusion over the whole training set."""
 
     name: Literal["gcn_bank"] = "gcn_bank"
-    k: int = Field(10, ge=1, description="nearest neighbours a sample in the affinity graph of the whole training set")
+    k: int = Field(
+        10, ge=1, description="nearest neighbours per sample in the affinity graph of the whole training set"
+    )
 
 
 class GCNBank(DiffusionMethod[GCNBankConfig]):
@@ -30,19 +31,18 @@ class GCNBank(DiffusionMethod[GCNBankConfig]):
         T_S = N \left( (W^L)_{SS} - \mathrm{diag} (W^L)_{SS} \right),
 
     :math:`W` the row softmax of cosine similarity over the k nearest of all N samples, built before each epoch from a
-    bank with the features that each sample had when it was last seen; S the samples of the batch. Walks of L hops may
-    lead over samples that are not in the batch; a sample that none of them brings back into it keeps its views alone.
-    The gate is that of ``gcn``, from the batch.
+    bank of the latest features of each sample; S the samples of the batch. Walks of L hops may pass through samples
+    outside the batch; a sample that no walk joins to another one of the batch attracts to its own views only. The gate
+    is that of ``gcn``, computed on the batch.
     """
 
     Config = GCNBankConfig
     attracts = "L-hop diffusion over the kNN affinity graph of the whole training set, restricted to the batch"
     source = "this package; gcn on a bank"
 
-    def __init__(self, config: GCNBankConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
-        super().__init__(config, encoder, heads, num_samples)
-        self.bank = SampleBank(num_samples, heads.projector_dim)
-        # Made anew from the bank before each epoch, so that it is no state of its own.
+    def build_modules(self) -> None:
+        self.bank = SampleBank(self.num_samples, self.heads.projector_dim)
+        # Rebuilt from the bank before each epoch, so the checkpoint does not hold it.
         self.walk: Tensor | None = None
 
     def begin_epoch(self, progress: float) -> None:
@@ -55,8 +55,7 @@ class GCNBank(DiffusionMethod[GCNBankConfig]):
         return self.join(data, *restricted_diffusion(self.walk, self.config.num_hops, batch.sample))
 
     def diffuse(self, data: HeteroData) -> LinearOperator:
-        edges = data[SAMPLE_AFFINITY]
-        return Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
+        return adjacency_of(data, SAMPLE_AFFINITY)
 
     def update_memory(self, data: HeteroData) -> None:
         prototypes = sample_prototypes(data["view"].x, self.config.num_views)

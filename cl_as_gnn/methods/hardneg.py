@@ -6,7 +6,6 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.methods.base import Batch, Method, SoftmaxConfig
-from cl_as_gnn.nn.distributed import local_rows
 from cl_as_gnn.nn.terms import HardNegatives, Term
 
 
@@ -14,20 +13,20 @@ class NegativesConfig(SoftmaxConfig):
     """Settings of weighted and debiased negatives."""
 
     beta: float = Field(1.0, ge=0, le=10, description="β: a negative counts e^(β·s/τ) times as much")
-    tau_plus: float = Field(0.1, ge=0, lt=1, description="τ⁺, share of the negatives that are of the anchor's class")
+    tau_plus: float = Field(0.1, ge=0, lt=1, description="τ⁺, share of the negatives that belong to the anchor's class")
 
 
 NegativesConfigT = TypeVar("NegativesConfigT", bound=NegativesConfig)
 
 
 class HardNegativeMethod(Method[NegativesConfigT]):
-    """Methods that repel along a sharpened, debiased softmax."""
+    """Base class of methods that repel along a sharpened, debiased softmax."""
 
     attracts = "the other views, equal weights, less τ⁺ of the repulsion"
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         c = self.config
-        return [HardNegatives(c.temperature, c.beta, c.tau_plus, c.num_views, local_rows(c.num_views))]
+        return [HardNegatives(c.temperature, c.beta, c.tau_plus, c.num_views, self.local_rows)]
 
 
 class HardNegConfig(NegativesConfig):
@@ -45,7 +44,7 @@ class HardNeg(HardNegativeMethod[HardNegConfig]):
             N \frac{\sum_k e^{(1 + \beta) s_{ik}/\tau}}{\sum_k e^{\beta s_{ik}/\tau}}
             - \tau^+ N e^{s_{i+}/\tau} \Big), \; N e^{-1/\tau} \Big),
 
-    as the authors' code has it, with the gradient through the weights; see :class:`cl_as_gnn.nn.terms.HardNegatives`.
+    as in the authors' code, with the gradient through the weights; see :class:`cl_as_gnn.nn.terms.HardNegatives`.
     """
 
     Config = HardNegConfig

@@ -4,22 +4,25 @@ from typing import Literal, TypeVar
 
 import torch
 from pydantic import Field, field_validator
-from torch import nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.graph import SampleBank
+from cl_as_gnn.graph.schema import STAGE
 from cl_as_gnn.graph.transforms import sample_prototypes
 from cl_as_gnn.methods.base import Batch
-from cl_as_gnn.methods.simsiam import StopGradientMethod
+from cl_as_gnn.methods.target import TargetMethod
 from cl_as_gnn.nn import StageAggregation
 
 
 class JumpingConfig(MethodConfig):
-    """Settings of every method whose targets reach back over epochs."""
+    """Settings of every method that mixes features of earlier epochs into its targets."""
 
-    stages: tuple[float, ...] = Field((0.5, 0.5), description="shares γ of this epoch, the last, the one before, …")
-    start: float = Field(0.05, ge=0, le=1, description="share of the training before earlier stages join")
+    stages: tuple[float, ...] = Field(
+        (0.5, 0.5), description="shares γ of this epoch, the previous one, the one before, …"
+    )
+    start: float = Field(0.05, ge=0, le=1, description="share of the training before earlier epochs are mixed in")
 
     @field_validator("stages")
     @classmethod
@@ -32,13 +35,13 @@ class JumpingConfig(MethodConfig):
 JumpingConfigT = TypeVar("JumpingConfigT", bound=JumpingConfig)
 
 
-class JumpingMethod(StopGradientMethod[JumpingConfigT]):
-    """Methods whose targets are mixed with what the same image gave in earlier epochs."""
+class JumpingMethod(TargetMethod[JumpingConfigT]):
+    """Base class of methods whose targets are mixed with the features of the same sample in earlier epochs."""
 
-    def __init__(self, config: JumpingConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
-        super().__init__(config, encoder, heads, num_samples)
-        self.bank = SampleBank(num_samples, heads.projector_dim, len(config.stages) - 1)
-        self.aggregate = StageAggregation(config.stages)
+    def build_modules(self) -> None:
+        super().build_modules()
+        self.bank = SampleBank(self.num_samples, self.heads.projector_dim, len(self.config.stages) - 1)
+        self.aggregate = StageAggregation(self.config.stages)
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         present = data["target"].x
@@ -49,7 +52,20 @@ class JumpingMethod(StopGradientMethod[JumpingConfigT]):
         stages = torch.cat([present.unsqueeze(0), past.repeat(1, self.config.num_views, 1)])
         known = torch.cat([torch.ones_like(seen[:1]), seen]).repeat(1, self.config.num_views)
         data["target"].x = self.aggregate(stages, known)
+        self.join_past(data, past, known)
         return data
+
+    def join_past(self, data: HeteroData, past: Tensor, known: Tensor) -> None:
+        """Add the features of earlier epochs as nodes, with an edge to each target in which they are mixed."""
+        share = self.aggregate.weights.unsqueeze(1) * known
+        share = share / share.sum(0)
+        num_stages, size = past.shape[:2]
+        node = torch.arange(num_stages * size, device=past.device).view(num_stages, size)
+        target = torch.arange(known.size(1), device=past.device).repeat(num_stages)
+        data["past"].x = past.flatten(0, 1)
+        data["past"].sample = data["view"].sample[:size].repeat(num_stages)
+        data[STAGE].edge_index = torch.stack([node.repeat(1, self.config.num_views).flatten(), target])
+        data[STAGE].edge_weight = share[1:].flatten()
 
     def update_memory(self, data: HeteroData) -> None:
         size = data["sample"].x.size(0)
@@ -68,8 +84,9 @@ class JK(JumpingMethod[JKConfig]):
     .. math::
         p_i' = p_i + \alpha \sum_{j \to i} \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
 
-    :math:`m_s^{(r)}` the unit features (mean over the views) that sample s had r epochs ago, kept in a bank with a row
-    a sample. Every stage is normalized before it is mixed; a sample not seen r epochs ago leaves its share to the rest.
+    :math:`m_s^{(r)}` the unit features (mean over the views) of sample s r epochs ago, from a bank with one row per
+    sample. Every stage is normalized before it is mixed; the share of a stage in which the sample was not seen goes to
+    the others. Messages flow one-way, from earlier epochs to targets to predictions.
     """
 
     Config = JKConfig

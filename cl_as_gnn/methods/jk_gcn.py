@@ -7,10 +7,9 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import SampleAffinity, view_graph
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY, TARGET_AUGMENTATION
-from cl_as_gnn.methods.base import Batch
+from cl_as_gnn.methods.base import Batch, adjacency_of
 from cl_as_gnn.methods.jk import JumpingConfig, JumpingMethod
-from cl_as_gnn.nn.operators import Adjacency, Diffusion, LiftToViews, Mixture
-from cl_as_gnn.nn.terms import Attraction, Term
+from cl_as_gnn.nn.operators import Diffusion, LiftToViews, LinearOperator, Mixture
 
 
 class JKGCNConfig(JumpingConfig):
@@ -18,10 +17,10 @@ class JKGCNConfig(JumpingConfig):
 
     name: Literal["jk_gcn"] = "jk_gcn"
     weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
-    k: int = Field(5, ge=1, description="nearest neighbours a sample in the affinity graph")
-    num_hops: int = Field(4, ge=1, le=16, description="hops of the diffusion")
-    affinity_temperature: float = Field(0.2, gt=0, description="of the row softmax over the k neighbours")
-    affinity_start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours join")
+    k: int = Field(5, ge=1, description="nearest neighbours per sample in the affinity graph")
+    num_hops: int = Field(4, ge=1, le=16, description="number of hops of the diffusion")
+    affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbours")
+    affinity_start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours are added")
 
 
 class JKGCN(JumpingMethod[JKGCNConfig]):
@@ -32,7 +31,8 @@ class JKGCN(JumpingMethod[JKGCNConfig]):
             + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T \Big)_{ij} \,
             \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
 
-    T the diffusion of ``gcn`` over the kNN graph of the mixed targets. One-way, as every edge to a target.
+    T the diffusion of ``gcn`` over the kNN graph of the mixed targets. Messages flow one-way, from targets to
+    predictions.
     """
 
     Config = JKGCNConfig
@@ -43,19 +43,15 @@ class JKGCN(JumpingMethod[JKGCNConfig]):
         data = super().rewire(data, batch)
         if batch.progress >= self.config.affinity_start:
             affinity = SampleAffinity(self.config.k, self.config.affinity_temperature)
-            found = affinity(view_graph(data["target"].x, self.config.num_views))
-            edges = found[SAMPLE_AFFINITY]
-            data[SAMPLE_AFFINITY].edge_index = edges.edge_index
-            data[SAMPLE_AFFINITY].edge_weight = edges.edge_weight
+            found = affinity(view_graph(data["target"].x, self.config.num_views))[SAMPLE_AFFINITY]
+            data[SAMPLE_AFFINITY].edge_index, data[SAMPLE_AFFINITY].edge_weight = found.edge_index, found.edge_weight
+            edges, share = data[TARGET_AUGMENTATION], 1 / (self.config.num_views - 1)
+            edges.edge_weight = data["view"].x.new_full((edges.edge_index.size(1),), share)
         return data
 
-    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
+    def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
+        augmentation = super().attract(data, batch)
         if SAMPLE_AFFINITY not in data.edge_types:
-            return super().terms(data, batch)
-        n, edges = data["view"].x.size(0), data[SAMPLE_AFFINITY]
-        walk = Adjacency(edges.edge_index, edges.edge_weight, data["sample"].x.size(0))
-        diffused = LiftToViews(Diffusion(walk, self.config.num_hops), self.config.num_views)
-        edge_index = data[TARGET_AUGMENTATION].edge_index
-        share = data["view"].x.new_full((edge_index.size(1),), 1 / (self.config.num_views - 1))
-        graph = Mixture(Adjacency(edge_index, share, n), diffused, self.config.weight)
-        return [Attraction(graph, source=data["target"].x)]
+            return augmentation
+        diffused = Diffusion(adjacency_of(data, SAMPLE_AFFINITY), self.config.num_hops)
+        return Mixture(augmentation, LiftToViews(diffused, self.config.num_views), self.config.weight)

@@ -2,51 +2,56 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import EncoderConfig
-from cl_as_gnn.graph import FeatureQueue
+from cl_as_gnn.graph.schema import TARGET_NEIGHBOUR
 from cl_as_gnn.methods.base import Batch
-from cl_as_gnn.methods.momentum import MomentumConfig, PredictiveMethod
+from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
+from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
 
 
-class MeanShiftConfig(MomentumConfig):
+class MeanShiftConfig(MomentumConfig, QueueConfig):
     """Settings of mean shift."""
 
     name: Literal["meanshift"] = "meanshift"
-    queue_size: int = Field(1024, ge=1, description="latest targets kept as the support of neighbours")
-    k: int = Field(5, ge=1, description="positives of each target: itself and its k-1 nearest in the bank")
-    start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours join")
+    k: int = Field(5, ge=1, description="positives per target: the target itself and its k - 1 nearest in the queue")
+    start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours are added")
 
 
-class MeanShift(PredictiveMethod[MeanShiftConfig]):
-    r"""`Mean shift (MSF) <https://arxiv.org/abs/2105.07269>`_: BYOL to the target's nearest neighbours.
+class MeanShift(QueueMethod[MeanShiftConfig], TargetMethod[MeanShiftConfig]):
+    r"""`Mean shift (MSF) <https://arxiv.org/abs/2105.07269>`_: BYOL whose targets are means over nearest neighbours.
 
     .. math::
         L = -\frac1n \sum_i q_i \cdot \sum_j A_{ij} \, \frac1k \sum_{u \in \mathrm{NN}_k(\bar z_j)} u,
 
-    :math:`\mathrm{NN}_k` the target itself and its nearest in a bank of earlier targets (no more than there are).
+    :math:`\mathrm{NN}_k` the target itself and its k − 1 nearest in a queue of earlier targets (fewer while the queue
+    fills). Messages flow one-way, from neighbours to targets to predictions.
     """
 
     Config = MeanShiftConfig
-    attracts = "the k nearest neighbours, in a bank, of the other views' momentum targets, one-way"
+    attracts = "the k nearest neighbours, in a queue, of the other views' momentum targets, one-way"
+    repels = "nothing (predictor and momentum target prevent collapse)"
     source = "Koohpayegani et al., ICCV 2021 (MSF)"
 
-    def __init__(self, config: MeanShiftConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
-        super().__init__(config, encoder, heads, num_samples)
-        size = max(config.k - 1, min(config.queue_size, num_samples), 1)
-        self.bank = FeatureQueue(size, heads.projector_dim)
+    def queue_rows(self) -> int:
+        return max(self.config.k - 1, super().queue_rows())
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
-        data["present"].x = present = data["target"].x
-        if self.config.k > 1 and batch.progress >= self.config.start:
-            near, _, known = self.bank.nearest(present, self.config.k - 1)
-            share = known.to(present.dtype).unsqueeze(2)
-            data["target"].x = (present + (share * near.to(present.dtype)).sum(1)) / (1 + share.sum(1))
+        target, num_near = data["target"], self.config.k - 1
+        target.present = present = target.x
+        if num_near and batch.progress >= self.config.start:
+            near, _, sample = self.queue.nearest(present, num_near)
+            share = (sample >= 0).to(present.dtype).unsqueeze(2)
+            target.x = (present + (share * near.to(present.dtype)).sum(1)) / (1 + share.sum(1))
+            node = torch.arange(sample.numel(), device=present.device)
+            data["neighbour"].x, data["neighbour"].sample = near.flatten(0, 1), sample.flatten()
+            data[TARGET_NEIGHBOUR].edge_index = torch.stack([node, node // num_near])
+            data[TARGET_NEIGHBOUR].edge_weight = (share / (1 + share.sum(1, keepdim=True))).flatten()
         return data
 
-    def update_memory(self, data: HeteroData) -> None:
-        size = data["view"].x.size(0) // self.config.num_views
-        self.bank.push(data["present"].x[:size], data["view"].sample[:size])
+    def queued(self, data: HeteroData) -> Tensor:
+        x: Tensor = data["target"].present
+        return x

@@ -8,8 +8,8 @@ from torch_geometric.utils import degree
 
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
-from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.nn.operators import Adjacency, LiftToViews, LinearOperator, Mixture
+from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod, adjacency_of
+from cl_as_gnn.nn.operators import LiftToViews, LinearOperator, Mixture
 
 
 class NCLConfig(SoftmaxConfig):
@@ -27,9 +27,9 @@ class NCL(SoftmaxMethod[NCLConfig]):
         L = -\tfrac1n \sum_{ij} A_{ij}
             \log \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}},
 
-    E the edges of the graph as it is, before any view drops some, between the nodes of the batch, and D the number of
-    those that end in a node; a node without any has its own views alone. ``simclr`` on nodes (GRACE) pushes neighbours
-    apart like all others, against what the encoder's convolution does; here they are positives, in all V views. The
+    E the edges of the uncorrupted graph between nodes of the batch, and D its in-degrees; a node without incoming edges
+    attracts to its own views only. ``simclr`` on nodes (GRACE) repels neighbours like all other nodes, against the
+    encoder's convolution; here neighbours are positives, in all V views. The
     positives are those of `NCLA <https://arxiv.org/abs/2301.01404>`_ (which learns its views); Local-GCL has the
     neighbours alone, without views. Averaged outside the logarithm, as in SupCon. ``weight=0`` is ``simclr``.
     """
@@ -41,14 +41,14 @@ class NCL(SoftmaxMethod[NCLConfig]):
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if not (isinstance(batch.inputs, Data) and "links" in batch.inputs):
-            raise ConfigError("method.name=ncl attracts along the edges of a graph of nodes: use data.name=cora")
+            raise ConfigError("method.name=ncl expects the edges of a graph of nodes: use data.name=cora")
         edge_index = batch.inputs["links"]
         count = degree(edge_index[1], len(batch.sample), data["view"].x.dtype)
+        data["sample"].num_nodes = len(batch.sample)
         data[SAMPLE_AFFINITY].edge_index = edge_index
         data[SAMPLE_AFFINITY].edge_weight = count[edge_index[1]].reciprocal()
         return data
 
     def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
-        edges = data[SAMPLE_AFFINITY]
-        walk = Adjacency(edges.edge_index, edges.edge_weight, len(batch.sample))
-        return Mixture(super().attract(data, batch), LiftToViews(walk, self.config.num_views), self.config.weight)
+        neighbours = LiftToViews(adjacency_of(data, SAMPLE_AFFINITY), self.config.num_views)
+        return Mixture(super().attract(data, batch), neighbours, self.config.weight)

@@ -3,23 +3,21 @@ from __future__ import annotations
 from typing import Literal, TypeVar
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import EncoderConfig
-from cl_as_gnn.graph import FeatureQueue, NeighbourPositives
+from cl_as_gnn.graph import NeighbourPositives
 from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED
 from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.nn.distributed import local_rows
+from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term
 
 
-class NeighbourConfig(SoftmaxConfig):
+class NeighbourConfig(SoftmaxConfig, QueueConfig):
     """Settings of every method whose positives are rewired to neighbours."""
 
-    queue_size: int = Field(1024, ge=1, description="latest features kept as the support of neighbours")
-    k: int = Field(1, ge=1, description="neighbours of each positive")
+    k: int = Field(1, ge=1, description="neighbours per positive")
     weight: float = Field(0.5, ge=0, le=1, description="share of the attraction that goes to neighbours")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before positives are rewired")
 
@@ -27,17 +25,20 @@ class NeighbourConfig(SoftmaxConfig):
 NeighbourConfigT = TypeVar("NeighbourConfigT", bound=NeighbourConfig)
 
 
-class NeighbourMethod(SoftmaxMethod[NeighbourConfigT]):
-    """Methods that rewire positive edges to neighbours in a queue of the latest features."""
+class NeighbourMethod(QueueMethod[NeighbourConfigT], SoftmaxMethod[NeighbourConfigT]):
+    """Base class of methods that rewire positive edges to neighbours in a queue of the latest features."""
 
-    def __init__(self, config: NeighbourConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
-        super().__init__(config, encoder, heads, num_samples)
-        self.bank = FeatureQueue(max(config.k, min(config.queue_size, 2 * num_samples)), heads.projector_dim)
+    def queue_rows(self) -> int:
+        return max(self.config.k, min(self.config.queue_size, 2 * self.num_samples))
+
+    def queued(self, data: HeteroData) -> Tensor:
+        x: Tensor = data["view"].x
+        return x
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if batch.progress < self.config.start:
             return data
-        return NeighbourPositives(self.bank, self.config.k)(data)
+        return NeighbourPositives(self.queue, self.config.k)(data)
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         if "neighbour" not in data.node_types:
@@ -45,18 +46,14 @@ class NeighbourMethod(SoftmaxMethod[NeighbourConfigT]):
         n, temperature = data["view"].x.size(0), self.config.temperature
         edges, source = data[REWIRED], data["neighbour"].x
         rewired = Adjacency(edges.edge_index, self.config.weight * edges.edge_weight, (source.size(0), n))
-        # What a view's neighbours take, its other views give up; without known neighbours they keep all.
+        # The neighbours of a view take their share from its other views; without known neighbours these keep all.
         kept = data[AUGMENTATION].edge_index
         rest = (1 - rewired.row_sum)[kept[1]] / (self.config.num_views - 1)
         return [
             Attraction(Adjacency(kept, rest, n), temperature, total=n),
             Attraction(rewired, temperature, source, total=n),
-            SoftmaxRepulsion(temperature, own=local_rows(self.config.num_views)),
+            SoftmaxRepulsion(temperature, own=self.local_rows),
         ]
-
-    def update_memory(self, data: HeteroData) -> None:
-        size = data["view"].x.size(0) // self.config.num_views
-        self.bank.push(data["view"].x[:size], data["view"].sample[:size])
 
 
 class NNPositivesConfig(NeighbourConfig):
@@ -66,16 +63,16 @@ class NNPositivesConfig(NeighbourConfig):
 
 
 class NNPositives(NeighbourMethod[NNPositivesConfig]):
-    r"""Positive edges rewired to the positive's nearest neighbours in a bank, as in `NNCLR
+    r"""Positive edges rewired to the positive's nearest neighbours in a queue, as in `NNCLR
     <https://arxiv.org/abs/2104.14548>`_.
 
     .. math::
         x_i' = x_i + \alpha \Big( (1 - \lambda) \sum_j A_{ij} x_j + \lambda \sum_j A_{ij} \, \mathrm{NN}(x_j)
         - \tfrac12 \big[(P + P^\top) x\big]_i \Big),
 
-    where messages from the bank flow one way, bank row to view, and the bank is a queue of the latest features.
+    :math:`\mathrm{NN}` from a queue of the latest features. Messages from the queue flow one-way, from row to view.
     """
 
     Config = NNPositivesConfig
-    attracts = "the nearest neighbours of the positive in a bank (one-way edges)"
+    attracts = "the nearest neighbours of the positive in a queue (one-way edges)"
     source = "Dwibedi et al., ICCV 2021 (NNCLR)"

@@ -8,9 +8,8 @@ from pydantic import Field
 from torch import nn
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.methods.base import Batch, Method
-from cl_as_gnn.nn.distributed import local_rows
 from cl_as_gnn.nn.terms import LogisticPairs, Term
 
 
@@ -18,8 +17,8 @@ class SigLIPConfig(MethodConfig):
     """Settings of the sigmoid loss."""
 
     name: Literal["siglip"] = "siglip"
-    scale: float = Field(10.0, gt=0, le=1000, description="t at the start; it is learned")
-    bias: float = Field(-10.0, description="b at the start; it is learned")
+    scale: float = Field(10.0, gt=0, le=1000, description="initial t; learned")
+    bias: float = Field(-10.0, description="initial b; learned")
 
 
 class SigLIP(Method[SigLIPConfig]):
@@ -29,7 +28,7 @@ class SigLIP(Method[SigLIPConfig]):
         L = -\frac1B \sum_{ij} \log \sigma\big( y_{ij} (t \, x^1_i \cdot x^2_j + b) \big), \qquad
         y_{ij} = 2 [i = j] - 1,
 
-    the mean over ordered pairs of views. t and b are learned, by the same message passing as the features.
+    the mean over ordered pairs of views. The message passing that moves the features learns t and b too.
     """
 
     Config = SigLIPConfig
@@ -37,10 +36,9 @@ class SigLIP(Method[SigLIPConfig]):
     repels = "views of other samples, logistic weight each, no degree normalization"
     source = "Zhai et al., ICCV 2023"
 
-    def __init__(self, config: SigLIPConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
-        super().__init__(config, encoder, heads, num_samples)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
-        self.bias = nn.Parameter(torch.tensor(config.bias))
+    def build_modules(self) -> None:
+        self.log_scale = nn.Parameter(torch.tensor(math.log(self.config.scale)))
+        self.bias = nn.Parameter(torch.tensor(self.config.bias))
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
-        return [LogisticPairs(self.log_scale, self.bias, self.config.num_views, local_rows(self.config.num_views))]
+        return [LogisticPairs(self.log_scale, self.bias, self.config.num_views, self.local_rows)]

@@ -3,11 +3,10 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.encoders.heads import mlp_head
 from cl_as_gnn.graph.schema import AUGMENTATION
 from cl_as_gnn.methods.base import Batch, Method
 from cl_as_gnn.nn.operators import Adjacency
@@ -37,9 +36,7 @@ class Spectral(Method[SpectralConfig]):
     repels = "linear attention x·xᵀ over the other views of other samples, O(n d²)"
     source = "HaoChen et al., NeurIPS 2021"
 
-    def build_projector(self, in_dim: int) -> nn.Module:
-        h = self.heads
-        return mlp_head(in_dim, h.projector_hidden, h.projector_dim, h.projector_layers, last_bn=True)
+    projector_norm = "affine"
 
     def normalize(self, z: Tensor) -> Tensor:
         length = z.norm(dim=1, keepdim=True).clamp(min=1e-6)

@@ -5,7 +5,6 @@ from typing import Literal
 import torch
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.nn.operators import LinearOperator, SameLabel
 
@@ -24,8 +23,8 @@ class SupCon(SoftmaxMethod[SupConConfig]):
             \log \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}}, \qquad
         A_{ij} = \frac{[y_i = y_j, \, i \neq j]}{|\mathcal{P}(i)|},
 
-    the paper's "out" form. It reads the training labels: an upper bound, not a self-supervised method. An image without
-    a label (−1) has its own views alone.
+    the paper's "out" form. It reads the training labels: an upper bound, not a self-supervised method. A sample
+    without a label (−1) attracts to its own views only.
     """
 
     Config = SupConConfig
@@ -33,7 +32,6 @@ class SupCon(SoftmaxMethod[SupConConfig]):
     source = "Khosla et al., NeurIPS 2020"
 
     def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
-        if batch.labels is None:
-            raise ConfigError("method.name=supcon expects labels: choose a method without, for example simclr")
-        own = -1 - torch.arange(batch.labels.numel(), device=batch.labels.device)
-        return SameLabel(torch.where(batch.labels < 0, own, batch.labels).repeat(self.config.num_views))
+        labels = self.labels_of(batch)
+        own = -1 - torch.arange(labels.numel(), device=labels.device)
+        return SameLabel(torch.where(labels < 0, own, labels).repeat(self.config.num_views))

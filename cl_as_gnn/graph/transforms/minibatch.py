@@ -115,14 +115,14 @@ class NeighbourPositives(BaseTransform):  # type: ignore[misc]
     def forward(self, data: HeteroData) -> HeteroData:
         view = data["view"]
         unit = F.normalize(view.x.detach().float(), dim=1)
-        features, _, known = self.bank.nearest(unit, self.k)
+        features, _, sample = self.bank.nearest(unit, self.k)
         n = unit.size(0)
         positive, anchor = data[AUGMENTATION].edge_index
         node = torch.arange(n * self.k, device=unit.device).view(n, self.k)
         source, target = node[positive].flatten(), anchor.repeat_interleave(self.k)
-        weight = known.to(unit.dtype)[positive].flatten()
+        weight = (sample >= 0).to(unit.dtype)[positive].flatten()
         total = torch.zeros(n, device=unit.device, dtype=unit.dtype).index_add_(0, target, weight)
-        data["neighbour"].x = features.flatten(0, 1)
+        data["neighbour"].x, data["neighbour"].sample = features.flatten(0, 1), sample.flatten()
         data[REWIRED].edge_index = torch.stack([source, target])
         data[REWIRED].edge_weight = weight / total.clamp(min=1)[target]
         return data
