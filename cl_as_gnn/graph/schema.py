@@ -17,3 +17,9 @@ TARGET_AUGMENTATION = ("target", "augmentation", "view")
 
 REWIRED = ("neighbour", "rewired", "view")
 """A row of a memory, neighbour of a positive, and the anchor of that positive."""
+
+NEAREST = "nearest"
+"""Relation from a node's nearest neighbours, its positives, to the node, of any one node type."""
+
+SAME_LABEL = "same_label"
+"""Relation between nodes of one label, of any one node type."""

@@ -42,7 +42,8 @@ class MeanShift(PredictiveMethod[MeanShiftConfig]):
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         data["present"].x = present = data["target"].x
         if self.config.k > 1 and batch.progress >= self.config.start:
-            near, _, known = self.bank.nearest(present, self.config.k - 1)
+            near, _, sample = self.bank.nearest(present, self.config.k - 1)
+            known = sample >= 0
             share = known.to(present.dtype).unsqueeze(2)
             data["target"].x = (present + (share * near.to(present.dtype)).sum(1)) / (1 + share.sum(1))
         return data

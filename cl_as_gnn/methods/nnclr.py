@@ -47,8 +47,8 @@ class NNCLR(StopGradientMethod[NNCLRConfig]):
         z = data["target"].x
         data["neighbour"].x = z
         if batch.progress >= self.config.start:
-            near, _, known = self.queue.nearest(z)
-            data["neighbour"].x = torch.where(known, near.squeeze(1).to(z.dtype), z)
+            near, _, sample = self.queue.nearest(z)
+            data["neighbour"].x = torch.where(sample >= 0, near.squeeze(1).to(z.dtype), z)
         return data
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:

@@ -14,7 +14,7 @@ from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.momentum import MomentumConfig, MomentumMethod
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
-from cl_as_gnn.nn.terms import Attraction, FixedRepulsion, Term
+from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, Term
 
 
 class ReSSLConfig(MomentumConfig):
@@ -53,7 +53,7 @@ class ReSSL(MomentumMethod[ReSSLConfig]):
         target, n, temperature = data["target"].x, data["view"].x.size(0), self.config.temperature
         _, related, _ = softmax_bipartite(target, self.queue.features.to(target.dtype), self.config.target_temperature)
         graph = Adjacency(data[TARGET_AUGMENTATION].edge_index, num_nodes=(n, n))
-        return [Attraction(graph, temperature, related), FixedRepulsion(self.queue.features, temperature)]
+        return [Attraction(graph, temperature, related), BipartiteRepulsion(self.queue.features, temperature)]
 
     def update_memory(self, data: HeteroData) -> None:
         size = data["view"].x.size(0) // self.config.num_views

@@ -25,10 +25,10 @@ def test_a_push_larger_than_the_queue_keeps_its_tail():
 def test_queue_finds_the_nearest_and_says_what_it_knows():
     queue = FeatureQueue(4, 2)
     queue.push(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([8, 9]))
-    features, similarity, known = queue.nearest(torch.tensor([[0.6, 0.8]]), k=4)
+    features, similarity, sample = queue.nearest(torch.tensor([[0.6, 0.8]]), k=4)
     torch.testing.assert_close(features[0, 0], torch.tensor([0.0, 1.0]))
     torch.testing.assert_close(similarity[0, :2], torch.tensor([0.8, 0.6]))
-    assert known[0].tolist() == [True, True, False, False]
+    assert sample[0].tolist() == [9, 8, -1, -1]
 
 
 def test_sample_bank_shifts_stages_of_the_named_samples_only():
