@@ -36,7 +36,8 @@ class Term(ABC):
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the value (a scalar), the message to ``x`` ``(n, d)``, and one message to each of ``learned``.
 
-        ``x`` ``(n, d)`` is detached, contiguous, and float32 or float64. The term must not write to it.
+        ``x`` ``(n, d)`` is detached, contiguous, and float32 or float64. The term must not write to it,
+        and returns new tensors.
         """
 
 
@@ -81,7 +82,8 @@ def objective(x: Tensor, *terms: Term) -> Tensor:
         for term in terms:
             with torch.autocast(x.device.type, enabled=False) if cast and not term.autocast else nullcontext():
                 parts.append(term(features))
-        value, message = (reduce(add, (part[k] for part in parts)) for k in (0, 1))
+        value = reduce(add, (part[0] for part in parts))
+        message = reduce(Tensor.add_, (part[1] for part in parts))
     learned = [parameter for term in terms for parameter in term.learned]
     extra = [message for part in parts for message in part[2:]]
     out: Tensor = PrecomputedGrad.apply(value, x, *learned, message, *extra)

@@ -63,6 +63,8 @@ class SoftmaxRepulsion(Term):
         weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
         lse, repelled = self._pairs(x, weight)
         total = total_weight(weight, self.total)
-        # A node that is alone in its graph has no negatives and no partition function.
-        value = (weight * lse).masked_fill(lse == -math.inf, 0).sum() / total
-        return value, repelled.div_(-self.temperature * total)
+        partition = weight * lse
+        if self.batch is not None or x.size(0) < 2:
+            # A node that is alone in its graph has no negatives and no partition function.
+            partition = partition.masked_fill(lse == -math.inf, 0)
+        return partition.sum() / total, repelled.div_(-self.temperature * total)
