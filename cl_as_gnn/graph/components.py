@@ -1,4 +1,4 @@
-"""Groups of nodes that a nearest-neighbour graph joins."""
+"""Connected components of a nearest-neighbour graph."""
 
 from __future__ import annotations
 

@@ -54,10 +54,10 @@ def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[T
     float32 and carry no gradient.
     """
     if not 1 <= k <= key.size(0):
-        raise ValueError(f"k={k} neighbours cannot be found among {key.size(0)} nodes: choose k <= {key.size(0)}")
+        raise ValueError(f"kNN search expects 1 <= k <= {key.size(0)} among {key.size(0)} nodes, got k={k}")
     key, query = key.detach().float().contiguous(), query.detach().float().contiguous()
     if key.device.type == "cpu" and not (key.isfinite().all() and query.isfinite().all()):
-        raise NotFiniteError("nearest neighbours of features that hold NaN or infinity are not defined")
+        raise NotFiniteError("kNN search expects finite features, got NaN or infinity")
     if _choose(backend, key.device) == "torch":
         with torch.autocast(key.device.type, enabled=False):  # half precision would lose neighbours
             parts = [torch.topk(part @ key.t(), k, dim=1) for part in query.split(max(1, _CHUNK // key.size(0)))]
@@ -81,10 +81,10 @@ def nearest(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
     """
     n = x.size(0)
     if not 1 <= k < n:
-        raise ValueError(f"k={k} neighbours besides itself want more than {k} nodes, got {n}: choose 1 <= k <= {n - 1}")
+        raise ValueError(f"kNN expects 1 <= k <= {n - 1} neighbours among {n} nodes, a node itself left out, got k={k}")
     unit = F.normalize(x.detach().float(), dim=1)
     similarity, index = search(unit, unit, k + 1, backend)
-    # Skip the row itself where it was found; where duplicates pushed it out, the last of k + 1 is cut.
+    # Drop the row itself where it was found; where duplicates displaced it, drop the last of k + 1.
     own = index == torch.arange(n, device=x.device).unsqueeze(1)
     order = torch.arange(k, device=x.device) + own[:, :k].cumsum(1)
     return similarity.gather(1, order), index.gather(1, order)
@@ -95,7 +95,7 @@ def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]
 
     Args:
         x: features ``(n, d)`` of any length; rows are normalized here.
-        k: neighbours a node, 1 ≤ k < n.
+        k: neighbours per node, 1 ≤ k < n.
         backend: ``"faiss"`` (exact flat inner-product search, on the GPU for CUDA tensors), ``"torch"``
             (matrix product and top-k), or ``"auto"``: faiss where it is installed and serves the device.
 

@@ -1,4 +1,4 @@
-"""Features of earlier steps as nodes to attend to; all state is in buffers, so that it is saved and resumed."""
+"""Features of earlier steps as nodes; all state is in buffers, so that checkpoints hold it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cl_as_gnn.graph.knn import search
 
 
 class FeatureQueue(nn.Module):
-    """First in, first out: the latest ``size`` unit features, as in MoCo and NNCLR.
+    """First-in, first-out queue of the latest ``size`` unit features, as in MoCo and NNCLR.
 
     Args:
         size: rows kept.
@@ -40,16 +40,18 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-        """The k rows most similar to each unit row of ``x`` ``(n, d)``: features ``(n, k, d)``, similarity, sample.
+        """Find the k rows most similar to each unit row of ``x`` ``(n, d)``.
 
-        ``sample`` ``(n, k)`` is their data-set index, −1 for slots that have never been written.
+        Returns:
+            features ``(n, k, d)``, similarities ``(n, k)``, and data-set indices ``(n, k)``, −1 for
+            slots never written.
         """
         similarity, index = search(self.features, x, k)
         return self.features[index], similarity, self.sample[index]
 
 
 class SampleBank(nn.Module):
-    """One row a sample and stage: the features that sample had when it was last seen, and before that.
+    """One row per sample and stage: the features of each sample when it was last seen, and before.
 
     Args:
         num_samples: N.
@@ -68,12 +70,12 @@ class SampleBank(nn.Module):
 
     @torch.no_grad()
     def read(self, sample: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``(stages, m, d)`` of the samples, latest first, and whether each is known ``(stages, m)``."""
+        """Features ``(stages, m, d)`` of the samples, latest first, and which are written ``(stages, m)``."""
         return self.features[:, sample], self.seen[:, sample]
 
     @torch.no_grad()
     def write(self, sample: Tensor, x: Tensor) -> None:
-        """Push ``x`` ``(m, d)``, normalized, as the latest stage of the samples ``(m,)``, each named once."""
+        """Push ``x`` ``(m, d)``, normalized, as the latest stage of the samples ``(m,)``, without duplicates."""
         for stage in range(self.features.size(0) - 1, 0, -1):
             self.features[stage, sample] = self.features[stage - 1, sample]
             self.seen[stage, sample] = self.seen[stage - 1, sample]

@@ -23,3 +23,9 @@ TARGET_NEIGHBOUR = ("neighbour", "nearest", "target")
 
 STAGE = ("past", "stage", "target")
 """The features of a sample in an earlier epoch and the targets of its views."""
+
+NEAREST = "nearest"
+"""Relation from a node's nearest neighbours, its positives, to the node, of any one node type."""
+
+SAME_LABEL = "same_label"
+"""Relation between nodes of one label, of any one node type."""

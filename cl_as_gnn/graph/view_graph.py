@@ -31,7 +31,7 @@ def view_graph(
     affinity_k: int | None = None,
     backend: str = "auto",
 ) -> HeteroData:
-    r"""The graph of a minibatch: one node a view, edges between views of a sample and, if asked for, kNN edges.
+    r"""The graph of a minibatch: one node per view, edges between views of a sample and, optionally, kNN edges.
 
     Args:
         x: features of the views ``(n, d)``, view-major: node :math:`v B + s` is view v of sample s. They keep their
@@ -52,12 +52,12 @@ def view_graph(
     if x.dim() != 2:
         raise ValueError(f"view_graph expects features of shape (n, d), got {tuple(x.shape)}")
     if num_views < 1 or x.size(0) % num_views:
-        raise ValueError(f"view_graph: {x.size(0)} rows cannot be {num_views} views of each sample")
+        raise ValueError(f"view_graph expects num_views to divide the {x.size(0)} rows of x, got {num_views}")
     size = x.size(0) // num_views
     if sample is None:
         sample = torch.arange(size, device=x.device)
     elif sample.numel() != size:
-        raise ValueError(f"view_graph: sample names {sample.numel()} samples, the features belong to {size}")
+        raise ValueError(f"view_graph expects the index of each of {size} samples, got {sample.numel()}")
     data = HeteroData()
     data.num_views = num_views
     data["view"].x = x

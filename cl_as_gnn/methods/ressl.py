@@ -9,7 +9,7 @@ from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
 from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
 from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
-from cl_as_gnn.nn.terms import Attraction, FixedRepulsion, Term
+from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, Term
 
 
 class ReSSLConfig(MomentumConfig, QueueConfig):
@@ -46,4 +46,4 @@ class ReSSL(QueueMethod[ReSSLConfig], TargetMethod[ReSSLConfig]):
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         target, queue, temperature = data["target"].x, data["queue"].x, self.config.temperature
         _, related, _ = softmax_bipartite(target, queue.to(target.dtype), self.config.target_temperature)
-        return [Attraction(self.attract(data, batch), temperature, related), FixedRepulsion(queue, temperature)]
+        return [Attraction(self.attract(data, batch), temperature, related), BipartiteRepulsion(queue, temperature)]

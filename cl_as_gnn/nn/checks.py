@@ -1,4 +1,7 @@
-"""Checks of what layers and losses are given: each raises one line that names the value and the cure."""
+"""Checks of the arguments of layers, losses and operators.
+
+Every error is one line, "<Layer> expects ..., got ...: cure".
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,57 @@ from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 
 
+def shape_of(x: object) -> str:
+    """Shape and type of a tensor, the type of anything else."""
+    return f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}" if isinstance(x, Tensor) else type(x).__name__
+
+
+def check_features(layer: str, x: Tensor) -> None:
+    """``ValueError`` unless ``x`` is a floating-point tensor ``(n, d)``."""
+    if not isinstance(x, Tensor) or x.dim() != 2 or not x.is_floating_point():
+        raise ValueError(
+            f"{layer} expects floating-point features of shape (n, d), got {shape_of(x)}: "
+            "pass one tensor, or a tuple of two for a bipartite graph"
+        )
+
+
+def check_positive(layer: str, **value: float | Tensor | None) -> None:
+    """``ValueError`` unless each value is ``None`` or a positive constant."""
+    for key, number in value.items():
+        if isinstance(number, Tensor) and number.requires_grad:
+            raise ValueError(f"{layer} expects {key} as a constant, got a tensor with gradient: pass a number")
+        if number is not None and not number > 0:
+            raise ValueError(f"{layer} expects a positive {key}, got {number}")
+
+
+def check_choice(layer: str, choices: tuple[str, ...], **value: str) -> None:
+    """``ValueError`` unless each value is one of the choices."""
+    for key, name in value.items():
+        if name not in choices:
+            raise ValueError(f"{layer} expects {key} as one of {', '.join(map(repr, choices))}, got {name!r}")
+
+
 def check_batch(batch: Tensor | None, nodes: int) -> None:
-    """``ValueError`` unless ``batch`` is none, or has one entry a node."""
+    """``ValueError`` unless ``batch`` is ``None`` or has one entry per node."""
     if batch is not None and batch.shape != (nodes,):
-        raise ValueError(f"batch has the graph of each of {nodes} nodes, so {nodes} entries: got {tuple(batch.shape)}")
+        raise ValueError(
+            f"batch expects the graph of each of {nodes} nodes, of shape ({nodes},), got {tuple(batch.shape)}"
+        )
 
 
 def check_edges(layer: str, edge_index: Adj, edge_weight: OptTensor) -> None:
-    """``ValueError`` unless edges are integers ``(2, E)`` and weights, if any, ``(E,)``."""
-    if not isinstance(edge_index, Tensor):
-        raise ValueError(f"{layer} expects edges (2, E) or a sparse adjacency, got {type(edge_index).__name__}")
-    if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.dtype not in (torch.int64, torch.int32):
-        raise ValueError(f"{layer} expects integer edges of shape (2, E), got {shape_of(edge_index)}")
+    """``ValueError`` unless the edges are integers ``(2, E)`` and the weights, if any, ``(E,)``."""
+    tensor = isinstance(edge_index, Tensor)
+    if (
+        not tensor
+        or edge_index.dim() != 2
+        or edge_index.size(0) != 2
+        or edge_index.dtype not in (torch.int64, torch.int32)
+    ):
+        raise ValueError(
+            f"{layer} expects integer edges of shape (2, E), got {shape_of(edge_index)}: "
+            "pass an edge_index or a sparse adjacency"
+        )
     if edge_weight is not None and edge_weight.shape != edge_index.shape[1:]:
         raise ValueError(
             f"{layer} expects a weight for each of {edge_index.size(1)} edges, got shape {tuple(edge_weight.shape)}"
@@ -26,18 +68,26 @@ def check_edges(layer: str, edge_index: Adj, edge_weight: OptTensor) -> None:
 
 
 def check_range(edge_index: Tensor, sizes: tuple[int, int]) -> None:
-    """``ValueError`` for an end that is no node, on a CPU: there what sorts the edges writes wherever an index says. A
-    GPU checks by itself, and would be waited for."""
+    """``ValueError`` for an index out of range, on a CPU only, where sorting the edges does not check indices and would
+    write out of bounds. A GPU checks by itself, and the host would have to wait for it."""
     if edge_index.device.type != "cpu" or edge_index.size(1) == 0 or torch.compiler.is_compiling():
         return
     for row, (size, name) in enumerate(zip(sizes, ("source", "target"), strict=True)):
         low, high = (int(bound) for bound in edge_index[row].aminmax())
         if low < 0 or high >= size:
             raise ValueError(
-                f"edge_index[{row}] names {name} node {low if low < 0 else high}, but there are {size} {name} nodes, "
-                "counted from 0: check num_nodes, and which row holds the sources"
+                f"edge_index[{row}] expects {name} nodes below {size}, counted from 0, got {low if low < 0 else high}: "
+                "check num_nodes, and that row 0 holds the sources"
             )
 
 
-def shape_of(x: Tensor) -> str:
-    return f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
+def check_same_graph(layer: str, batch: Tensor | None, edge_index: Tensor) -> None:
+    """``ValueError`` for an edge between two graphs, on a CPU only: the host would have to wait for a GPU."""
+    if batch is None or batch.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    apart = int((batch[edge_index[0]] != batch[edge_index[1]]).sum())
+    if apart:
+        raise ValueError(
+            f"{layer} expects positive edges within the graphs of batch, got {apart} positive edges between different "
+            "graphs: give all views of a graph one number (of two stacked views of g graphs, batch % g)"
+        )

@@ -1,4 +1,4 @@
-"""The edge and feature formats PyG's layers take, made into one."""
+"""One form for the edge and feature formats that PyG's layers take."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import is_sparse, to_edge_index
 
-from cl_as_gnn.nn.checks import check_edges, shape_of
+from cl_as_gnn.nn.checks import check_edges, check_features
 
 
 def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tuple[Tensor, OptTensor]:
     """Edges ``(2, E)``, row 0 the sources, and their weights, from an ``edge_index`` or a sparse :math:`A^\\top`.
 
     Args:
-        layer: who asks, for the error message.
+        layer: name of the layer, for the error message.
         edge_index: ``(2, E)``, ``EdgeIndex``, or a sparse adjacency whose rows are the targets.
-        edge_weight: ``(E,)`` or none; a sparse adjacency brings its own.
+        edge_weight: ``(E,)`` or ``None``; a sparse adjacency holds its own.
 
     Raises:
-        ValueError: of another shape or type.
+        ValueError: for another shape or type.
     """
     if not is_sparse(edge_index):
         check_edges(layer, edge_index, edge_weight)
         return edge_index, edge_weight
     if edge_weight is not None:
-        raise ValueError(f"{layer}: the sparse adjacency already holds weights, pass edge_weight=None")
+        raise ValueError(f"{layer} expects no edge_weight beside a sparse adjacency, which holds weights: pass None")
     edge_index, edge_weight = to_edge_index(edge_index)
     return edge_index.flip(0), edge_weight
 
@@ -34,31 +34,26 @@ def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tupl
 Features = Tensor | tuple[Tensor, Tensor]
 
 
-def widen(x: Features) -> Features:
-    """Half precision as float32, in which degrees and sums over neighbours are exact enough; the rest as it is."""
+def widen(layer: str, x: Features) -> Features:
+    """Promote half precision to float32, so that degrees and sums over neighbours are accurate; check the shape."""
     if isinstance(x, tuple):
-        first, second = x
-        return _wide(first), _wide(second)
-    return _wide(x)
+        source, target = x
+        return _wide(layer, source), _wide(layer, target)
+    return _wide(layer, x)
 
 
-def _wide(x: Tensor) -> Tensor:
-    if not isinstance(x, Tensor):
-        raise ValueError(
-            f"features are a tensor (n, d), or a tuple of two for a bipartite graph, got {type(x).__name__}"
-        )
-    if x.dim() != 2 or not x.is_floating_point():
-        raise ValueError(f"features are of shape (n, d) and a floating type, got {shape_of(x)}")
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+def _wide(layer: str, x: Tensor) -> Tensor:
+    check_features(layer, x)
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
-# Who looks at the single messages of PyG's `propagate`, or changes them.
+# Hooks that read or change single messages of PyG's `propagate`.
 _HOOKS = tuple(
     f"_{step}_forward_{when}hooks" for step in ("propagate", "message", "aggregate") for when in ("pre_", "")
 )
 
 
 def by_messages(layer: MessagePassing, kind: type[MessagePassing]) -> bool:
-    """Whether each message has to be made: for an explainer, a hook, or a subclass of ``kind`` with its own."""
+    """Whether each message must be made: for an explainer, a hook, or a subclass of ``kind`` with its own."""
     changed = type(layer).message is not kind.message or type(layer).aggregate is not MessagePassing.aggregate
     return bool(layer.explain) or changed or any(getattr(layer, name) for name in _HOOKS)

@@ -40,10 +40,10 @@ def test_affinity_edges_hold_cosine_similarities():
 @pytest.mark.parametrize(
     ("x", "kwargs", "message"),
     [
-        (torch.ones(5, 2), {"num_views": 2}, "5 rows cannot be 2 views"),
+        (torch.ones(5, 2), {"num_views": 2}, "divide the 5 rows of x, got 2"),
         (torch.ones(4), {"num_views": 2}, r"shape \(n, d\), got \(4,\)"),
-        (torch.ones(4, 2), {"num_views": 2, "sample": torch.arange(3)}, "names 3 samples"),
-        (torch.ones(4, 2), {"num_views": 2, "affinity_k": 4}, "choose 1 <= k <= 3"),
+        (torch.ones(4, 2), {"num_views": 2, "sample": torch.arange(3)}, "each of 2 samples, got 3"),
+        (torch.ones(4, 2), {"num_views": 2, "affinity_k": 4}, "expects 1 <= k <= 3"),
     ],
 )
 def test_errors_name_the_value(x, kwargs, message):

@@ -12,15 +12,15 @@ from cl_as_gnn.graph.transforms.stores import edge_keys, probability
 
 @functional_transform("drop_edges")
 class DropEdges(BaseTransform):  # type: ignore[misc]
-    r"""Leave out each edge with probability p, with everything that belongs to it: PyG's ``dropout_edge`` as a
+    r"""Drop each edge with probability p, with its attributes: PyG's ``dropout_edge`` as a
     transform, the corruption of `"DropEdge: Towards Deep Graph Convolutional Networks on Node Classification"
     <https://arxiv.org/abs/1907.10903>`_ and of `GRACE <https://arxiv.org/abs/2006.04131>`_.
 
     Works on ``Data`` and, in every edge type, on ``HeteroData``; a ``Batch`` stays one. The input keeps its edges.
 
     Args:
-        p: probability of leaving an edge out.
-        force_undirected: leave out or keep both directions of an edge together (``Data`` of an undirected graph).
+        p: probability of dropping an edge.
+        force_undirected: drop or keep both directions of an edge together (``Data`` of an undirected graph).
     """
 
     def __init__(self, p: float = 0.5, force_undirected: bool = False):
@@ -29,14 +29,16 @@ class DropEdges(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         if self.force_undirected and isinstance(data, HeteroData):
-            raise ValueError("DropEdges(force_undirected=True) is for Data: edges of a HeteroData have a direction")
+            raise ValueError(
+                "DropEdges(force_undirected=True) expects a Data, got a HeteroData, whose edges have a direction"
+            )
         for store in data.edge_stores:
             if "edge_index" not in store:
-                raise ValueError(f"DropEdges expects an edge_index to drop from, found {list(store.keys())}")
+                raise ValueError(f"DropEdges expects an edge_index, got {list(store.keys())}")
             keys = edge_keys(store)
             edge_index, kept = dropout_edge(store.edge_index, self.p, self.force_undirected)
             if self.force_undirected and self.p > 0:
-                # Each pair comes back in both directions, a self-loop as two of them.
+                # Each pair is returned in both directions, a self-loop twice.
                 again = torch.arange(edge_index.size(1), device=edge_index.device) >= edge_index.size(1) // 2
                 once = ~(again & (edge_index[0] == edge_index[1]))
                 edge_index, kept = edge_index[:, once], kept[once]

@@ -14,16 +14,16 @@ from cl_as_gnn.graph.transforms.stores import index_keys, probability
 
 @functional_transform("drop_nodes")
 class DropNodes(BaseTransform):  # type: ignore[misc]
-    r"""Take out each node with probability p, with its edges: the node dropping of `"Graph Contrastive Learning with
-    Augmentations" <https://arxiv.org/abs/2010.13902>`_ (GraphCL). PyG's ``dropout_node`` keeps the node and drops its
-    edges alone.
+    r"""Drop each node with probability p, with its edges: the node dropping of `"Graph Contrastive Learning with
+    Augmentations" <https://arxiv.org/abs/2010.13902>`_ (GraphCL). PyG's ``dropout_node`` keeps the node and drops
+    only its edges.
 
-    Works on ``Data`` and, in every node type, on ``HeteroData``; a ``Batch`` stays one. Everything that has one
-    entry a node or an edge is cut, and so are pairs of nodes (``positive_index``). The nodes that stay are numbered
-    anew, in their order. A graph may lose all its nodes.
+    Works on ``Data`` and, in every node type, on ``HeteroData``; a ``Batch`` stays one. Attributes with one entry
+    per node or edge are cut, and so are pairs of nodes (``positive_index``). The remaining nodes are renumbered in
+    their order. A graph may lose all its nodes.
 
     Args:
-        p: probability of taking a node out.
+        p: probability of dropping a node.
     """
 
     def __init__(self, p: float = 0.2):
@@ -31,7 +31,7 @@ class DropNodes(BaseTransform):  # type: ignore[misc]
 
     def _stay(self, store: Any, device: torch.device) -> Tensor:
         if store.num_nodes is None:
-            raise ValueError("DropNodes cannot tell how many nodes there are: give them features, or set num_nodes")
+            raise ValueError("DropNodes expects a number of nodes, got none: add node features, or set num_nodes")
         return torch.rand(store.num_nodes, device=device) >= self.p
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
@@ -53,14 +53,14 @@ class DropNodes(BaseTransform):  # type: ignore[misc]
 
 
 def _own_indices(store: Any) -> list[str]:
-    """Pairs of nodes beside the edges, such as positives: PyG's ``subgraph`` does not number them anew."""
+    """Pairs of nodes beside the edges, such as positives: PyG's ``subgraph`` does not renumber them."""
     if "adj_t" in store:
-        raise ValueError("DropNodes expects its edges as edge_index, found adj_t: put ToSparseTensor after it")
+        raise ValueError("DropNodes expects edges as edge_index, got adj_t: put ToSparseTensor after it")
     return [key for key in index_keys(store) if key != "edge_index"]
 
 
 def _cut(store: Any, key: str, stay: dict[Any, Tensor]) -> tuple[Tensor, Tensor]:
-    """Which columns of an index have lost no node, and their nodes by their new numbers."""
+    """Columns of an index whose nodes all remain, and these nodes renumbered."""
     ends = (store._key[0], store._key[-1]) if isinstance(store._key, tuple) else (store._key,) * 2
     rows = store[key].unsqueeze(0) if store[key].dim() == 1 else store[key]
     masks = [stay[ends[row == 1]] for row in range(len(rows))]

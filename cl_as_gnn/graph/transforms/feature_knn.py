@@ -9,26 +9,27 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from cl_as_gnn.graph.knn import knn_edges
+from cl_as_gnn.graph.schema import AFFINITY
 from cl_as_gnn.graph.transforms.rebatch import rebatch
 from cl_as_gnn.graph.transforms.stores import edge_keys, node_store
 
 
 @functional_transform("feature_knn")
 class FeatureKNN(BaseTransform):  # type: ignore[misc]
-    r"""Add the k-nearest-neighbour graph of the node features by cosine similarity, found by faiss; PyG's ``KNNGraph``
-    is for positions and expects a compiled extension.
+    r"""Add the k-nearest-neighbour graph of the node features by cosine similarity, by faiss; PyG's ``KNNGraph``
+    is for positions and requires a compiled extension.
 
     Edges run from the k nearest others (row 0) to each node (row 1), within the same graph of a PyG batch. On ``Data``
-    they join ``edge_index`` (an edge that is there already stays as it is, once) or, with ``replace``, take its place.
+    they join ``edge_index`` (existing edges are kept and not repeated) or, with ``replace``, take its place.
     On ``HeteroData`` they are the edges ``(node_type, relation, node_type)``.
 
-    ``edge_weight`` holds the cosine similarities where the new edges stand alone (``replace``, ``HeteroData``) and
-    where ``data`` has edge weights already.
+    ``edge_weight`` holds the cosine similarities of the new edges where these are alone (``replace``, ``HeteroData``)
+    and where ``data`` already has edge weights.
 
     Args:
-        k: neighbours a node; a graph of k or fewer nodes uses all of them.
-        replace: drop the old edges of a ``Data`` and what belongs to them.
-        node_type: whose features, on ``HeteroData``.
+        k: neighbours per node; a graph of k or fewer nodes uses all of them.
+        replace: drop the old edges of a ``Data`` and their attributes.
+        node_type: node type whose features are compared, on ``HeteroData``.
         relation: name of the relation, on ``HeteroData``.
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
     """
@@ -38,7 +39,7 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
         k: int = 10,
         replace: bool = False,
         node_type: str | None = None,
-        relation: str = "affinity",
+        relation: str = AFFINITY[1],
         backend: str = "auto",
     ):
         if k < 1:
@@ -48,7 +49,7 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         nodes = node_store("FeatureKNN", data, self.node_type)
         if "x" not in nodes or nodes.x is None:
-            raise ValueError("FeatureKNN found no features: it expects data.x")
+            raise ValueError("FeatureKNN expects data.x, got none: add node features")
         edge_index, similarity = self.edges(nodes)
         if isinstance(data, HeteroData):
             store = data[self.node_type, self.relation, self.node_type]
@@ -66,7 +67,7 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
         x, batch = nodes.x, nodes.batch if "batch" in nodes else None
         if x.layout != torch.strided or x.dim() != 2:
             raise ValueError(
-                f"neighbours are looked up among dense features of shape (n, d), got shape {tuple(x.shape)} in "
+                f"FeatureKNN expects dense features of shape (n, d), got shape {tuple(x.shape)} in "
                 f"{str(x.layout).removeprefix('torch.')}: pass x.to_dense(), or x.view(-1, 1)"
             )
         if batch is None:
@@ -85,7 +86,9 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     def _join(data: Data, edge_index: Tensor, similarity: Tensor) -> None:
         other = [key for key in edge_keys(data) if key != "edge_weight"]
         if other:
-            raise ValueError(f"FeatureKNN has no {', '.join(other)} for its new edges: use replace=True or remove it")
+            raise ValueError(
+                f"FeatureKNN expects no edge attributes beside edge_weight, got {', '.join(other)}: use replace=True"
+            )
         n = data.num_nodes
         old = data.edge_index.long()
         new = ~torch.isin(edge_index[0] * n + edge_index[1], old[0] * n + old[1])

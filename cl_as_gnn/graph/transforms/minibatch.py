@@ -24,19 +24,20 @@ def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
 
 
 def view_agreement(x: Tensor, num_views: int, k: int, backend: str = "auto") -> Tensor:
-    r"""How far two views of the samples have the same nearest neighbours, above chance: a scalar up to 1, no gradient.
+    r"""Overlap of the nearest neighbours of the samples in two views, above chance: a scalar up to 1, no gradient.
 
     .. math::
         \frac{o - c}{1 - c}, \qquad o = \frac{1}{Bk} \sum_s |\mathrm{kNN}_a(s) \cap \mathrm{kNN}_b(s)|, \qquad
         c = \frac{k}{B - 1},
 
     :math:`\mathrm{kNN}_a(s)` the k samples whose view a is nearest to view a of sample s, o averaged over the pairs of
-    views a ≠ b, c what random neighbours would give. Neighbours that follow the augmentation, not the image, disagree.
+    views a ≠ b, c the value for random neighbours. Where features
+    follow the augmentation instead of the image, the neighbours disagree.
 
     Args:
         x: features of the views, ``(V·B, d)``, view-major.
         num_views: V.
-        k: neighbours a sample; with all others as neighbours there is nothing to agree on, and the result is 0.
+        k: neighbours per sample; if these are all other samples, the result is 0.
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
     """
     views = x.detach().float().view(num_views, -1, x.size(1))
@@ -61,10 +62,10 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
     .. math::
         W_{ij} = \frac{e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} e^{\cos(x_i, x_k) / T}},
 
-    and ``.agreement``, a label-free measure of how far these neighbourhoods can be trusted: :func:`view_agreement`.
+    and ``.agreement``, a label-free measure of their reliability: :func:`view_agreement`.
 
     Args:
-        k: neighbours a sample; a batch of k or fewer samples uses all of them.
+        k: neighbours per sample; a batch of k or fewer samples uses all of them.
         temperature: T of the row softmax.
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
     """
@@ -97,16 +98,17 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
 
 @functional_transform("neighbour_positives")
 class NeighbourPositives(BaseTransform):  # type: ignore[misc]
-    """NNPositives each positive edge to the nearest neighbours of the positive in a bank, as in NNCLR.
+    """Rewire each positive edge to the nearest neighbours of the positive in a bank, as in NNCLR.
 
-    Adds nodes ``'neighbour'`` (``.x``: bank rows, one set for every view) and edges
+    Adds nodes ``'neighbour'`` (``.x``: bank rows, k for every view; ``.sample``: their data-set index, −1 if the slot
+    has never been written) and edges
     ``('neighbour', 'rewired', 'view')``: for each augmentation edge j → i, from the k nearest bank rows of j (row 0)
-    to the view i (row 1), ``.edge_weight`` summing to one a view. Views whose neighbours are not known yet (a bank that
-    is not full) get no edge.
+    to the view i (row 1), ``.edge_weight`` summing to one per view. Edges from slots never written
+    (a bank that is not full) have weight zero.
 
     Args:
-        bank: where neighbours are looked up; the caller fills it.
-        k: neighbours a positive.
+        bank: the memory to search, filled by the caller.
+        k: neighbours per positive.
     """
 
     def __init__(self, bank: FeatureQueue, k: int = 1):

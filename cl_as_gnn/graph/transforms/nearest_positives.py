@@ -5,6 +5,7 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
+from cl_as_gnn.graph.schema import NEAREST
 from cl_as_gnn.graph.transforms.feature_knn import FeatureKNN
 from cl_as_gnn.graph.transforms.rebatch import rebatch
 from cl_as_gnn.graph.transforms.stores import node_store
@@ -12,18 +13,18 @@ from cl_as_gnn.graph.transforms.stores import node_store
 
 @functional_transform("nearest_positives")
 class NearestPositives(BaseTransform):  # type: ignore[misc]
-    r"""Each node's nearest neighbours in feature space as its positives, those of `"With a Little Help from My
+    r"""Make each node's nearest neighbours in feature space its positives, as in `"With a Little Help from My
     Friends" <https://arxiv.org/abs/2104.14548>`_ (NNCLR) within one graph.
 
-    On ``Data`` they become ``data.positive_index`` ``(2, n·k)``, beside the graph itself and ready for
-    :func:`cl_as_gnn.nn.functional.nt_xent`: row 0 the anchors, row 1 their positives, nearest first, in the same graph
-    of a PyG batch. On ``HeteroData`` they are the edges ``(node_type, 'nearest', node_type)`` that a layer takes, from
-    the positive (row 0) to the anchor (row 1).
+    Edges run from the positive (row 0) to the anchor (row 1), within one graph of a PyG batch, grouped by anchor,
+    nearest first, for any layer and for :func:`cl_as_gnn.nn.functional.nt_xent`. On ``Data`` they become
+    ``data.positive_index`` ``(2, n·k)``, beside ``edge_index``; on ``HeteroData`` the edges
+    ``(node_type, 'nearest', node_type)``.
 
     Args:
-        k: positives a node; a graph of k or fewer nodes uses all others.
+        k: positives per node; a graph of k or fewer nodes uses all others.
         mutual: keep a pair only where each is among the other's k nearest.
-        node_type: whose features, on ``HeteroData``.
+        node_type: node type whose features are compared, on ``HeteroData``.
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
     """
 
@@ -35,16 +36,16 @@ class NearestPositives(BaseTransform):  # type: ignore[misc]
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         nodes = node_store("NearestPositives", data, self.node_type)
         if "x" not in nodes or nodes.x is None:
-            raise ValueError("NearestPositives found no features: it expects data.x")
+            raise ValueError("NearestPositives expects data.x, got none: add node features")
         edge_index, _ = FeatureKNN(self.k, backend=self.backend).edges(nodes)
         if self.mutual:
             source, target = edge_index
             n = nodes.x.size(0)
             edge_index = edge_index[:, torch.isin(source * n + target, target * n + source)]
         if isinstance(data, HeteroData):
-            data[self.node_type, "nearest", self.node_type].edge_index = edge_index
+            data[self.node_type, NEAREST, self.node_type].edge_index = edge_index
         else:
-            data.positive_index = edge_index.flip(0)
+            data.positive_index = edge_index
         return rebatch(data)
 
     def __repr__(self) -> str:

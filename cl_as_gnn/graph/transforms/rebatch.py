@@ -10,17 +10,16 @@ from cl_as_gnn.graph.transforms.stores import index_keys, is_index
 
 
 def rebatch(data: Data | HeteroData) -> Data | HeteroData:
-    """Bring what a ``Batch`` knows of its graphs up to date with its nodes and edges, by ``batch``; others stay.
+    """Update the graph boundaries of a ``Batch`` whose nodes or edges have changed; other data is returned unchanged.
 
-    A transform that changes a batch as a whole leaves behind which part of what is whose: ``ptr``, and what
-    ``to_data_list`` goes by. Edges are put into the order of their graphs. Pairs of nodes of different graphs belong to
-    none of them.
+    A transform of a whole batch makes ``ptr`` and the slices that ``to_data_list`` reads stale. Edges are sorted by
+    graph. Pairs of nodes of different graphs belong to no graph.
     """
     if not isinstance(data, Batch):
         return data
     count, graphs = data.num_graphs, {store._key: store.batch for store in data.node_stores if "batch" in store}
     before = getattr(data, "_slice_dict", {}), getattr(data, "_inc_dict", {})
-    # PyG keeps these by type of node or edge, those of the whole at the top.
+    # PyG keeps these by node or edge type, with those of the whole batch at the top.
     slices: dict[Any, Any] = {}
     steps: dict[Any, Any] = {}
     for store in data.stores:

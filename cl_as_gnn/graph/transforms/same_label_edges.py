@@ -6,25 +6,27 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
+from cl_as_gnn.graph.schema import SAME_LABEL
 from cl_as_gnn.graph.transforms.rebatch import rebatch
 from cl_as_gnn.graph.transforms.stores import node_store
 
 
 @functional_transform("same_label_edges")
 class SameLabelEdges(BaseTransform):  # type: ignore[misc]
-    r"""Positive edges between all nodes of the same label, those of `"Supervised Contrastive Learning"
+    r"""Add positive edges between all nodes of the same label, as in `"Supervised Contrastive Learning"
     <https://arxiv.org/abs/2004.11362>`_.
 
-    On ``Data`` they become ``data.positive_index`` ``(2, E)``, beside the graph itself and ready for
-    :func:`cl_as_gnn.nn.functional.nt_xent` (PyG batches it like any index): row 0 the anchors, row 1 their positives.
-    On ``HeteroData`` they are the edges ``(node_type, 'same_label', node_type)``, from positive to anchor. Both
-    directions, no self-loops; negative labels are unlabelled nodes. In a ``Batch`` labels are those of all its graphs.
+    Edges run from the positive (row 0) to the anchor (row 1), for any layer and for
+    :func:`cl_as_gnn.nn.functional.nt_xent`. On ``Data`` they become ``data.positive_index`` ``(2, E)``, beside
+    ``edge_index`` (PyG batches it like any index); on ``HeteroData`` the edges
+    ``(node_type, 'same_label', node_type)``.
+    Both directions, no self-loops; a negative label means unlabelled. In a ``Batch``, nodes of all graphs are joined.
 
     Args:
-        max_positives: draw that many positives a node at random instead of all, whose number grows with the square of
-            the class; a node then has at most so many, since a pair drawn twice is one edge.
-        mask: node attribute that says whose labels may be used; ``None`` uses all, test labels too.
-        node_type: whose labels, on ``HeteroData``.
+        max_positives: draw this many positives per node at random instead of all, whose number grows with the square
+            of the class size. A node may have fewer, since a pair drawn twice is one edge.
+        mask: node attribute that selects the labels to use; ``None`` uses all, including test labels.
+        node_type: node type whose labels are used, on ``HeteroData``.
     """
 
     def __init__(self, max_positives: int | None = None, mask: str | None = "train_mask", node_type: str | None = None):
@@ -35,10 +37,10 @@ class SameLabelEdges(BaseTransform):  # type: ignore[misc]
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         nodes = node_store("SameLabelEdges", data, self.node_type)
         if "y" not in nodes or nodes.y is None:
-            raise ValueError("SameLabelEdges found no labels: it expects data.y")
+            raise ValueError("SameLabelEdges expects data.y, got none: add node labels")
         if self.mask is not None and self.mask not in nodes:
             raise ValueError(
-                f"SameLabelEdges found no {self.mask!r} in the data: name a node mask, or mask=None to use every label"
+                f"SameLabelEdges expects the node mask {self.mask!r}, got data without it: name another, or mask=None"
             )
         y = nodes.y.squeeze(-1) if nodes.y.dim() == 2 else nodes.y
         count = nodes.x.size(0) if "x" in nodes and nodes.x is not None else len(y)
@@ -53,9 +55,9 @@ class SameLabelEdges(BaseTransform):  # type: ignore[misc]
         node = labelled.nonzero().view(-1)
         edge_index = node[_pairs(y[node], self.max_positives)]
         if isinstance(data, HeteroData):
-            data[self.node_type, "same_label", self.node_type].edge_index = edge_index
+            data[self.node_type, SAME_LABEL, self.node_type].edge_index = edge_index
         else:
-            data.positive_index = edge_index.flip(0)
+            data.positive_index = edge_index
         return rebatch(data)
 
     def __repr__(self) -> str:
@@ -75,7 +77,7 @@ def _pairs(label: Tensor, limit: int | None) -> Tensor:
         source = start[target] + offset - (size.cumsum(0) - size)[target]
     else:
         target = rank[size > 1].repeat_interleave(limit)
-        # A draw among the others of the class: from one's own position on, everybody moves up by one.
+        # A draw among the other nodes of the class: positions from the node's own on move up by one.
         drawn = (torch.rand(target.numel(), device=label.device) * (size[target] - 1)).long()
         drawn = torch.minimum(drawn, size[target] - 2)
         source = start[target] + drawn

@@ -20,12 +20,12 @@ class TwoViews(BaseTransform):  # type: ignore[misc]
     `"Deep Graph Contrastive Representation Learning" <https://arxiv.org/abs/2006.04131>`_ (GRACE).
 
     Args:
-        drop_edge: probability of leaving out an edge; a pair gives each view its own.
-        mask_feature: probability of masking a feature channel; a pair gives each view its own.
+        drop_edge: probability of dropping an edge; a pair holds one value per view.
+        mask_feature: probability of masking a feature channel; a pair holds one value per view.
         batch: return one PyG ``Batch`` of the two views instead of a pair. Node i of an n-node ``Data`` is then node
             i of view one and n + i of view two (view-major), so its positives are
             ``cl_as_gnn.graph.augmentation_edges(n, 2, device)``; of a ``Batch`` of graphs, all in view one come first.
-            The pair ends a ``Compose``; the batch need not.
+            Only the batch can be followed by another transform in a ``Compose``.
     """
 
     def __init__(

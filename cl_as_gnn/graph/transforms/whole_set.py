@@ -1,4 +1,4 @@
-"""The affinity graph of a whole training set, and what a batch sees of it."""
+"""The affinity graph of a whole training set, and its restriction to a batch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cl_as_gnn.nn.operators import Adjacency
 
 @torch.no_grad()
 def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto") -> Tensor | None:
-    r"""The random walk over the kNN graph of all samples that a bank has seen.
+    r"""Random walk over the kNN graph of all samples that a bank holds.
 
     .. math::
         W_{ij} = \frac{e^{\cos(m_i, m_j) / T}}{\sum_{l \in \mathrm{kNN}(i)} e^{\cos(m_i, m_l) / T}} .
 
     Args:
         bank: its latest stage is used.
-        k: neighbours a sample, at most all others.
+        k: neighbours per sample, at most all others.
         temperature: T of the row softmax.
         backend: of :func:`cl_as_gnn.graph.knn_edges`.
 
@@ -38,24 +38,24 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
 
 @torch.no_grad()
 def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Edges between some nodes by walks of several hops over a larger graph.
+    r"""Edges between some nodes, from walks of several hops over a larger graph.
 
     .. math::
         T_S = N \left( (W^L)_{SS} - \mathrm{diag} (W^L)_{SS} \right),
 
-    :math:`N` renormalising the rows. A CPU follows the walks half from either end, so that they reach
-    :math:`O(B k^{L/2})` nodes and not all. A GPU follows them all, in a matrix ``(N, B)``: more arithmetic, and no
-    number of edges that the host has to wait for.
+    :math:`N` renormalising the rows. On a CPU the walks are followed from both ends, which reach
+    :math:`O(B k^{L/2})` nodes instead of all. On a GPU all walks are followed, in a matrix ``(N, B)``: more arithmetic,
+    but the host does not wait for a number of edges.
 
     Args:
-        walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbours that node i collects from.
+        walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbours from which node i receives.
         num_hops: L.
         nodes: S, ``(B,)``, all different.
 
     Returns:
         ``edge_index`` ``(2, E)`` over positions in ``nodes``, row 0 the sources, and ``edge_weight`` ``(E,)`` summing
-        to one a target. A node from which no walk leads to another of S has no edge (on a GPU, none but of weight 0:
-        there all B² pairs are edges).
+        to one per target. A node without a walk to another node of S has no edge (on a GPU, where all B² pairs are
+        edges, only edges of weight 0).
     """
     count = nodes.numel()
     follow = _follow_all if nodes.is_cuda else _follow_from_both_ends

@@ -18,8 +18,8 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         X' = (1 - \alpha) X + \alpha \hat{A}^L X, \qquad
         x_i' = (1 - \alpha) x_i + \alpha \sum_{j \to i} \frac{a_{ij}}{\sqrt{d_i d_j}} x_j \;\; (L = 1),
 
-    with :math:`\hat A = D_\text{in}^{-1/2} A D_\text{out}^{-1/2}`, :math:`d_i` the weight that arrives at the target,
-    :math:`d_j` that which leaves the source, so that the outermost nodes of a sampled subgraph have their say; no
+    with :math:`\hat A = D_\text{in}^{-1/2} A D_\text{out}^{-1/2}`, :math:`d_i` the in-degree of the target and
+    :math:`d_j` the out-degree of the source, so that the outermost nodes of a sampled subgraph contribute. No
     self-loops are added. Messages flow from ``edge_index[0]`` to ``edge_index[1]``. With :math:`L = 1` and symmetric
     edges this is a gradient step on :math:`\tfrac12 \mathrm{Tr}(X^\top (I - \hat A) X)` of size :math:`\alpha`. A node
     without incoming edges stays where it is.
@@ -27,7 +27,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
     Args:
         step_size: :math:`\alpha`; 1 replaces a node by its neighbourhood.
         num_hops: :math:`L \ge 1`.
-        normalize: with ``False`` the edge weights are taken as they are.
+        normalize: ``False`` uses the edge weights unchanged.
 
     Shapes:
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (one hop only), edges
@@ -37,9 +37,9 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
 
     def __init__(self, step_size: float = 0.5, num_hops: int = 1, normalize: bool = True, **kwargs: object):
         if kwargs.setdefault("aggr", "add") not in ("add", "sum"):
-            raise ValueError(f"AlignmentConv sums its messages, got aggr={kwargs['aggr']!r}")
+            raise ValueError(f"AlignmentConv expects aggr='add', got {kwargs['aggr']!r}: its messages are summed")
         if kwargs.setdefault("flow", "source_to_target") != "source_to_target":
-            raise ValueError(f"AlignmentConv flows from source to target, got flow={kwargs['flow']!r}: flip edge_index")
+            raise ValueError(f"AlignmentConv expects flow='source_to_target', got {kwargs['flow']!r}: flip edge_index")
         super().__init__(**kwargs)
         if num_hops < 1:
             raise ValueError(f"AlignmentConv expects num_hops >= 1, got {num_hops}")
@@ -48,12 +48,12 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         self.normalize = normalize
 
     def reset_parameters(self) -> None:
-        r"""Nothing is learned; here because PyG's containers call it."""
+        r"""No parameters; PyG's containers call it."""
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
-        wide = widen(x)
+        wide = widen("AlignmentConv", x)
         edge_index, weight, degree = self._normalize(wide, edge_index, edge_weight)
-        out = self._pull(wide, edge_index, weight)
+        out = self._propagate(wide, edge_index, weight)
         target = wide[1] if isinstance(wide, tuple) else wide
         step = self.step_size * (degree != 0).to(out.dtype)
         moved = torch.lerp(target, out, step.unsqueeze(1))
@@ -61,19 +61,17 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
 
     def gather(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
         r"""The message alone, :math:`\hat{A}^L X`: zeros for a node without incoming edges."""
-        wide = widen(x)
+        wide = widen("AlignmentConv", x)
         edge_index, weight, _ = self._normalize(wide, edge_index, edge_weight)
-        return self._pull(wide, edge_index, weight).to((x[0] if isinstance(x, tuple) else x).dtype)
+        return self._propagate(wide, edge_index, weight).to((x[0] if isinstance(x, tuple) else x).dtype)
 
     def _normalize(
         self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Edges, their normalized weights, and the weight arriving at each target, without its sign."""
+        """Edges, their normalized weights, and the in-degree of each target (of absolute weights if not normalized)."""
         source, target = x if isinstance(x, tuple) else (x, x)
         if isinstance(x, tuple) and self.num_hops > 1:
-            raise ValueError(
-                "AlignmentConv takes several hops within one set of nodes only: num_hops=1 for a bipartite graph"
-            )
+            raise ValueError(f"AlignmentConv expects num_hops=1 for a bipartite graph, got {self.num_hops}")
         edge_index, edge_weight = as_edges("AlignmentConv", edge_index, edge_weight)
         if edge_weight is None:
             edge_weight = source.new_ones(edge_index.size(1))
@@ -87,7 +85,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
             degree = scatter(weight.abs(), column, dim_size=target.size(0), reduce="sum")
         return edge_index, weight, degree
 
-    def _pull(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor, weight: Tensor) -> Tensor:
+    def _propagate(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor, weight: Tensor) -> Tensor:
         source, target = x if isinstance(x, tuple) else (x, x)
         size = (source.size(0), target.size(0))
         out = source

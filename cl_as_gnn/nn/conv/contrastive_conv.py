@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 
+from cl_as_gnn.nn.checks import check_choice
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
 from cl_as_gnn.nn.edges import as_edges
@@ -19,20 +20,20 @@ class ContrastiveConv(torch.nn.Module):
         x_i' = x_i + \alpha \Big( \sum_{j \to i} \hat a_{ij} x_j - \sum_{j \neq i} P_{ij} x_j \Big),
 
     :math:`\hat A` as in :class:`AlignmentConv`, :math:`P` as in :class:`UniformityConv`. It is the sum of the two
-    layers' updates; its fixed points are where the graph of positives and the model's own affinity graph agree,
+    layers' updates. At its fixed points the graph of positives and the affinity graph of the features agree,
     :math:`\hat A X = P X`. A node without positives is only repelled.
 
     With ``symmetric=True`` the repulsion is :math:`\tfrac12 (P + P^\top) X`, and for unit rows and a positive graph
-    of mutual positives, one a node, the update is exactly a gradient step on NT-Xent,
+    with one mutual positive per node, the update is exactly a gradient step on NT-Xent,
     :math:`X' = X - \frac{\alpha n \tau}{2} \, \partial L / \partial X` (no gradient flows through that repulsion).
 
     Args:
         temperature: :math:`\tau > 0`.
         step_size: :math:`\alpha`.
         num_hops: hops :math:`L` of the attraction.
-        repel: what ``affinity_index`` is for: ``"complete"`` lets it join the attracting edges (diffusion) and repels
-            from every other node; ``"affinity"`` repels from it alone.
-        symmetric: the exact gradient of the loss instead of one direction of it; ``repel="complete"`` only.
+        repel: use of ``affinity_index``: ``"complete"`` adds it to the attracting edges (diffusion), and every node is
+            repelled from all others; ``"affinity"`` repels along it alone.
+        symmetric: repel by both directions of the loss's gradient instead of one; ``repel="complete"`` only.
 
     Shapes:
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (one hop, not symmetric),
@@ -51,10 +52,9 @@ class ContrastiveConv(torch.nn.Module):
         symmetric: bool = False,
     ):
         super().__init__()
-        if repel not in ("complete", "affinity"):
-            raise ValueError(f"ContrastiveConv: repel is 'complete' or 'affinity', got {repel!r}")
+        check_choice("ContrastiveConv", ("complete", "affinity"), repel=repel)
         if symmetric and repel == "affinity":
-            raise ValueError("ContrastiveConv: symmetric=True expects repel='complete'")
+            raise ValueError("ContrastiveConv(symmetric=True) expects repel='complete', got 'affinity'")
         self.temperature = temperature
         self.step_size = step_size
         self.num_hops = num_hops
@@ -64,7 +64,7 @@ class ContrastiveConv(torch.nn.Module):
         self.uniform = UniformityConv(temperature, step_size)
 
     def reset_parameters(self) -> None:
-        r"""Nothing is learned; here because PyG's containers call it."""
+        r"""No parameters; PyG's containers call it."""
 
     def forward(
         self,
@@ -84,14 +84,16 @@ class ContrastiveConv(torch.nn.Module):
         attracted: Tensor = self.align(x, positives)
         if self.symmetric:
             if isinstance(x, tuple):
-                raise ValueError("ContrastiveConv(symmetric=True) is within one set of nodes: use symmetric=False")
+                raise ValueError(
+                    "ContrastiveConv(symmetric=True) expects one set of nodes, got a pair: use symmetric=False"
+                )
             return attracted + self.step_size * (x - self._symmetric_repulsion(x, batch))
         repelled: Tensor = self.uniform(x, repelling, batch)
         return attracted + repelled - (x[1] if isinstance(x, tuple) else x)
 
     def _symmetric_repulsion(self, x: Tensor, batch: OptTensor) -> Tensor:
-        _, pull = softmax_all_pairs(x, self.temperature, batch=batch)
-        return pull.to(x.dtype) / 2
+        _, repelled = softmax_all_pairs(x, self.temperature, batch=batch)
+        return repelled.to(x.dtype) / 2
 
     def __repr__(self) -> str:
         return (

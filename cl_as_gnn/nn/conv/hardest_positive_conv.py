@@ -6,13 +6,13 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj
 
-from cl_as_gnn.nn.checks import check_range
+from cl_as_gnn.nn.checks import check_choice, check_range
 from cl_as_gnn.nn.edges import as_edges, by_messages, widen
 
 
 class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
-    r"""Attraction to the worst of a node's positives, the max aggregation of `"ArCL: Enhancing Contrastive Learning
-    with Augmentation-Robust Representations" <https://arxiv.org/abs/2303.01092>`_.
+    r"""Attraction of each node to its least similar positive, the max aggregation of `"ArCL: Enhancing Contrastive
+    Learning with Augmentation-Robust Representations" <https://arxiv.org/abs/2303.01092>`_.
 
     .. math::
         X' = X + \alpha (S X - X), \qquad
@@ -20,7 +20,7 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
         b^*(i) = \arg\min_{j \to i} \cos(x_i, x_j),
 
     with one 1 in each row of the selection :math:`S`. Messages flow from ``edge_index[0]`` to ``edge_index[1]``, along
-    one edge a node; equally hard positives are settled for the node of the lowest index. With
+    one edge per target; of equally hard positives the lowest index is chosen. With
     ``similarity="distance"`` the hardest positive is the farthest one, and the update is a subgradient step on
     :math:`\tfrac12 \max_{j \to i} \lVert x_i - x_j \rVert^2` of size :math:`\alpha` for node i (the same for unit
     rows). A node without incoming edges stays where it is.
@@ -37,13 +37,12 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
 
     def __init__(self, step_size: float = 0.5, similarity: str = "cosine"):
         super().__init__(aggr="add")
-        if similarity not in ("cosine", "distance"):
-            raise ValueError(f"HardestPositiveConv: similarity is 'cosine' or 'distance', got {similarity!r}")
+        check_choice("HardestPositiveConv", ("cosine", "distance"), similarity=similarity)
         self.step_size = step_size
         self.similarity = similarity
 
     def reset_parameters(self) -> None:
-        r"""Nothing is learned; here because PyG's containers call it."""
+        r"""No parameters; PyG's containers call it."""
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj) -> Tensor:
         source, target = x if isinstance(x, tuple) else (x, x)
@@ -52,7 +51,7 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
         receives = hardest < source.size(0)
         if by_messages(self, HardestPositiveConv):
             chosen = edge_index[0] == hardest[edge_index[1]]
-            # Edges given twice are one positive.
+            # Duplicate edges count as one positive.
             share = chosen.to(source.dtype)
             count = share.new_zeros(target.size(0)).index_add(0, edge_index[1], share)
             share = share / count.clamp(min=1)[edge_index[1]]
@@ -61,14 +60,14 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
             return (target + self.step_size * out).to(target.dtype)
         if source.size(0) == 0:
             return target
-        pulled = source[hardest.clamp(max=source.size(0) - 1)]
-        moved = (target + self.step_size * (pulled - target)).to(target.dtype)
+        message = source[hardest.clamp(max=source.size(0) - 1)]
+        moved = (target + self.step_size * (message - target)).to(target.dtype)
         return torch.where(receives.unsqueeze(1), moved, target)
 
     @torch.no_grad()
     def hardest(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor) -> Tensor:
         """The source :math:`b^*(i)` of each target ``(n,)``; the number of sources where a target has no edge."""
-        x = widen(x)
+        x = widen("HardestPositiveConv", x)
         source, target = x if isinstance(x, tuple) else (x, x)
         check_range(edge_index, (source.size(0), target.size(0)))
         row, column = edge_index[0], edge_index[1]

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import softmax
 
-from cl_as_gnn.nn.checks import check_range
+from cl_as_gnn.nn.checks import check_choice, check_range
 from cl_as_gnn.nn.edges import as_edges, widen
 
 
@@ -26,7 +26,7 @@ class PositiveAttention(torch.nn.Module):
 
     Args:
         sharpness: :math:`\beta`; 0 gives every positive the same weight.
-        normalize: ``"anchor"`` (attention proper; it needs at least two positives a node to mean anything) or
+        normalize: ``"anchor"`` (attention; it has an effect only with two or more positives per node) or
             ``"batch"`` (the paper's released two-view form: importance weights of pairs, summing to the n anchors).
 
     Shapes:
@@ -36,20 +36,19 @@ class PositiveAttention(torch.nn.Module):
 
     def __init__(self, sharpness: float = 1.0, normalize: str = "anchor"):
         super().__init__()
-        if normalize not in ("anchor", "batch"):
-            raise ValueError(f"PositiveAttention: normalize is 'anchor' or 'batch', got {normalize!r}")
+        check_choice("PositiveAttention", ("anchor", "batch"), normalize=normalize)
         self.sharpness = sharpness
         self.normalize = normalize
 
     def reset_parameters(self) -> None:
-        r"""Nothing is learned; here because PyG's containers call it."""
+        r"""No parameters; PyG's containers call it."""
 
     @torch.no_grad()
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         edge_index, _ = as_edges("PositiveAttention", edge_index)
-        wide = widen(x)
+        wide = widen("PositiveAttention", x)
         if isinstance(wide, tuple):
-            raise ValueError("PositiveAttention weighs edges within one set of nodes: pass one feature matrix")
+            raise ValueError("PositiveAttention expects one set of nodes, got a pair: pass one feature matrix")
         check_range(edge_index, (wide.size(0), wide.size(0)))
         source, target = edge_index
         unit = F.normalize(wide, dim=-1)

@@ -27,7 +27,7 @@ class SpectralConv(torch.nn.Module):
 
     Args:
         step_size: :math:`\alpha`.
-        normalize: with ``False`` the edge weights are taken as they are.
+        normalize: ``False`` uses the edge weights unchanged.
 
     Shapes:
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (C is then of the sources),
@@ -43,7 +43,7 @@ class SpectralConv(torch.nn.Module):
         self.align = AlignmentConv(1.0, normalize=normalize)
 
     def reset_parameters(self) -> None:
-        r"""Nothing is learned; here because PyG's containers call it."""
+        r"""No parameters; PyG's containers call it."""
 
     def forward(
         self,
@@ -52,17 +52,17 @@ class SpectralConv(torch.nn.Module):
         edge_weight: OptTensor = None,
         batch: OptTensor = None,
     ) -> Tensor:
-        wide = widen(x)
+        wide = widen("SpectralConv", x)
         dtype = (x[1] if isinstance(x, tuple) else x).dtype
         source, target = wide if isinstance(wide, tuple) else (wide, wide)
         if isinstance(x, tuple) and batch is not None:
-            raise ValueError("SpectralConv takes `batch` within one set of nodes only: pass batch=None for a pair")
-        pulled: Tensor = self.align.gather(wide, edge_index, edge_weight)
-        pushed = linear_attention(target, source, source, batch)
+            raise ValueError("SpectralConv expects batch with one set of nodes only, got a pair: pass batch=None")
+        aggregated: Tensor = self.align.gather(wide, edge_index, edge_weight)
+        repelled = linear_attention(target, source, source, batch)
         if batch is None:
-            return (target + self.step_size * (pulled - pushed / max(source.size(0), 1))).to(dtype)
+            return (target + self.step_size * (aggregated - repelled / max(source.size(0), 1))).to(dtype)
         count: Tensor = degree(batch, dtype=target.dtype)[batch].unsqueeze(1)
-        return (target + self.step_size * (pulled - pushed / count)).to(dtype)
+        return (target + self.step_size * (aggregated - repelled / count)).to(dtype)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(step_size={self.step_size}, normalize={self.normalize})"

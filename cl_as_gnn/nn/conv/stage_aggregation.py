@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cl_as_gnn.nn.checks import check_choice
+
 
 class StageAggregation(torch.nn.Module):
     r"""Jumping knowledge over training stages, the multi-stage aggregation of `"A Message Passing Perspective on
@@ -18,30 +20,29 @@ class StageAggregation(torch.nn.Module):
     in matrix form :math:`\hat Z = \sum_r \mathrm{diag}(s_r) \bar Z^{(r)}` with unit rows :math:`\bar z_i^{(r)}` and
     :math:`s_{ir} = \gamma_r m_{ir} / \sum_q \gamma_q m_{iq}`. :math:`z^{(r)}` are the features r stages ago (one node
     of the past each, with a directed edge into the present), :math:`m_{ir}` says whether sample i has been seen then.
-    Every stage is normalized before it is mixed, so that the shares alone set the mixture. They are
+    Every stage is normalized before mixing, so that the shares alone set the mixture. They are
 
     .. math::
         \gamma_r \;\; (\texttt{"fixed"}), \qquad e^{\theta_r} \;\; (\texttt{"learned"}), \qquad
         \gamma_r \, e^{\beta \cos(z_i^{(0)}, z_i^{(r)})} \;\; (\texttt{"attention"}),
 
-    the last one letting every node attend over its own past. PyG's ``JumpingKnowledge`` has none of the three: its
-    attention runs an LSTM over layers that are all there.
+    the last of which is attention of every node over its own past. PyG's ``JumpingKnowledge`` has none of the three:
+    its attention runs an LSTM over the layers of one pass.
 
     Args:
-        weights: :math:`\gamma`, present first; any positive scale. They start ``"learned"`` shares,
-            :math:`\theta = \log \gamma`, and are then all positive.
+        weights: :math:`\gamma`, present first; any positive scale. In mode ``"learned"`` they are the start,
+            :math:`\theta = \log \gamma`, and must be positive.
         mode: ``"fixed"``, ``"learned"`` or ``"attention"``.
         sharpness: :math:`\beta`, in mode ``"attention"`` only.
 
     Shapes:
         - **input:** stages :math:`(s, n, d)`, seen :math:`(s, n)` (everything seen if not given)
-        - **output:** :math:`(n, d)`, rows no longer than 1: their length says how far the stages agree
+        - **output:** :math:`(n, d)`, rows of length at most 1, which measures how far the stages agree
     """
 
     def __init__(self, weights: Sequence[float] = (0.5, 0.5), mode: str = "fixed", sharpness: float = 1.0):
         super().__init__()
-        if mode not in ("fixed", "learned", "attention"):
-            raise ValueError(f"StageAggregation: mode is 'fixed', 'learned' or 'attention', got {mode!r}")
+        check_choice("StageAggregation", ("fixed", "learned", "attention"), mode=mode)
         if not weights or not all(w >= 0 for w in weights) or sum(weights) == 0:
             raise ValueError(
                 f"StageAggregation expects non-negative weights that are not all zero, got {list(weights)}"
@@ -57,7 +58,7 @@ class StageAggregation(torch.nn.Module):
         self.logits = torch.nn.Parameter(self.weights.log()) if mode == "learned" else None
 
     def reset_parameters(self) -> None:
-        r"""Learned shares start again from the weights; nothing else is learned."""
+        r"""Resets learned shares to the weights."""
         if self.logits is not None:
             with torch.no_grad():
                 self.logits.copy_(self.weights.log())
@@ -65,7 +66,7 @@ class StageAggregation(torch.nn.Module):
     def forward(self, stages: Tensor, seen: Tensor | None = None) -> Tensor:
         if stages.size(0) != self.weights.numel():
             raise ValueError(f"StageAggregation has {self.weights.numel()} weights, got {stages.size(0)} stages")
-        # In float16 the least length that a row is divided by would be zero.
+        # In float16 the eps of the normalization would be zero.
         unit = F.normalize(stages if stages.dtype == torch.float64 else stages.float(), dim=-1)
         weights = self.weights if self.logits is None else self.logits.softmax(0)
         share = weights.to(unit.dtype).view(-1, 1).expand(stages.shape[:2])
@@ -73,7 +74,7 @@ class StageAggregation(torch.nn.Module):
             share = share * seen
         if self.mode == "attention":
             cosine = (unit[:1] * unit).sum(-1)
-            # Against the best of the stages that count, so that a sharp attention leaves one of them.
+            # Relative to the largest cosine of the stages seen, so that sharp attention keeps one of them.
             best = cosine.masked_fill(share == 0, -1).amax(0)
             share = share * (self.sharpness * (cosine - best)).clamp(max=0).exp()
         share = share / share.sum(0).clamp(min=torch.finfo(unit.dtype).tiny)

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import softmax
 
+from cl_as_gnn.nn.checks import check_positive
 from cl_as_gnn.nn.edges import as_edges, widen
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming.attention import pairwise_attention
@@ -19,9 +20,9 @@ class UniformityConv(torch.nn.Module):
         x_i' = (1 + \alpha) x_i - \alpha \sum_{j \neq i} P_{ij} x_j, \qquad
         P_{ij} = \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}},
 
-    raw inner products, no self-loops. Without ``edge_index`` every node receives from all others (of its graph, where
-    ``batch`` is given), streamed so that no :math:`n \times n` tensor is kept; with it, node i attends over the edges
-    j → i (``edge_index[0]`` to ``edge_index[1]``), which keep the graphs of a PyG batch apart by themselves. A node
+    from raw inner products, without self-loops. Without ``edge_index`` every node receives from all others (of its
+    graph, where ``batch`` is given), streamed so that no :math:`n \times n` tensor is kept. With it, node i attends
+    over the edges j → i (``edge_index[0]`` to ``edge_index[1]``), which keep the graphs of a PyG batch apart. A node
     that receives nothing stays where it is.
 
     Args:
@@ -36,22 +37,21 @@ class UniformityConv(torch.nn.Module):
 
     def __init__(self, temperature: float = 1.0, step_size: float = 0.5):
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"UniformityConv expects a positive temperature, got {temperature}")
+        check_positive("UniformityConv", temperature=temperature)
         self.temperature = temperature
         self.step_size = step_size
 
     def reset_parameters(self) -> None:
-        r"""Nothing is learned; here because PyG's containers call it."""
+        r"""No parameters; PyG's containers call it."""
 
     def forward(
         self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj | None = None, batch: OptTensor = None
     ) -> Tensor:
-        wide = widen(x)
+        wide = widen("UniformityConv", x)
         dtype = (x[1] if isinstance(x, tuple) else x).dtype
         source, target = wide if isinstance(wide, tuple) else (wide, wide)
         if isinstance(x, tuple) and edge_index is None and batch is not None:
-            raise ValueError("UniformityConv takes `batch` within one set of nodes only: pass batch=None for a pair")
+            raise ValueError("UniformityConv expects batch with one set of nodes only, got a pair: pass batch=None")
         if edge_index is None:
             out = pairwise_attention(target, source, source, self.temperature, loops=isinstance(x, tuple), batch=batch)
             if isinstance(x, tuple):
@@ -76,7 +76,7 @@ class UniformityConv(torch.nn.Module):
 
 
 def _not_alone(batch: Tensor) -> Tensor:
-    """Whether another node has the same graph; counted by sorting, which waits for no device."""
+    """Whether another node is in the same graph; found by sorting, so that the host does not wait for the device."""
     graph, order = batch.sort()
     same, end = graph[1:] == graph[:-1], torch.zeros(1, dtype=torch.bool, device=batch.device)
     return torch.empty_like(batch, dtype=torch.bool).scatter_(0, order, torch.cat([same, end]) | torch.cat([end, same]))

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from cl_as_gnn.nn.checks import check_positive
 from cl_as_gnn.nn.streaming.attention import pairwise_attention
 from cl_as_gnn.nn.streaming.linear_attention import linear_attention
 
@@ -18,8 +19,8 @@ class ContraNorm(torch.nn.Module):
         x_i' = \mathrm{LayerNorm}\Big( (1 + s) x_i - s \sum_j P_{ij} x_j \Big), \qquad
         P_{ij} = \frac{e^{\cos(x_i, x_j) / \tau}}{\sum_k e^{\cos(x_i, x_k) / \tau}},
 
-    over all nodes of the same graph, self included: every node sends to every node, whatever the edges. The cosine
-    decides who repels whom, the features sent are not normalized. No :math:`n \times n` tensor is kept.
+    over all nodes of the same graph, self included: every node sends to every node, whatever the edges. The weights
+    use cosines; the features sent are not normalized. No :math:`n \times n` tensor is kept.
 
     The released code has several forms. ``identity=True`` is the :math:`(1 + s)` of its graph and BERT models;
     ``identity=False`` is :math:`X - s P X`, the paper's Eq. 6 and its ALBERT and ViT models. Its graph models also
@@ -34,9 +35,9 @@ class ContraNorm(torch.nn.Module):
         scale: :math:`s`.
         temperature: :math:`\tau > 0`; with ``linear`` at least 1, below which the weights could be negative.
         linear: use the first-order kernel.
-        identity: add the :math:`s X` that makes the step a difference.
+        identity: add :math:`s X`.
         layer_norm: end with a ``LayerNorm`` of learned gain and bias, as in the paper.
-        eps: of the ``LayerNorm``.
+        eps: eps of the ``LayerNorm``.
 
     Shapes:
         - **input:** features :math:`(n, d)`, graph of each node :math:`(n)`, number of graphs
@@ -56,8 +57,7 @@ class ContraNorm(torch.nn.Module):
         super().__init__()
         if in_channels < 1:
             raise ValueError(f"ContraNorm expects in_channels >= 1, got {in_channels}")
-        if not temperature > 0:
-            raise ValueError(f"ContraNorm expects a positive temperature, got {temperature}")
+        check_positive("ContraNorm", temperature=temperature)
         if linear and temperature < 1:
             raise ValueError(
                 f"ContraNorm(linear=True) expects temperature >= 1, got {temperature}: 1 + cos / temperature could be "
@@ -77,14 +77,14 @@ class ContraNorm(torch.nn.Module):
 
     def forward(self, x: Tensor, batch: Tensor | None = None, batch_size: int | None = None) -> Tensor:
         if x.size(-1) != self.in_channels:
-            raise ValueError(f"ContraNorm has in_channels={self.in_channels}, got features of width {x.size(-1)}")
+            raise ValueError(f"ContraNorm expects features of width {self.in_channels} (in_channels), got {x.size(-1)}")
         mean = self._linear(x, batch, batch_size) if self.linear else self._exact(x, batch)
         out = ((1 + self.scale) * x if self.identity else x) - self.scale * mean
         return out if self.norm is None else self.norm(out)
 
     def _exact(self, x: Tensor, batch: Tensor | None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            # Of any other layout attention makes a copy of every pair.
+            # For other layouts attention would make a copy of every pair.
             wide = (x if x.dtype == torch.float64 else x.float()).contiguous()
             unit = F.normalize(wide, dim=-1)
             if batch is None and x.device.type == "cpu":
@@ -104,9 +104,9 @@ class ContraNorm(torch.nn.Module):
                 both = torch.cat([wide, unit, torch.ones_like(wide[:, :1])], dim=1)
                 summed = scatter(both, batch, dim_size=batch_size, reduce="sum")[batch]
                 total, direction, count = summed.split([x.size(1), x.size(1), 1], dim=1)
-            pulled = total + linear_attention(unit, unit, wide, batch) / self.temperature
+            weighted = total + linear_attention(unit, unit, wide, batch) / self.temperature
             weight = count + (unit * direction).sum(-1, keepdim=True) / self.temperature
-            return (pulled / weight).to(x.dtype)
+            return (weighted / weight).to(x.dtype)
 
     def __repr__(self) -> str:
         return (

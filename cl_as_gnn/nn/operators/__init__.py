@@ -1,4 +1,4 @@
-"""Operators on node features: what the attracting side of every method is made of."""
+"""Operators on node features, from which the attraction of every method is built."""
 
 from cl_as_gnn.nn.operators.adjacency import Adjacency
 from cl_as_gnn.nn.operators.base import LinearOperator

@@ -42,15 +42,15 @@ def _(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Tensor:
 
 
 def _product(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Tensor:
-    """The operator for a compiler to see whole; called as it is without one, which costs less."""
+    """One custom operator under a compiler; a direct call otherwise, which costs less."""
     out: Tensor = (_csr_matmul if torch.compiler.is_compiling() else _multiply)(ptr, index, value, x.contiguous())
     return out
 
 
 Order = tuple[Tensor, Tensor, Tensor]
-# Nodes up to which a GPU multiplies graphs densely (256 MB): of a sparse product the host has to wait for the size.
+# Up to this many nodes (256 MB) a GPU multiplies graphs densely: the host has to wait for the size of a sparse product.
 DENSE_NODES = 8192
-# By edge tensor, for as long as it lives: training asks for the same few graphs again and again.
+# By edge tensor, for as long as it lives: training uses the same few graphs in every step.
 _ORDERS = WeakTensorKeyDictionary()
 
 
@@ -62,7 +62,7 @@ def _order(edge_index: Tensor, by: int, sizes: tuple[int, int]) -> Order:
         key, order = index_sort(edge_index[by], sizes[by], stable=True)
         return index2ptr(key, sizes[by]), edge_index[1 - by][order], order
 
-    # What is made in inference mode cannot be used in training later.
+    # Tensors made in inference mode cannot be used in training later.
     if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or edge_index.is_inference():
         return fresh()
     known: tuple[int, dict[tuple[int, tuple[int, int]], Order]] | None = _ORDERS.get(edge_index)
@@ -75,7 +75,7 @@ def _order(edge_index: Tensor, by: int, sizes: tuple[int, int]) -> Order:
 
 @torch.library.custom_op("cl_as_gnn::propagate", mutates_args=())
 def _propagate(x: Tensor, weight: Tensor, edge_index: Tensor, csr: Sequence[Tensor], csc: Sequence[Tensor]) -> Tensor:
-    """A·x whose backward is one product with the cached transpose, and one dot product an edge for the weights."""
+    """A·x with a backward of one product with the cached transpose, and one dot product per edge for the weights."""
     ptr, index, order = csr
     return _multiply(ptr, index, weight.index_select(0, order), x)
 
@@ -103,20 +103,20 @@ _propagate.register_autograd(_propagate_backward, setup_context=_propagate_setup
 class Adjacency:
     r"""A weighted directed graph as the sparse matrix :math:`A_{ij}` = weight of edge :math:`j \to i`.
 
-    Kept sorted by target (CSR) with its transpose beside it, so that neither the forward nor the backward product makes
-    a message per edge. Both are made once for an edge tensor, and kept for as long as it lives and is not changed.
-    PyTorch does not see changes through ``.data`` or NumPy: make a new tensor then.
+    Sorted by target (CSR) and by source (CSC), so that neither the forward nor the backward product makes a message
+    per edge. Both orders are computed once per edge tensor and kept while it lives and does not change. PyTorch does
+    not detect changes through ``.data`` or NumPy: make a new tensor then.
 
     .. math::
         \mathrm{matmul}(x) = A x, \quad (Ax)_i = \sum_{j \to i} a_{ij} x_j, \qquad \mathrm{t\_matmul}(x) = A^\top x .
 
     Args:
         edge_index: ``(2, E)``, row 0 the sources, row 1 the targets (messages flow from row 0 to row 1).
-        edge_weight: ``(E,)``; ones if not given. Gradients reach it through :meth:`matmul`.
+        edge_weight: ``(E,)``; all ones by default. Gradients reach it through :meth:`matmul`.
         num_nodes: nodes, or ``(sources, targets)`` of a bipartite graph.
 
     Raises:
-        ValueError: edges of another shape, or (on a CPU, at the first product) ends that are no node.
+        ValueError: for edges of another shape, or (on a CPU, at the first product) indices out of range.
 
     Shapes: ``matmul`` maps ``(sources, d)`` to ``(targets, d)``; ``t_matmul`` the other way.
     """
@@ -144,12 +144,6 @@ class Adjacency:
         if self._csc is None:
             self._csc = _order(self.edge_index, 0, self.size)
         return self._csc
-
-    def transpose(self) -> Adjacency:
-        r""":math:`A^\top`, with the order of the edges that this one keeps."""
-        out = Adjacency(self.edge_index.flip(0), self.edge_weight, self.size[::-1])
-        out._csr, out._csc = self.csc, self.csr
-        return out
 
     def _weight(self, x: Tensor) -> Tensor:
         if self.edge_weight is None:
@@ -180,14 +174,14 @@ class Adjacency:
         return total
 
     def to_sparse(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The matrix itself as a coalesced COO tensor, ``(targets, sources)``."""
+        """The matrix as a coalesced COO tensor, ``(targets, sources)``."""
         weight = self._weight(self.edge_index.new_empty(0, dtype=dtype))
         size = (self.size[1], self.size[0])
         matrix = torch.sparse_coo_tensor(self.edge_index.flip(0), weight, size, check_invariants=False)
         return matrix.coalesce()
 
     def to_dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The matrix itself, ``(targets, sources)``."""
+        """The matrix as a dense tensor, ``(targets, sources)``."""
         source, target = self.edge_index
         flat = torch.zeros(self.size[1] * self.size[0], device=source.device, dtype=dtype)
         weight = self._weight(flat)

@@ -1,4 +1,4 @@
-"""What every operator is: a fixed weighted graph as a linear map on node features."""
+"""The interface of operators: a fixed weighted graph as a linear map on node features."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class LinearOperator(Protocol):
     """A fixed weighted graph as a map on features: ``matmul`` is A·x, ``t_matmul`` is its transpose, Aᵀ·x."""
 
     def matmul(self, x: Tensor) -> Tensor:
-        """Each target collects from its sources."""
+        """Each target receives from its sources."""
 
     def t_matmul(self, x: Tensor) -> Tensor:
-        """Each source collects from its targets."""
+        """Each source receives from its targets."""
 
     @property
     def row_sum(self) -> Tensor:

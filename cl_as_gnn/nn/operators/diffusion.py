@@ -8,13 +8,13 @@ from cl_as_gnn.nn.operators.adjacency import DENSE_NODES, Adjacency
 
 
 class Diffusion:
-    r"""Several hops over one graph, without the walks that come back to where they began.
+    r"""Several hops over one graph, without the walks that return to their start.
 
     .. math::
         T = N \left( W^L - \mathrm{diag}(W^L) \right), \qquad
         T_{ij} = \frac{(W^L)_{ij}}{\sum_{k \neq i} (W^L)_{ik}} \;\; (i \neq j),
 
-    with :math:`N` renormalising the rows. Computed hop by hop, :math:`O(L E d)`;
+    with :math:`N` renormalizing the rows. Computed hop by hop, :math:`O(L E d)`;
     the diagonal comes from two sparse powers, :math:`(W^L)_{ii} = \sum_j (W^a)_{ij} (W^b)_{ji}` with
     :math:`a + b = L`. A row whose walks all return, or end in nodes without
     edges, keeps no weight.

@@ -6,10 +6,11 @@ from cl_as_gnn.nn.operators.base import LinearOperator
 
 
 class LiftToViews:
-    r"""A graph of samples lifted to their views: every view of a neighbour is an equal share of the neighbour.
+    r"""A graph of samples lifted to their views: all views of a neighbour share its weight equally.
 
     For a graph :math:`T` of :math:`B` samples with :math:`V` views each, nodes view-major,
-    :math:`A = \frac{1}{V} \mathbf{1}\mathbf{1}^\top \otimes T`: average over the views, act, give back to each view.
+    :math:`A = \frac{1}{V} \mathbf{1}\mathbf{1}^\top \otimes T`: average over the views,
+    apply :math:`T`, copy the result to each view.
     """
 
     def __init__(self, graph: LinearOperator, num_views: int):

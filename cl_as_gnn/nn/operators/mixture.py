@@ -6,7 +6,7 @@ from cl_as_gnn.nn.operators.base import LinearOperator
 
 
 class Mixture:
-    r"""Weighted sum of graphs on the same nodes; where one has no edge into a node, the first takes its share.
+    r"""Weighted sum of two graphs on the same nodes; a node without edges in the second receives from the first alone.
 
     .. math::
         A = \mathrm{diag}(1 - \lambda r) A_0 + \lambda A_1, \qquad r_i = \sum_j (A_1)_{ij} .
@@ -14,7 +14,8 @@ class Mixture:
     Args:
         first: :math:`A_0`.
         second: :math:`A_1`, with row sums of 0 or 1.
-        weight: :math:`\lambda` between 0 and 1; a scalar tensor is not checked, so that nothing waits for the device.
+        weight: :math:`\lambda` between 0 and 1; a scalar tensor is not checked, so that the host does not
+            wait for the device.
     """
 
     def __init__(self, first: LinearOperator, second: LinearOperator, weight: float | Tensor):

@@ -11,14 +11,14 @@ class SameLabel:
     .. math::
         A_{ij} = \frac{[y_i = y_j, \, i \neq j]}{|\{k \neq i : y_k = y_i\}|} .
 
-    A node whose label no other has gets no edge. No edge is ever written down: sums by label are enough.
+    A node whose label is unique gets no edge. No edges are stored: sums by label suffice.
 
     Args:
         label: ``(n,)`` integers.
     """
 
     def __init__(self, label: Tensor):
-        # As torch.unique would number the labels, which on a GPU the host would have to wait for.
+        # The numbering of torch.unique, for which the host would have to wait on a GPU.
         ordered, order = label.sort()
         rank = F.pad(ordered.diff() != 0, (1, 0)).cumsum(0)
         self.group = torch.empty_like(rank).scatter_(0, order, rank)

@@ -1,12 +1,13 @@
-"""Operators beside the two of :mod:`cl_as_gnn.nn.terms.base`: each a loss value and its message."""
+"""Terms: what attracts and what repels, each a loss value and its message."""
 
 from cl_as_gnn.nn.terms.anchor_contrast import AnchorContrast
 from cl_as_gnn.nn.terms.attraction import Attraction
-from cl_as_gnn.nn.terms.base import Term, objective
+from cl_as_gnn.nn.terms.base import Term, objective, term_types
+from cl_as_gnn.nn.terms.bipartite_gaussian import BipartiteGaussian
+from cl_as_gnn.nn.terms.bipartite_repulsion import BipartiteRepulsion
 from cl_as_gnn.nn.terms.channel_correlation import ChannelCorrelation
 from cl_as_gnn.nn.terms.channel_decorrelation import ChannelDecorrelation
 from cl_as_gnn.nn.terms.channel_spread import ChannelSpread
-from cl_as_gnn.nn.terms.fixed_repulsion import FixedRepulsion
 from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion
 from cl_as_gnn.nn.terms.hard_negatives import HardNegatives
 from cl_as_gnn.nn.terms.linear_repulsion import LinearRepulsion
@@ -21,10 +22,11 @@ from cl_as_gnn.nn.terms.subset_repulsion import SubsetRepulsion
 __all__ = [
     "AnchorContrast",
     "Attraction",
+    "BipartiteGaussian",
+    "BipartiteRepulsion",
     "ChannelCorrelation",
     "ChannelDecorrelation",
     "ChannelSpread",
-    "FixedRepulsion",
     "GaussianRepulsion",
     "HardNegatives",
     "LinearRepulsion",
@@ -37,4 +39,5 @@ __all__ = [
     "SubsetRepulsion",
     "Term",
     "objective",
+    "term_types",
 ]

@@ -8,7 +8,7 @@ from cl_as_gnn.nn.terms.base import Term
 
 
 class AnchorContrast(Term):
-    r"""Fixed anchors that pick their own node among those of another view, the loss of `NNCLR
+    r"""Softmax of each fixed anchor over the nodes of another view, the loss of `NNCLR
     <https://arxiv.org/abs/2104.14548>`_.
 
     .. math::
@@ -16,10 +16,10 @@ class AnchorContrast(Term):
             \log \frac{e^{y^a_i \cdot x^b_i / \tau}}{\sum_k e^{y^a_i \cdot x^b_k / \tau}}, \qquad
         m^b_k \propto \sum_a \Big( y^a_k - \sum_i P^{ab}_{ik} \, y^a_i \Big),
 
-    :math:`P^{ab}` the row softmax from the anchors of view a to the nodes of view b. Only the nodes get messages.
+    :math:`P^{ab}` the row softmax of the anchors of view a over the nodes of view b. Only the nodes get messages.
 
     Args:
-        anchor: :math:`Y`, ``(n, d)``, view-major as the nodes are.
+        anchor: :math:`Y`, ``(n, d)``, view-major like the nodes.
         temperature: :math:`\tau`.
         num_views: V.
     """
@@ -33,8 +33,8 @@ class AnchorContrast(Term):
         for a, anchor in enumerate(anchors):
             for b, node in enumerate(nodes):
                 if a != b:
-                    lse, _, pull = softmax_bipartite(anchor, node, self.temperature)
+                    lse, _, repelled = softmax_bipartite(anchor, node, self.temperature)
                     value += lse.sum() - (anchor * node).sum() / self.temperature
-                    parts[b] += anchor - pull
+                    parts[b] += anchor - repelled
         count = x.size(0) * (self.num_views - 1)
         return value / count, torch.cat(parts) / (self.temperature * count)

@@ -1,25 +1,28 @@
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.operators.base import LinearOperator
-from cl_as_gnn.nn.terms.base import Term, total_weight
+from cl_as_gnn.nn.terms.base import Source, Term, ends, total_weight
 
 
 class Attraction(Term):
-    r"""Linear attraction along a graph of positives.
+    r"""Linear attraction of the targets to the sources, along a graph of positives.
 
     .. math::
-        L = -\frac{1}{W\tau} \sum_{ij} a_{ij}\, x_i \cdot y_j, \qquad
-        \text{message} = \frac{1}{W\tau} (A + A^\top) X \;\; (y = x), \quad \frac{1}{W\tau} A Y \;\; (y \text{ fixed}),
+        L = -\frac{1}{W\tau} \sum_{j \to i} a_{ij}\, x_i \cdot y_j, \qquad
+        \text{message to } X = \frac{1}{W\tau} A Y, \quad \text{message to } Y = \frac{1}{W\tau} A^\top X,
 
-    with :math:`W = \sum_{ij} a_{ij}`. Messages flow along the edges and, where the sources are trained themselves,
-    back along them.
+    with :math:`W = \sum_{ij} a_{ij}`; where the nodes are both (:math:`Y = X`), they get the sum,
+    :math:`(A + A^\top) X / (W\tau)`. Messages flow along the edges and, where the sources are trained, back along them.
 
     Args:
         graph: the operator :math:`A`.
         temperature: :math:`\tau`.
-        source: features :math:`Y` of other nodes (a bank, a stop-gradient target); the nodes themselves if not given.
+        source: features :math:`Y` of other nodes, which get no message (a bank, a stop-gradient target); or the number
+            of the first rows of ``x`` that are the sources, all others being the targets. By default the nodes are
+            both.
         total: another :math:`W`, where several terms share one.
     """
 
@@ -27,13 +30,18 @@ class Attraction(Term):
         self,
         graph: LinearOperator,
         temperature: float = 1.0,
-        source: Tensor | None = None,
+        source: Source = None,
         total: float | None = None,
     ):
         self.graph, self.temperature, self.source, self.total = graph, temperature, source, total
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        pulled = self.graph.matmul(x if self.source is None else self.source.detach().to(x.dtype))
+        source, target = ends(x, self.source)
+        aggregated = self.graph.matmul(source)
         scale = self.temperature * total_weight(self.graph.row_sum.to(x.dtype), self.total)
-        message = pulled if self.source is not None else pulled + self.graph.t_matmul(x)
-        return -(x * pulled).sum() / scale, message / scale
+        value = -(target * aggregated).sum() / scale
+        if isinstance(self.source, Tensor):
+            return value, aggregated / scale
+        back = self.graph.t_matmul(target)
+        message = aggregated + back if self.source is None else torch.cat([back, aggregated])
+        return value, message.div_(scale)

@@ -1,33 +1,56 @@
-r"""One rule for every method: terms that attract and terms that repel, each a loss value and its message.
+r"""The rule of every method: terms that attract and terms that repel, each a loss value and its message.
 
-A term maps features to ``(value, message)`` with :math:`\text{message} = -\partial\,\text{value}/\partial x`. Their sum
-is the objective; :func:`objective` hands the summed message to whatever made the features, so that training by the
-loss and training by the message are the same thing.
+A term maps features to ``(value, message)`` with :math:`\text{message} = -\partial\,\text{value}/\partial x`. The sum
+of the terms is the objective. :func:`objective` passes the summed message to the layers that made the features, so
+training by the loss and training by the message are the same.
 """
 
 from __future__ import annotations
 
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 
-class Term:
-    """A loss value and its message, :math:`-\\partial\\,\\text{value}/\\partial x`."""
+class Term(ABC):
+    r"""Base class of terms: a loss value and its message :math:`-\partial\,\text{value}/\partial x`.
+
+    :func:`objective` calls a term without recording for autograd and with autocast disabled. A subclass implements
+    :meth:`__call__`; a law test compares its message with the gradient of its value.
+    """
+
+    autocast: ClassVar[bool] = False
+    """Whether the term runs under the caller's autocast and chooses the precision of its products itself."""
 
     learned: tuple[Tensor, ...] = ()
-    """Parameters of the term itself."""
+    """Parameters of the term, which receive messages of their own."""
 
+    @abstractmethod
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Value, message to ``x``, then one message for each of ``learned``."""
-        raise NotImplementedError
+        """Compute the value (a scalar), the message to ``x`` ``(n, d)``, and one message to each of ``learned``.
+
+        ``x`` ``(n, d)`` is detached, contiguous, and float32 or float64. The term must not write to it,
+        and returns new tensors.
+        """
+
+
+def term_types(base: type[Term] = Term) -> Iterator[type[Term]]:
+    """Yield every class of terms that has been defined, without the abstract ones."""
+    for kind in base.__subclasses__():
+        if not inspect.isabstract(kind):
+            yield kind
+        yield from term_types(kind)
 
 
 class PrecomputedGrad(torch.autograd.Function):
-    """The identity on a loss value whose gradient to each input is minus the message that came for it."""
+    """The identity on a loss value; the gradient to each input is minus the message computed for it."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, *inputs_and_messages: Tensor) -> Tensor:
@@ -38,7 +61,7 @@ class PrecomputedGrad(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             raise RuntimeError(
-                "the gradient of a contrastive objective is handed over as a constant, and to differentiate it again "
+                "the gradient of a contrastive objective is a precomputed constant, and differentiating it again "
                 "would be silently wrong: call backward or autograd.grad without create_graph=True"
             )
         messages = ctx.saved_tensors
@@ -47,21 +70,39 @@ class PrecomputedGrad(torch.autograd.Function):
 
 
 def objective(x: Tensor, *terms: Term) -> Tensor:
-    """Sum of the terms' values at ``x`` ``(n, d)``; ``backward`` sends minus the sum of their messages to ``x``.
+    """Sum the values of the terms at ``x`` ``(n, d)``; ``backward`` sends minus the sum of their messages to ``x``.
 
-    A term with parameters of its own names them in a tuple ``learned`` and returns one more message for each.
+    Half precision is computed in float32. Parameters in a term's ``learned`` receive their messages too.
     """
+    x = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    features = x.detach().contiguous()
+    cast = torch.is_autocast_enabled(x.device.type)
+    parts = []
     with torch.no_grad():
-        parts = [term(x.detach()) for term in terms]
-        value, message = (reduce(add, (part[k] for part in parts)) for k in (0, 1))
-    learned = [parameter for term in terms for parameter in getattr(term, "learned", ())]
+        for term in terms:
+            with torch.autocast(x.device.type, enabled=False) if cast and not term.autocast else nullcontext():
+                parts.append(term(features))
+        value = reduce(add, (part[0] for part in parts))
+        message = reduce(Tensor.add_, (part[1] for part in parts))
+    learned = [parameter for term in terms for parameter in term.learned]
     extra = [message for part in parts for message in part[2:]]
     out: Tensor = PrecomputedGrad.apply(value, x, *learned, message, *extra)
     return out
 
 
+Source = Tensor | int | None
+
+
+def ends(x: Tensor, source: Source) -> tuple[Tensor, Tensor]:
+    """Sources and targets of the edges of a term: ``source`` is a fixed matrix, the number of the first rows of ``x``
+    that are the sources, or ``None`` where the nodes are both."""
+    if source is None:
+        return x, x
+    return (source.detach().to(x.dtype), x) if isinstance(source, Tensor) else (x[:source], x[source:])
+
+
 def total_weight(row_weight: Tensor, total: float | None) -> Tensor:
-    """W as a tensor, so that nothing waits for the device; never zero."""
+    """W as a tensor, so that the host does not wait for the device; never zero."""
     if total is not None:
         return row_weight.new_full((), total)
     return row_weight.sum().clamp(min=torch.finfo(row_weight.dtype).tiny)

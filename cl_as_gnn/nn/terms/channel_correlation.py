@@ -9,8 +9,8 @@ from cl_as_gnn.nn.terms.base import Term
 
 
 class ChannelCorrelation(Term):
-    r"""The rule on the graph of channels, `Barlow Twins <https://arxiv.org/abs/2103.03230>`_: each channel attracts
-    itself in the other view and repels the other channels.
+    r"""Attraction and repulsion between channels, `Barlow Twins <https://arxiv.org/abs/2103.03230>`_: each channel
+    attracts itself in the other view and repels the other channels.
 
     .. math::
         L = \sum_k (1 - C_{kk})^2 + \lambda \sum_{k \neq l} C_{kl}^2, \quad C = \tfrac1B (X^a)^\top X^b, \qquad
@@ -30,13 +30,12 @@ class ChannelCorrelation(Term):
         views = x.chunk(self.num_views)
         size, pairs = views[0].size(0), self.num_views * (self.num_views - 1) // 2
         value, parts = x.new_zeros(()), [torch.zeros_like(view) for view in views]
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            for a, b in combinations(range(self.num_views), 2):
-                correlation = views[a].t() @ views[b] / size
-                lack = 1 - correlation.diagonal()
-                off = correlation - torch.diag(correlation.diagonal())
-                value += lack.square().sum() + self.off_diagonal * off.square().sum()
-                mix = torch.diag(2 * lack) - 2 * self.off_diagonal * off
-                parts[a] += views[b] @ mix.t()
-                parts[b] += views[a] @ mix
+        for a, b in combinations(range(self.num_views), 2):
+            correlation = views[a].t() @ views[b] / size
+            gap = 1 - correlation.diagonal()
+            off = correlation - torch.diag(correlation.diagonal())
+            value += gap.square().sum() + self.off_diagonal * off.square().sum()
+            mixing = torch.diag(2 * gap) - 2 * self.off_diagonal * off
+            parts[a] += views[b] @ mixing.t()
+            parts[b] += views[a] @ mixing
         return value / pairs, torch.cat(parts) / (size * pairs)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ class PairTerm(Term):
 
     own: LocalRows | None = None
 
+    @abstractmethod
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """Loss of the strip's rows (a scalar), its slope (like ``similarity``), then slopes of learned parameters.
 
@@ -31,7 +34,6 @@ class PairTerm(Term):
             similarity: ``(r, n)`` of the rows with all nodes; may be overwritten.
             rows: their indices, ``(r,)``.
         """
-        raise NotImplementedError
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         n = x.size(0)

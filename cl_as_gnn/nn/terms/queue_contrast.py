@@ -16,7 +16,7 @@ class QueueContrast(Term):
             \log \frac{e^{x_i \cdot k_i / \tau}}{e^{x_i \cdot k_i / \tau} + \sum_q e^{x_i \cdot q / \tau}}, \qquad
         m_i = \frac{1 - p_i}{n \tau} \Big( k_i - \sum_q P_{iq} \, q \Big),
 
-    :math:`p_i` the share of the key, :math:`P` the row softmax over the queue. The mean over several keys a node.
+    :math:`p_i` the share of the key, :math:`P` the row softmax over the queue. Of several keys per node, the mean.
 
     Args:
         key: keys of each node, ``(k, n, d)``; they get no message.
@@ -29,8 +29,8 @@ class QueueContrast(Term):
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         key, scale = self.key.detach().to(x.dtype), 1 / self.temperature
-        lse, pull, _ = softmax_bipartite(x, self.queue.to(x.dtype), self.temperature)
+        lse, repelled, _ = softmax_bipartite(x, self.queue.to(x.dtype), self.temperature)
         logits = (x * key).sum(2) * scale
         total = torch.logaddexp(logits, lse)
         rest = (lse - total).exp().unsqueeze(2)
-        return (total - logits).mean(), (rest * (key - pull)).sum(0) * (scale / logits.numel())
+        return (total - logits).mean(), (rest * (key - repelled)).sum(0) * (scale / logits.numel())

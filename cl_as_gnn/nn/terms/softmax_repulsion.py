@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -21,13 +24,17 @@ class SoftmaxRepulsion(Term):
 
     Args:
         temperature: :math:`\tau`.
-        row_weight: :math:`\rho` ``(n,)``; ones if not given.
+        row_weight: :math:`\rho` ``(n,)``; all ones by default.
         unit: the rows have unit length.
-        batch: graph of each node: nodes of different graphs do not repel each other.
+        batch: graph of each node ``(n,)``; nodes of different graphs do not repel each other.
         total: another :math:`W`, where several terms share one.
-        tile: of :func:`~cl_as_gnn.nn.streaming.all_pairs.softmax_all_pairs`.
-        own: the rows of this rank, where ``x`` was gathered from several: the message is then zero in all others.
+        tile: side of the tiles, see :func:`~cl_as_gnn.nn.streaming.softmax_all_pairs`.
+        own: rows of this rank, where ``x`` was gathered from several; the message to all other rows is zero.
+
+    Under autocast to bfloat16 the products run in bfloat16.
     """
+
+    autocast: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -41,7 +48,7 @@ class SoftmaxRepulsion(Term):
         own: LocalRows | None = None,
     ):
         if batch is not None and own is not None:
-            raise ValueError("SoftmaxRepulsion takes graphs of a batch or rows of a rank, not both")
+            raise ValueError("SoftmaxRepulsion expects batch or own, not both: pass batch=None or own=None")
         self.temperature, self.row_weight, self.unit = temperature, row_weight, unit
         self.batch, self.total, self.tile, self.own = batch, total, tile, own
 
@@ -49,13 +56,15 @@ class SoftmaxRepulsion(Term):
         if self.own is None:
             return softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit, tile=self.tile)
         index = self.own.index(x.size(0), x.device)
-        lse, pull = softmax_local_rows(x, index, self.own.join, self.temperature, weight, unit=self.unit)
-        return lse, torch.zeros_like(x).index_copy_(0, index, pull.to(x.dtype))
+        lse, repelled = softmax_local_rows(x, index, self.own.join, self.temperature, weight, unit=self.unit)
+        return lse, torch.zeros_like(x).index_copy_(0, index, repelled.to(x.dtype))
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
-        lse, pull = self._pairs(x, weight)
+        lse, repelled = self._pairs(x, weight)
         total = total_weight(weight, self.total)
-        # A node that is alone has no partition function; 0 * inf would be NaN.
-        value = (weight * lse).masked_fill(weight == 0, 0).sum() / total
-        return value, -pull / (self.temperature * total)
+        partition = weight * lse
+        if self.batch is not None or x.size(0) < 2:
+            # A node that is alone in its graph has no negatives and no partition function.
+            partition = partition.masked_fill(lse == -math.inf, 0)
+        return partition.sum() / total, repelled.div_(-self.temperature * total)

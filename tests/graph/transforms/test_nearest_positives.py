@@ -11,22 +11,22 @@ ANGLES = torch.tensor([0.0, 0.1, 0.4, 1.0])
 X = torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1)
 
 
-def test_anchors_first_and_the_nearest_others_second():
+def test_the_nearest_others_first_and_anchors_second():
     data = NearestPositives()(Data(x=X))
-    assert data.positive_index.tolist() == [[0, 1, 2, 3], [1, 0, 1, 2]]
+    assert data.positive_index.tolist() == [[1, 0, 1, 2], [0, 1, 2, 3]]
     assert nt_xent(data.x, data.positive_index).isfinite()
     two = NearestPositives(k=2)(Data(x=X)).positive_index
-    assert two[:, two[0] == 3].tolist() == [[3, 3], [2, 1]]
+    assert two[:, two[1] == 3].tolist() == [[2, 1], [3, 3]]
 
 
 def test_mutual_keeps_pairs_that_chose_each_other():
-    assert NearestPositives(mutual=True)(Data(x=X)).positive_index.tolist() == [[0, 1], [1, 0]]
+    assert NearestPositives(mutual=True)(Data(x=X)).positive_index.tolist() == [[1, 0], [0, 1]]
 
 
 def test_stays_in_the_graphs_of_a_batch_and_leaves_the_edges_alone():
     graph = Data(x=X, edge_index=torch.tensor([[0], [3]]))
     batch = NearestPositives()(Batch.from_data_list([graph, graph]))
-    assert batch.positive_index.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7], [1, 0, 1, 2, 5, 4, 5, 6]]
+    assert batch.positive_index.tolist() == [[1, 0, 1, 2, 5, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6, 7]]
     assert batch.edge_index.tolist() == [[0, 4], [3, 7]]
     assert "positive_index" not in graph
 

@@ -171,5 +171,5 @@ def test_edges_of_another_shape_are_one_line(layer):
 )
 def test_features_of_another_shape_are_one_line(layer):
     for x in (features()[:, 0], features()[None], torch.ones(6, 4, dtype=torch.long), (features(), None)):
-        with pytest.raises(ValueError, match="features are"):
+        with pytest.raises(ValueError, match=r"Conv expects floating-point features of shape \(n, d\)"):
             layer(x, EDGES)

@@ -52,7 +52,7 @@ def test_repr_and_errors():
         repr(ContrastiveConv())
         == "ContrastiveConv(temperature=0.5, step_size=0.5, num_hops=1, repel='complete', symmetric=False)"
     )
-    with pytest.raises(ValueError, match="'complete' or 'affinity', got 'knn'"):
+    with pytest.raises(ValueError, match="repel as one of 'complete', 'affinity', got 'knn'"):
         ContrastiveConv(repel="knn")
     with pytest.raises(ValueError, match="expects repel='complete'"):
         ContrastiveConv(repel="affinity", symmetric=True)

@@ -61,7 +61,7 @@ def test_bipartite_contrastive_update_is_the_formula():
     torch.testing.assert_close(out, expected, atol=1e-12, rtol=0)
     with pytest.raises(ValueError, match="symmetric=False"):
         ContrastiveConv(symmetric=True)((source, target), edges)
-    with pytest.raises(ValueError, match="batch=None for a pair"):
+    with pytest.raises(ValueError, match="got a pair: pass batch=None"):
         UniformityConv()((source, target), batch=torch.zeros(4, dtype=torch.long))
 
 

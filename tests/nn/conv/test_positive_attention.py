@@ -39,5 +39,5 @@ def test_edges_out_of_range(shift):
 
 def test_repr_and_errors():
     assert repr(PositiveAttention()) == "PositiveAttention(sharpness=1.0, normalize='anchor')"
-    with pytest.raises(ValueError, match="'anchor' or 'batch', got 'row'"):
+    with pytest.raises(ValueError, match="'anchor', 'batch', got 'row'"):
         PositiveAttention(normalize="row")

@@ -65,7 +65,7 @@ def test_every_edge_type_and_bipartite():
     expected = target - 0.5 * target @ (source.t() @ source) / 6
     expected[1] += 0.5 * source[4]
     torch.testing.assert_close(out, expected)
-    with pytest.raises(ValueError, match="batch=None for a pair"):
+    with pytest.raises(ValueError, match="got a pair: pass batch=None"):
         SpectralConv()((source, target), EDGES, batch=torch.zeros(2, dtype=torch.long))
 
 

@@ -76,7 +76,7 @@ def test_a_sharp_attention_leaves_one_of_the_stages_that_count():
 def test_modes_in_repr_and_errors():
     assert repr(StageAggregation(mode="learned")) == "StageAggregation(weights=[0.5, 0.5], mode='learned')"
     assert not StageAggregation().state_dict().keys() - {"weights"}
-    with pytest.raises(ValueError, match="'fixed', 'learned' or 'attention', got 'lstm'"):
+    with pytest.raises(ValueError, match="'fixed', 'learned', 'attention', got 'lstm'"):
         StageAggregation(mode="lstm")
     with pytest.raises(ValueError, match=r"positive weights to start from, got \[1.0, 0.0\]"):
         StageAggregation((1.0, 0.0), mode="learned")

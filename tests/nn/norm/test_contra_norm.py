@@ -159,5 +159,5 @@ def test_repr_and_errors():
         ContraNorm(4, temperature=0)
     with pytest.raises(ValueError, match=r"temperature >= 1, got 0\.5"):
         ContraNorm(4, temperature=0.5, linear=True)
-    with pytest.raises(ValueError, match="in_channels=4, got features of width 5"):
+    with pytest.raises(ValueError, match=r"width 4 \(in_channels\), got 5"):
         ContraNorm(4)(torch.randn(3, 5))

@@ -1,24 +1,21 @@
 """Losses on graphs of positives against literal transcriptions of their formulas."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from cl_as_gnn.graph import augmentation_edges
-from cl_as_gnn.nn import functional
 from cl_as_gnn.nn.functional import alignment_loss, nt_xent, spectral_contrastive_loss, uniformity_loss
-from cl_as_gnn.nn.terms import gaussian_repulsion
+from cl_as_gnn.nn.terms import bipartite_repulsion
 
 
 def literal(x, edge_index, temperature, weight=None, batch=None):
     """The formula, pair by pair."""
     z = F.normalize(x, dim=1)
     total, norm = 0.0, 0.0
-    for e, (i, j) in enumerate(edge_index.t().tolist()):
+    for e, (j, i) in enumerate(edge_index.t().tolist()):
         others = [k for k in range(len(z)) if k != i and (batch is None or batch[k] == batch[i])]
         log_sum = torch.stack([z[i] @ z[k] / temperature for k in others]).logsumexp(0)
         w = 1.0 if weight is None else weight[e]
@@ -99,7 +96,7 @@ def test_edges_that_are_none_are_one_line(loss):
             loss(two, pair)
     with pytest.raises(ValueError, match="counted from 0"):
         loss(x, edges + 1)
-    with pytest.raises(ValueError, match="or a tuple of two, got list"):
+    with pytest.raises(ValueError, match="got list: pass one tensor, or a tuple of two"):
         loss([x, x], edges)
 
 
@@ -131,7 +128,7 @@ def test_half_precision_input_gives_a_finite_float32_loss():
 @pytest.mark.parametrize(
     ("x", "edges", "temperature", "message"),
     [
-        (torch.ones(4, 2), torch.empty(2, 0, dtype=torch.long), 0.5, "no positive edges"),
+        (torch.ones(4, 2), torch.empty(2, 0, dtype=torch.long), 0.5, "expects one positive edge or more"),
         (torch.ones(4, 2), torch.tensor([[0], [1]]), 0.0, "positive temperature, got 0"),
         (torch.ones(4), torch.tensor([[0], [1]]), 0.5, r"shape \(n, d\)"),
     ],
@@ -161,15 +158,15 @@ def features(n, d, seed):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("strip", [2**22, 20])
 def test_between_two_sets_it_is_info_nce(monkeypatch, weighted, strip):
-    monkeypatch.setattr(functional, "_STRIP", strip)
+    monkeypatch.setattr(bipartite_repulsion, "_STRIP", strip)
     anchor, positive = features(6, 4, 0), features(9, 4, 1)
     edges = torch.tensor([[0, 0, 1, 5, 5], [8, 2, 2, 0, 3]])
     weight = torch.rand(5, dtype=torch.double) if weighted else torch.ones(5, dtype=torch.double)
     logits = F.normalize(anchor, dim=1) @ F.normalize(positive, dim=1).t() / 0.2
     expected = (weight * (logits.logsumexp(1)[edges[0]] - logits[edges[0], edges[1]])).sum() / weight.sum()
-    loss = nt_xent((anchor, positive), edges, 0.2, weight if weighted else None)
+    loss = nt_xent((positive, anchor), edges.flip(0), 0.2, weight if weighted else None)
     compare(loss, expected, anchor, positive)
-    with pytest.raises(ValueError, match="batch=None for a pair"):
+    with pytest.raises(ValueError, match="pass batch=None"):
         nt_xent((anchor, positive), edges, batch=BATCH)
 
 
@@ -225,7 +222,7 @@ def test_siblings_between_two_sets_are_their_formulas(chunk):
     loss = spectral_contrastive_loss((a, b), edges, 1.0, weight)
     compare(loss, (a @ b.t()).square().mean() - 2 * near, u, v)
     for call in (uniformity_loss, lambda x, batch: spectral_contrastive_loss(x, edges, batch=batch)):
-        with pytest.raises(ValueError, match="batch=None for a pair"):
+        with pytest.raises(ValueError, match="pass batch=None"):
             call((u, v), batch=BATCH)
 
 
@@ -244,47 +241,6 @@ def test_far_apart_nodes_of_float32_do_not_vanish():
     assert uniformity_loss(x, 200.0).item() == pytest.approx(-400.0)
 
 
-PEAK = """
-import re, sys, torch
-from cl_as_gnn.graph import augmentation_edges
-from cl_as_gnn.nn.functional import alignment_loss, nt_xent, spectral_contrastive_loss, uniformity_loss
-torch.set_num_threads(1)
-losses = {
-    "nt_xent": lambda x, e: nt_xent(x, e),
-    "nt_xent_pair": lambda x, e: nt_xent((x, x.detach().clone()), e),
-    "alignment_loss": lambda x, e: alignment_loss(x, e),
-    "uniformity_loss": lambda x, e: uniformity_loss(x),
-    "spectral_contrastive_loss": lambda x, e: spectral_contrastive_loss(x, e),
-}
-def resident(field):
-    return int(re.search(field + r":\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
-for n in (600, 20_000):
-    x = torch.randn(n, 128, requires_grad=True)
-    edges = augmentation_edges(n // 2, 2, x.device)
-    open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
-    before = resident("VmRSS")
-    losses[sys.argv[1]](x, edges).backward()
-print(resident("VmHWM") - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(
-    "name",
-    [
-        "nt_xent",
-        pytest.param("nt_xent_pair", marks=pytest.mark.slow),
-        "alignment_loss",
-        pytest.param("uniformity_loss", marks=pytest.mark.slow),
-        "spectral_contrastive_loss",
-    ],
-)
-def test_twenty_thousand_nodes_take_less_than_200_mb(name):
-    """The rise of the resident set in a process of its own, on one thread; the gradient alone is 10 MB."""
-    done = subprocess.run([sys.executable, "-c", PEAK, name], capture_output=True, text=True, check=True)
-    assert 10 < float(done.stdout) < 200
-
-
 @pytest.mark.parametrize("mu", [1.0, 4.0])
 def test_spectral_contrastive_loss_is_the_formula(mu):
     x, weight = features(9, 4, 4), torch.rand(7, dtype=torch.double)
@@ -297,30 +253,6 @@ def test_spectral_contrastive_loss_is_the_formula(mu):
         negative = torch.stack([(z[i] @ z[j]).square() for i, j in inside]).mean()
         loss = spectral_contrastive_loss(x, EDGES, mu, weight, batch)
         compare(loss, (negative - 2 * positive) / mu, x)
-
-
-@pytest.mark.parametrize(
-    "name", ["alignment_loss", "nt_xent", "nt_xent_pair", "spectral_contrastive_loss", "uniformity_loss"]
-)
-def test_the_largest_tensor_is_no_matrix_of_all_pairs(monkeypatch, name):
-    """A strip is bounded whatever n: at n = 20,000 no more than 16 MB, next to features of 10 MB."""
-    monkeypatch.setattr(functional, "_STRIP", 2**15)
-    monkeypatch.setattr(gaussian_repulsion, "_STRIP", 2**15)
-    n, d = 1600, 16
-    x, other = torch.randn(n, d, requires_grad=True), torch.randn(n, d, requires_grad=True)
-    edges = augmentation_edges(n // 2, 2, x.device)
-    losses = {
-        "alignment_loss": lambda: alignment_loss(x, edges),
-        "nt_xent": lambda: nt_xent(x, edges),
-        "nt_xent_pair": lambda: nt_xent((x, other), edges),
-        "spectral_contrastive_loss": lambda: spectral_contrastive_loss(x, edges),
-        "uniformity_loss": lambda: uniformity_loss(x),
-    }
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        losses[name]().backward()
-    largest = max(event.self_cpu_memory_usage for event in profile.events()) // x.element_size()
-    assert n * d <= largest <= max(512**2, 2 * n * d)  # a tile or a strip, or both sets of features
-    assert max(512**2, 2 * n * d) < n * n // 8
 
 
 @pytest.mark.parametrize("loss", [alignment_loss, spectral_contrastive_loss, lambda x, edges: uniformity_loss(x)])
@@ -337,14 +269,17 @@ def test_half_precision_is_computed_in_float32(loss):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, e: alignment_loss(x, e[:, :0]), "alignment_loss got no positive edges"),
+        (lambda x, e: alignment_loss(x, e[:, :0]), "alignment_loss expects one positive edge"),
         (lambda x, e: alignment_loss(x, e, alpha=0), "positive alpha, got 0"),
         (lambda x, e: uniformity_loss(x, -1), "positive t, got -1"),
         (lambda x, e: uniformity_loss(x[:1]), "two nodes or more"),
         (lambda x, e: nt_xent(x, e, chunk=0), "nt_xent expects a positive chunk, got 0"),
-        (lambda x, e: uniformity_loss(x[0]), r"uniformity_loss expects features of shape \(n, d\), got \(2,\)"),
+        (
+            lambda x, e: uniformity_loss(x[0]),
+            r"uniformity_loss expects floating-point features of shape \(n, d\), got \(2,\)",
+        ),
         (lambda x, e: spectral_contrastive_loss(x, e, mu=0), "positive mu, got 0"),
-        (lambda x, e: nt_xent((x, x), e[:, :0]), "nt_xent got no positive edges"),
+        (lambda x, e: nt_xent((x, x), e[:, :0]), "nt_xent expects one positive edge"),
     ],
 )
 def test_errors_of_the_siblings_name_the_value(call, message):
@@ -352,30 +287,12 @@ def test_errors_of_the_siblings_name_the_value(call, message):
         call(torch.ones(4, 2), torch.tensor([[0], [1]]))
 
 
-@pytest.mark.parametrize("name", ["nt_xent", "nt_xent_pair", "alignment_loss", "uniformity_loss"])
-def test_chunk_bounds_what_is_made_at_a_time(name):
-    n, chunk = 200, 8
-    x, other = torch.randn(n, 4, requires_grad=True), torch.randn(n, 4, requires_grad=True)
-    edges = torch.randint(n, (2, 5000))
-    losses = {
-        "nt_xent": lambda: nt_xent(x, edges[:, :n], chunk=chunk),
-        "nt_xent_pair": lambda: nt_xent((x, other), edges[:, :n], chunk=chunk),
-        "alignment_loss": lambda: alignment_loss(x, edges, chunk=chunk),
-        "uniformity_loss": lambda: uniformity_loss(x, chunk=chunk),
-    }
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        losses[name]().backward()
-    largest = max(event.self_cpu_memory_usage for event in profile.events()) // x.element_size()
-    # A strip of eight rows, both sets of features, or one weight an edge.
-    assert largest <= max(chunk * n, 2 * n * 4, edges.size(1))
-
-
 def test_pairs_the_wrong_way_round_are_one_line():
     u, v = torch.randn(5, 3), torch.randn(4000, 3)
     edges = torch.tensor([[0, 1], [3999, 7]])
     assert nt_xent((u, v), edges).isfinite()
     for loss in (nt_xent, spectral_contrastive_loss):
-        with pytest.raises(ValueError, match="3999, but there are 5"):
+        with pytest.raises(ValueError, match="nodes below 5, counted from 0, got 3999"):
             loss((u, v), edges.flip(0))
 
 
@@ -385,7 +302,7 @@ def test_pairs_the_wrong_way_round_are_one_line():
 def test_a_batch_of_another_length_is_one_line(loss):
     edges = torch.tensor([[0, 1], [1, 0]])
     for length in (1, 3, 7):
-        with pytest.raises(ValueError, match="batch has the graph of each of 6 nodes"):
+        with pytest.raises(ValueError, match="batch expects the graph of each of 6 nodes"):
             loss(torch.randn(6, 2), edges, batch=torch.zeros(length, dtype=torch.long))
 
 
@@ -399,5 +316,5 @@ def test_a_second_derivative_is_refused():
 
 
 def test_a_temperature_to_be_trained_is_refused():
-    with pytest.raises(ValueError, match="takes its temperature as a constant"):
+    with pytest.raises(ValueError, match="expects temperature as a constant"):
         nt_xent(torch.randn(4, 2), torch.tensor([[0], [1]]), torch.nn.Parameter(torch.tensor(0.5)))
