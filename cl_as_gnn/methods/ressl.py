@@ -13,7 +13,7 @@ from cl_as_gnn.graph.schema import TARGET_AUGMENTATION
 from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.momentum import MomentumConfig, MomentumMethod
 from cl_as_gnn.nn.operators import Adjacency
-from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.streaming import softmax_bipartite
 from cl_as_gnn.nn.terms import Attraction, FixedRepulsion, Term
 
 

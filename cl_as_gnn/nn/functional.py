@@ -16,14 +16,10 @@ from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.checks import check_batch, check_edges, check_range
 from cl_as_gnn.nn.operators import Adjacency
-from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs, softmax_bipartite
-from cl_as_gnn.nn.streaming.linear_attention import linear_attention
+from cl_as_gnn.nn.streaming import gaussian_pairs, linear_attention, softmax_all_pairs, softmax_bipartite
 from cl_as_gnn.nn.terms.base import objective
-from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion, gaussian_pairs
+from cl_as_gnn.nn.terms.gaussian_repulsion import GaussianRepulsion
 from cl_as_gnn.nn.terms.power_alignment import PowerAlignment
-
-# Elements of the largest tensor that is made for a strip of pairs: 2**22 floats are 16 MB.
-_STRIP = 2**22
 
 Features = Tensor | tuple[Tensor, Tensor]
 
@@ -168,8 +164,7 @@ def _info_nce(
 
     def term(both: Tensor) -> tuple[Tensor, Tensor]:
         query, key = both.split(sizes)
-        strip = chunk or max(1, _STRIP // max(key.size(0), 1))
-        lse, to_query, to_key = softmax_bipartite(query, key, temperature, share, chunk=strip)
+        lse, to_query, to_key = softmax_bipartite(query, key, temperature, share, chunk=chunk)
         pulled = graph.matmul(key)
         value = (share * lse).sum() - (query * pulled).sum() / temperature
         message = torch.cat([pulled - to_query, graph.t_matmul(query) - to_key]) / temperature

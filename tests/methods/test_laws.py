@@ -16,7 +16,8 @@ from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.components import nearest_components
 from cl_as_gnn.graph.schema import AUGMENTATION
 from cl_as_gnn.methods import Batch, build_method
-from cl_as_gnn.nn.terms import objective, pair_term
+from cl_as_gnn.nn.streaming import tiles
+from cl_as_gnn.nn.terms import objective
 
 HEADS = EncoderConfig(projector_hidden=16, projector_dim=6, predictor_hidden=8)
 SIZE = 7
@@ -36,8 +37,7 @@ class Flatten(nn.Module):
 @pytest.fixture(autouse=True)
 def narrow_strips(monkeypatch):
     """Strips of three rows, so that every test crosses their borders."""
-    monkeypatch.setattr(pair_term, "_STRIP", 3 * 2 * SIZE)
-    monkeypatch.setattr("cl_as_gnn.nn.terms.gaussian_repulsion._STRIP", 3 * SIZE)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), 8 * 2 * 3 * 2 * SIZE)
 
 
 def make(name, **settings):

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from cl_as_gnn.graph import augmentation_edges
-from cl_as_gnn.nn import functional
 from cl_as_gnn.nn.functional import alignment_loss, nt_xent, spectral_contrastive_loss, uniformity_loss
-from cl_as_gnn.nn.terms import gaussian_repulsion
+from cl_as_gnn.nn.streaming import tiles
 
 
 def literal(x, edge_index, temperature, weight=None, batch=None):
@@ -159,9 +158,9 @@ def features(n, d, seed):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("strip", [2**22, 20])
+@pytest.mark.parametrize("strip", [2**24, 8 * 20])
 def test_between_two_sets_it_is_info_nce(monkeypatch, weighted, strip):
-    monkeypatch.setattr(functional, "_STRIP", strip)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), strip)
     anchor, positive = features(6, 4, 0), features(9, 4, 1)
     edges = torch.tensor([[0, 0, 1, 5, 5], [8, 2, 2, 0, 3]])
     weight = torch.rand(5, dtype=torch.double) if weighted else torch.ones(5, dtype=torch.double)
@@ -304,8 +303,7 @@ def test_spectral_contrastive_loss_is_the_formula(mu):
 )
 def test_the_largest_tensor_is_no_matrix_of_all_pairs(monkeypatch, name):
     """A strip is bounded whatever n: at n = 20,000 no more than 16 MB, next to features of 10 MB."""
-    monkeypatch.setattr(functional, "_STRIP", 2**15)
-    monkeypatch.setattr(gaussian_repulsion, "_STRIP", 2**15)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), 2**17)
     n, d = 1600, 16
     x, other = torch.randn(n, d, requires_grad=True), torch.randn(n, d, requires_grad=True)
     edges = augmentation_edges(n // 2, 2, x.device)
