@@ -23,8 +23,7 @@ from torch import Tensor
 
 from cl_as_gnn.graph import knn_edges
 from cl_as_gnn.graph.knn import search
-from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs
-from cl_as_gnn.nn.streaming.local_rows import softmax_local_rows
+from cl_as_gnn.nn.streaming import softmax_all_pairs, softmax_local_rows
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 DIM, TEMPERATURE, K, QUERIES, PROBES = 128, 0.5, 10, 512, 16

@@ -52,7 +52,9 @@ def test_every_part_of_the_package_is_in_the_architecture():
 
 
 def test_functions_and_files_stay_short():
-    python = [path for folder in ("cl_as_gnn", "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")]
+    python = [
+        path for folder in ("cl_as_gnn", "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+    ]
     long_files = [str(path) for path in python if len(path.read_text().splitlines()) > 350]
     assert long_files == []
     long_functions = [

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cl_as_gnn.evaluation import _checks
 from cl_as_gnn.nn import AlignmentConv
-from cl_as_gnn.nn.streaming.attention import pairwise_attention
+from cl_as_gnn.nn.streaming import gaussian_pairs, pairwise_attention
 
 
 @torch.no_grad()
@@ -48,7 +48,7 @@ def uniformity(x: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
     Args:
         x: features, n × d, n at least 2.
         t: inverse width of the kernel.
-        chunk: rows at a time; no more than chunk × n distances are held in memory.
+        chunk: rows at a time, which bounds the memory to a few tensors of chunk × n.
 
     Raises:
         ConfigError: `t` or `chunk` is not above 0.
@@ -60,15 +60,8 @@ def uniformity(x: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
     n = len(x)
     if n < 2:
         raise ValueError("x has 1 row: uniformity is over pairs, pass at least 2")
-    norms = x.square().sum(dim=1)
-    blocks = []
-    for start in range(0, n, chunk):
-        rows, rest = slice(start, start + chunk), slice(start, n)
-        squared = norms[rows, None] + norms[None, rest] - 2 * x[rows] @ x[rest].T
-        kernel = -t * squared.clamp_(min=0)
-        not_above_diagonal = torch.ones_like(kernel, dtype=torch.bool).tril_()
-        blocks.append(kernel.masked_fill_(not_above_diagonal, -torch.inf).flatten().logsumexp(dim=0).double())
-    return float(torch.stack(blocks).logsumexp(dim=0)) - math.log(n * (n - 1) / 2)
+    value, _, _ = gaussian_pairs(x, None, t, chunk=chunk)
+    return float(value) - math.log(n * (n - 1))
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from torch_geometric.data import HeteroData
 from cl_as_gnn.methods.base import Batch
 from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
 from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
-from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.streaming import softmax_bipartite
 from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, Term
 
 

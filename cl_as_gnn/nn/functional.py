@@ -17,7 +17,7 @@ from torch_geometric.utils import scatter
 from cl_as_gnn.nn.checks import check_batch, check_edges, check_positive, check_range, check_same_graph
 from cl_as_gnn.nn.edges import Features, widen
 from cl_as_gnn.nn.operators import Adjacency
-from cl_as_gnn.nn.streaming.linear_attention import linear_attention
+from cl_as_gnn.nn.streaming import linear_attention
 from cl_as_gnn.nn.terms import (
     Attraction,
     BipartiteGaussian,

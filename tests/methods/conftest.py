@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cl_as_gnn.nn.terms import pair_term
+from cl_as_gnn.nn.streaming import tiles
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -13,5 +13,4 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(autouse=True)
 def narrow_strips(monkeypatch):
     """Strips of three rows, so that every test crosses their borders."""
-    monkeypatch.setattr(pair_term, "_STRIP", 3 * 2 * 7)
-    monkeypatch.setattr("cl_as_gnn.nn.terms.gaussian_repulsion._STRIP", 3 * 7)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), 8 * 2 * 3 * 2 * 7)

@@ -1,4 +1,4 @@
-"""Layers and losses on a GPU that is not there: they never wait for it, and all their tensors lie there."""
+"""Layers and losses on the fake GPU of `conftest.py`: they never wait for it, and all their tensors lie on it."""
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ from cl_as_gnn.nn import (
 from cl_as_gnn.nn import functional as F
 from cl_as_gnn.nn.streaming.attention import _attention, _attention_backward
 from cl_as_gnn.nn.streaming.linear_attention import _by_graph
+from cl_as_gnn.nn.terms import GaussianRepulsion
 
 NODES, EDGES, WIDTH = 60, 200, 8
 CALLS = {
@@ -67,11 +68,17 @@ def test_contranorm_does_not_wait_for_the_gpu(fake_gpu, linear):
 @pytest.mark.parametrize("loops", [False, True])
 @pytest.mark.parametrize("graphs", [False, True])
 def test_attention_itself_does_not_wait_for_the_gpu(fake_gpu, loops, graphs):
-    """Of an operator of our own a fake tensor sees the shape alone; here it goes through what the operator does."""
+    """A custom operator shows a fake tensor only its shape, so the test calls the function behind it."""
     x, batch = fake_gpu.empty(NODES, WIDTH), fake_gpu.empty(NODES, dtype=torch.long) if graphs else None
     out = fake_gpu.running(_attention._init_fn, x, x, x, 0.5, loops, batch)
-    grads = fake_gpu.running(_attention_backward._init_fn, x, out, x, x, x, 0.5, loops, batch)
+    grads = fake_gpu.running(_attention_backward._init_fn, [x, x, x, out, x], 0.5, loops, batch)
     assert {t.device for t in (out, *grads)} == {fake_gpu.device}
+
+
+def test_pairs_within_graphs_do_not_wait_for_the_gpu(fake_gpu):
+    x, batch = fake_gpu.empty(NODES, WIDTH), fake_gpu.empty(NODES, dtype=torch.long)
+    for out in fake_gpu.running(GaussianRepulsion(batch=batch), x):
+        assert out.device == fake_gpu.device
 
 
 def test_linear_attention_over_graphs_does_wait(fake_gpu):

@@ -8,7 +8,7 @@ from cl_as_gnn.nn.checks import check_choice
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
 from cl_as_gnn.nn.edges import as_edges
-from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs
+from cl_as_gnn.nn.streaming import softmax_all_pairs
 
 
 class ContrastiveConv(torch.nn.Module):

@@ -7,7 +7,7 @@ from torch_geometric.utils import degree
 
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
 from cl_as_gnn.nn.edges import widen
-from cl_as_gnn.nn.streaming.linear_attention import linear_attention
+from cl_as_gnn.nn.streaming import linear_attention
 
 
 class SpectralConv(torch.nn.Module):

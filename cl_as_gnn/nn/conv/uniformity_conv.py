@@ -8,7 +8,7 @@ from torch_geometric.utils import softmax
 from cl_as_gnn.nn.checks import check_positive
 from cl_as_gnn.nn.edges import as_edges, widen
 from cl_as_gnn.nn.operators import Adjacency
-from cl_as_gnn.nn.streaming.attention import pairwise_attention
+from cl_as_gnn.nn.streaming import pairwise_attention
 
 
 class UniformityConv(torch.nn.Module):

@@ -6,8 +6,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.checks import check_positive
-from cl_as_gnn.nn.streaming.attention import pairwise_attention
-from cl_as_gnn.nn.streaming.linear_attention import linear_attention
+from cl_as_gnn.nn.streaming import linear_attention, pairwise_attention
 
 
 class ContraNorm(torch.nn.Module):

@@ -1,8 +1,17 @@
-"""All pairs of nodes in memory linear in their number: tiles of the similarity matrix are made, used, overwritten."""
+"""Kernels over all pairs of nodes in memory linear in their number: a tile of similarities at a time."""
 
-from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs, softmax_bipartite
+from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs
 from cl_as_gnn.nn.streaming.attention import pairwise_attention
+from cl_as_gnn.nn.streaming.bipartite import softmax_bipartite
+from cl_as_gnn.nn.streaming.gaussian import gaussian_pairs
 from cl_as_gnn.nn.streaming.linear_attention import linear_attention
 from cl_as_gnn.nn.streaming.local_rows import softmax_local_rows
 
-__all__ = ["linear_attention", "pairwise_attention", "softmax_all_pairs", "softmax_bipartite", "softmax_local_rows"]
+__all__ = [
+    "gaussian_pairs",
+    "linear_attention",
+    "pairwise_attention",
+    "softmax_all_pairs",
+    "softmax_bipartite",
+    "softmax_local_rows",
+]

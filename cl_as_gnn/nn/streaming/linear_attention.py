@@ -1,5 +1,3 @@
-r"""Attention without the softmax, between the nodes of the same graph, linear in their number."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -14,19 +12,17 @@ from cl_as_gnn.nn.checks import check_batch
 def _by_graph(query: Tensor, key: Tensor, value: Tensor, batch: Tensor) -> Tensor:
     order = torch.argsort(batch, stable=True)
     sizes = torch.bincount(batch).tolist()
-    parts = [part[order].split(sizes) for part in (query, key, value)]
     out = value.new_empty(query.size(0), value.size(1))
-    done = []
-    for q, k, v in zip(*parts, strict=True):
-        # A graph of fewer nodes than channels is cheaper through its own small attention matrix.
-        done.append((q @ k.t()) @ v if q.size(0) < k.size(1) else q @ (k.t() @ v))
-    out[order] = torch.cat(done) if done else value.new_empty(0, value.size(1))
+    # A graph with fewer nodes than channels is cheaper through its own small attention matrix.
+    done = [
+        (q @ k.t()) @ v if q.size(0) < k.size(1) else q @ (k.t() @ v)
+        for q, k, v in zip(*(part[order].split(sizes) for part in (query, key, value)), strict=True)
+    ]
+    out[order] = torch.cat(done) if done else out[order]
     return out
 
 
-@_by_graph.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, batch: Tensor) -> Tensor:
-    return value.new_empty(query.size(0), value.size(1))
+_by_graph.register_fake(lambda query, key, value, batch: value.new_empty(query.size(0), value.size(1)))
 
 
 def _setup(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -46,19 +42,24 @@ _by_graph.register_autograd(_backward, setup_context=_setup)
 
 
 def linear_attention(query: Tensor, key: Tensor, value: Tensor, batch: Tensor | None = None) -> Tensor:
-    r"""Inner products applied to values, never made: messages flow from every key node to every query node.
+    r"""Apply inner products to values in :math:`O(n d c)`: messages flow from every key node to every query node.
 
     .. math::
         O = Q (K^\top V), \qquad o_i = \sum_j (q_i \cdot k_j) \, v_j,
 
-    over the nodes j of the same graph where ``batch`` is given (self included). :math:`O(n d c)`.
+    over all nodes j, or those of the same graph where ``batch`` is given; self included.
 
     Args:
-        query: ``(n, d)``; key: ``(m, d)``; value: ``(m, c)``. With ``batch``, m = n.
+        query: ``(n, d)``.
+        key: ``(m, d)``; with ``batch``, m = n.
+        value: ``(m, c)``.
         batch: graph of each node ``(n,)``, in any order.
 
     Returns:
         ``(n, c)``, differentiable any number of times.
+
+    Raises:
+        ValueError: ``batch`` has another length than ``query``.
     """
     check_batch(batch, query.size(0))
     with torch.autocast(query.device.type, enabled=False):

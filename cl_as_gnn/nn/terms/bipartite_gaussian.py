@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.streaming import gaussian_pairs
 from cl_as_gnn.nn.terms.base import Term, ends
-from cl_as_gnn.nn.terms.gaussian_repulsion import gaussian_pairs
 
 
 class BipartiteGaussian(Term):

@@ -3,10 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.streaming import softmax_bipartite
 from cl_as_gnn.nn.terms.base import Term, ends, total_weight
-
-_STRIP = 2**22  # similarities of one strip: 16 MB in float32
 
 
 class BipartiteRepulsion(Term):
@@ -35,9 +33,8 @@ class BipartiteRepulsion(Term):
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         source, target = ends(x, self.source)
         weight = None if self.row_weight is None else self.row_weight.to(x.dtype)
-        chunk = self.chunk or max(1, _STRIP // max(source.size(0), 1))
-        lse, to_target, to_source = softmax_bipartite(target, source, self.temperature, weight, chunk=chunk)
+        lse, to_target, to_source = softmax_bipartite(target, source, self.temperature, weight, chunk=self.chunk)
         total = target.size(0) if weight is None else total_weight(weight, None)
-        value = (lse if weight is None else weight * lse).sum() / total
+        value = lse.mean() if weight is None else (weight * lse).sum() / total
         repelled = to_target if isinstance(self.source, Tensor) else torch.cat([to_source, to_target])
         return value, repelled.div_(-self.temperature * total)

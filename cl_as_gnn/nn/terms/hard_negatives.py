@@ -42,7 +42,7 @@ class HardNegatives(PairTerm):
         own = (torch.arange(n, device=rows.device) - rows.unsqueeze(1)) % size == 0
         high, sharp = row_softmax((logits * (1 + self.beta)).masked_fill_(own, -math.inf))
         low, flat = row_softmax((logits * self.beta).masked_fill_(own, -math.inf))
-        # Every exponential is taken relative to e^(1/τ), the largest there is.
+        # All exponentials are relative to e^(1/τ), the largest possible one.
         spread = negatives * (high - low - top).exp()
         floor = negatives * math.exp(-2 * top)
         value, to_spread, slope = logits.new_zeros(()), torch.zeros_like(spread), torch.zeros_like(logits)

@@ -9,7 +9,7 @@ from cl_as_gnn.nn.terms.pair_term import PairTerm
 
 
 class LogisticPairs(PairTerm):
-    r"""Every pair of views decided on its own, `SigLIP <https://arxiv.org/abs/2303.15343>`_: no degree normalization.
+    r"""One binary decision per pair of views, `SigLIP <https://arxiv.org/abs/2303.15343>`_: no degree normalization.
 
     .. math::
         L = -\frac{1}{B V (V - 1)} \sum_{ij} \log \sigma(y_{ij} (t s_{ij} + b)), \qquad

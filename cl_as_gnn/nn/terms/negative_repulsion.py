@@ -27,8 +27,12 @@ class NegativeRepulsion(PairTerm):
     def __init__(self, temperature: float, group: Tensor, own: LocalRows | None = None):
         self.temperature, self.group, self.own = temperature, group, own
 
+    def left_out(self, similarity: Tensor, rows: Tensor) -> Tensor:
+        """Mask the nodes that each row does not repel."""
+        return self.group[rows].unsqueeze(1) == self.group
+
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        out = self.left_out(similarity, rows)
+        lse, share = row_softmax(similarity.div_(self.temperature).masked_fill_(out, -math.inf))
         n = similarity.size(1)
-        own = self.group[rows].unsqueeze(1) == self.group
-        lse, share = row_softmax(similarity.div_(self.temperature).masked_fill_(own, -math.inf))
         return lse.sum() / n, share.div_(n * self.temperature)

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.distributed import LocalRows, total
+from cl_as_gnn.nn.streaming.tiles import strips
 from cl_as_gnn.nn.terms.base import Term
-
-_STRIP = 2**21  # entries of one strip of similarities
 
 
 class PairTerm(Term):
@@ -18,17 +17,18 @@ class PairTerm(Term):
         L = \sum_i \ell_i(s_{i1}, \dots, s_{in}), \quad s_{ij} = x_i \cdot x_j, \qquad
         \text{message} = -(G + G^\top) X, \quad G_{ij} = \partial \ell_i / \partial s_{ij} .
 
-    A subclass gives :math:`\ell` and :math:`G` of a strip in :meth:`strip`; no :math:`n \times n` tensor is kept.
+    A subclass computes :math:`\ell` and :math:`G` of a strip in :meth:`strip`. Messages flow both ways along every
+    pair.
 
-    Where ``own`` is set (``x`` was gathered from several ranks), each rank does the strips of its own rows, and value
-    and message are summed over the ranks.
+    With ``own`` (``x`` was gathered from several ranks) each rank visits the strips of its own rows, and the ranks add
+    up value and message.
     """
 
     own: LocalRows | None = None
 
     @abstractmethod
     def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
-        """Loss of the strip's rows (a scalar), its slope (like ``similarity``), then slopes of learned parameters.
+        """Compute the loss of some rows (a scalar), its slope (like ``similarity``) and the slopes of ``learned``.
 
         Args:
             similarity: ``(r, n)`` of the rows with all nodes; may be overwritten.
@@ -37,22 +37,22 @@ class PairTerm(Term):
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         n = x.size(0)
+        index = torch.arange(n, device=x.device) if self.own is None else self.own.index(n, x.device)
         sums: list[Tensor] = []
         gradient = torch.zeros_like(x)
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            index = torch.arange(n, device=x.device) if self.own is None else self.own.index(n, x.device)
-            for rows in index.split(max(1, _STRIP // n)):
-                value, slope, *rest = self.strip(x[rows] @ x.t(), rows)
-                gradient[rows] += slope @ x
-                gradient.addmm_(slope.t(), x[rows])
-                sums = [a + b for a, b in zip(sums, [value, *rest], strict=True)] if sums else [value, *rest]
-            if self.own is not None:
-                gradient, sums = total(gradient), [total(part) for part in sums]
+        for part, _ in strips((index.numel(), n), x, tensors=2):
+            rows = index[part]
+            value, slope, *rest = self.strip(x[rows] @ x.t(), rows)
+            gradient[rows] += slope @ x
+            gradient.addmm_(slope.t(), x[rows])
+            sums = [a + b for a, b in zip(sums, [value, *rest], strict=True)] if sums else [value, *rest]
+        if self.own is not None:
+            gradient, sums = total(gradient), [total(part) for part in sums]
         return sums[0], -gradient, *(-part for part in sums[1:])
 
 
 def row_softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-partition and softmax of each row; a row of −∞ alone has partition 1 and weights 0."""
+    """Compute the log-partition and softmax of each row; 0 and zeros for a row of −∞."""
     lse = logits.logsumexp(1)
     lse = lse.masked_fill(lse.isinf(), 0)
     return lse, (logits - lse.unsqueeze(1)).exp()

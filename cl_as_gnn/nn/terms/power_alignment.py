@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.streaming.tiles import strips
 from cl_as_gnn.nn.terms.base import Term
-from cl_as_gnn.nn.terms.pair_term import _STRIP
 
 
 class PowerAlignment(Term):
@@ -14,15 +14,15 @@ class PowerAlignment(Term):
         L = \frac{w}{\sum a} \sum_{j \to i} a_{ij} \lVert x_i - x_j \rVert^\alpha, \qquad
         m_i = \frac{\alpha w}{\sum a} \sum_j (a_{ij} + a_{ji}) \lVert x_i - x_j \rVert^{\alpha - 2} (x_j - x_i),
 
-    a graph convolution whose weights, for :math:`\alpha \neq 2`, depend on the distance. Nodes that have met send
-    nothing.
+    a graph convolution whose weights, for :math:`\alpha \neq 2`, depend on the distance. Messages flow both ways along
+    every edge, and equal nodes send nothing.
 
     Args:
         edge_index: positive pairs, ``(2, E)``.
         power: :math:`\alpha > 0`.
         weight: w.
-        edge_weight: a, ``(E,)``; ones if not given.
-        chunk: edges visited at a time.
+        edge_weight: a, ``(E,)``; ones by default.
+        chunk: number of edges per strip; by the memory of the device by default.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class PowerAlignment(Term):
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         share = x.new_ones(self.edge_index.size(1)) if self.edge_weight is None else self.edge_weight.to(x.dtype)
         share = share * (self.weight / share.sum().clamp(min=torch.finfo(x.dtype).tiny))
-        chunk = self.chunk or max(1, _STRIP // x.size(1))
         value, message = x.new_zeros(()), torch.zeros_like(x)
-        for (source, target), part in zip(self.edge_index.split(chunk, 1), share.split(chunk), strict=True):
+        for edges, _ in strips((share.numel(), x.size(1)), x, self.chunk, tensors=2):
+            (source, target), part = self.edge_index[:, edges], share[edges]
             gap = x[source] - x[target]
             square = gap.square().sum(1)
             value += (part * square.pow(self.power / 2)).sum()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.streaming.all_pairs import softmax_bipartite
+from cl_as_gnn.nn.streaming import softmax_bipartite
 from cl_as_gnn.nn.terms.base import Term
 
 

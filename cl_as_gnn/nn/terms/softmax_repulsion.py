@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.distributed import LocalRows
-from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs
-from cl_as_gnn.nn.streaming.local_rows import softmax_local_rows
+from cl_as_gnn.nn.streaming import softmax_all_pairs, softmax_local_rows
 from cl_as_gnn.nn.terms.base import Term, total_weight
 
 

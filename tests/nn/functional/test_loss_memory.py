@@ -8,7 +8,7 @@ import torch
 
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn.functional import alignment_loss, nt_xent, spectral_contrastive_loss, uniformity_loss
-from cl_as_gnn.nn.terms import bipartite_repulsion, gaussian_repulsion
+from cl_as_gnn.nn.streaming import tiles
 
 PEAK = """
 import re, sys, torch
@@ -56,8 +56,7 @@ def test_twenty_thousand_nodes_take_less_than_200_mb(name):
 )
 def test_the_largest_tensor_is_no_matrix_of_all_pairs(monkeypatch, name):
     """A strip is bounded whatever n: at n = 20,000 no more than 16 MB, next to features of 10 MB."""
-    monkeypatch.setattr(bipartite_repulsion, "_STRIP", 2**15)
-    monkeypatch.setattr(gaussian_repulsion, "_STRIP", 2**15)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), 2**17)
     n, d = 1600, 16
     x, other = torch.randn(n, d, requires_grad=True), torch.randn(n, d, requires_grad=True)
     edges = augmentation_edges(n // 2, 2, x.device)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn.functional import alignment_loss, nt_xent, spectral_contrastive_loss, uniformity_loss
-from cl_as_gnn.nn.terms import bipartite_repulsion
+from cl_as_gnn.nn.streaming import tiles
 
 
 def literal(x, edge_index, temperature, weight=None, batch=None):
@@ -156,9 +156,9 @@ def features(n, d, seed):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("strip", [2**22, 20])
+@pytest.mark.parametrize("strip", [2**24, 8 * 20])
 def test_between_two_sets_it_is_info_nce(monkeypatch, weighted, strip):
-    monkeypatch.setattr(bipartite_repulsion, "_STRIP", strip)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), strip)
     anchor, positive = features(6, 4, 0), features(9, 4, 1)
     edges = torch.tensor([[0, 0, 1, 5, 5], [8, 2, 2, 0, 3]])
     weight = torch.rand(5, dtype=torch.double) if weighted else torch.ones(5, dtype=torch.double)

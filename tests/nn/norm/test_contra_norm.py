@@ -9,7 +9,7 @@ from torch_geometric.nn import GCN, Sequential
 from torch_geometric.nn.resolver import normalization_resolver
 
 from cl_as_gnn.nn import ContraNorm
-from cl_as_gnn.nn.streaming import attention
+from cl_as_gnn.nn.streaming import tiles
 
 BATCH = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1, 2])
 
@@ -76,7 +76,7 @@ def largest(run):
 @pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("graphs", [False, True])
 def test_never_makes_a_matrix_of_all_pairs(monkeypatch, linear, graphs):
-    monkeypatch.setitem(attention._STRIP, "cpu", 2**15)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), 2**17)
     n, d = 1600, 16
     x, batch = torch.randn(n, d, requires_grad=True), torch.arange(n) // 400 if graphs else None
     layer = ContraNorm(d, linear=linear)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cl_as_gnn.nn.streaming import all_pairs
-from cl_as_gnn.nn.streaming.all_pairs import softmax_all_pairs, softmax_bipartite
+from cl_as_gnn.nn.streaming import softmax_all_pairs, tiles
+from cl_as_gnn.nn.streaming.all_pairs import _softmax_all_pairs
 
 
 def dense(x, temperature, weight, batch=None):
@@ -33,14 +33,15 @@ def test_streamed_equals_dense(n, temperature, unit):
     x = F.normalize(x, dim=1) if unit else 0.3 * x
     weight = torch.rand(n, dtype=torch.double)
     expected_lse, expected = dense(x, temperature, weight)
-    lse, pull = softmax_all_pairs(x, temperature, weight, unit=unit)
+    lse, message = softmax_all_pairs(x, temperature, weight, unit=unit)
     torch.testing.assert_close(lse, expected_lse, atol=1e-10, rtol=1e-10)
-    torch.testing.assert_close(pull, expected, atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(message, expected, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("unit", [True, False])
 @pytest.mark.parametrize("shuffled", [True, False])
-def test_graphs_of_a_batch_do_not_see_each_other(unit, shuffled):
+@pytest.mark.parametrize("tile", [None, 64, 2000])
+def test_graphs_of_a_batch_do_not_see_each_other(unit, shuffled, tile):
     torch.manual_seed(0)
     batch = torch.arange(4).repeat_interleave(torch.tensor([300, 1, 500, 350]))
     if shuffled:
@@ -48,9 +49,9 @@ def test_graphs_of_a_batch_do_not_see_each_other(unit, shuffled):
     x = F.normalize(torch.randn(len(batch), 5, dtype=torch.double), dim=1)
     weight = torch.rand(len(batch), dtype=torch.double)
     expected_lse, expected = dense(x, 0.2, weight, batch)
-    lse, pull = softmax_all_pairs(x, 0.2, weight, batch, unit=unit)
+    lse, message = softmax_all_pairs(x, 0.2, weight, batch, unit=unit, tile=tile)
     torch.testing.assert_close(lse, expected_lse, atol=1e-10, rtol=1e-10)
-    torch.testing.assert_close(pull, expected, atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(message, expected, atol=1e-10, rtol=1e-10)
 
 
 @settings(max_examples=25, deadline=None)
@@ -59,10 +60,10 @@ def test_permutation_equivariance(n, seed, temperature):
     generator = torch.Generator().manual_seed(seed)
     x = F.normalize(torch.randn(n, 4, dtype=torch.double, generator=generator), dim=1)
     order = torch.randperm(n, generator=generator)
-    lse, pull = softmax_all_pairs(x, temperature, unit=True)
-    lse_moved, pull_moved = softmax_all_pairs(x[order], temperature, unit=True)
+    lse, message = softmax_all_pairs(x, temperature, unit=True)
+    lse_moved, message_moved = softmax_all_pairs(x[order], temperature, unit=True)
     torch.testing.assert_close(lse_moved, lse[order])
-    torch.testing.assert_close(pull_moved, pull[order])
+    torch.testing.assert_close(message_moved, message[order])
 
 
 @pytest.mark.parametrize(("temperature", "tolerance"), [(0.5, 1e-6), (0.1, 3e-6), (0.01, 3e-5)])
@@ -70,9 +71,9 @@ def test_float32_is_accurate_at_every_temperature(temperature, tolerance):
     torch.manual_seed(0)
     x = F.normalize(torch.randn(1500, 64, dtype=torch.double), dim=1)
     _, expected = softmax_all_pairs(x, temperature, unit=True)
-    lse, pull = softmax_all_pairs(x.float(), temperature, unit=True)
+    lse, message = softmax_all_pairs(x.float(), temperature, unit=True)
     assert lse.isfinite().all()
-    assert (pull.double() - expected).norm() / expected.norm() < tolerance
+    assert (message.double() - expected).norm() / expected.norm() < tolerance
 
 
 @pytest.mark.parametrize(("temperature", "tolerance"), [(0.5, 2e-3), (0.1, 1e-2), (0.01, 3e-5)])
@@ -82,12 +83,12 @@ def test_autocast_uses_bf16_only_where_it_is_accurate(temperature, tolerance):
     positives = 2 * x.roll(750, 0)
     _, expected = softmax_all_pairs(x, temperature, unit=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, pull = softmax_all_pairs(x.float(), temperature, unit=True)
-    error = (pull - expected).norm() / (expected - positives).norm()
-    assert pull.dtype == torch.float32
+        _, message = softmax_all_pairs(x.float(), temperature, unit=True)
+    error = (message - expected).norm() / (expected - positives).norm()
+    assert message.dtype == torch.float32
     assert error < tolerance
     if temperature >= 0.1:
-        assert error > 1e-6, "bf16 products were asked for"
+        assert error > 1e-6, "the products run in bf16"
 
 
 def test_no_square_tensor_is_made(monkeypatch):
@@ -104,11 +105,11 @@ def test_no_square_tensor_is_made(monkeypatch):
                     Largest.seen = max(Largest.seen, value.numel())
             return out
 
-    monkeypatch.setattr(all_pairs, "_tile", lambda n, device, dtype: 64)
-    monkeypatch.setattr(all_pairs, "_KEPT", 0)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "square"), 4 * 64**2)
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), 0)
     x = F.normalize(torch.randn(1000, 8), dim=1)
     with Largest():
-        all_pairs._softmax_all_pairs(x, torch.ones(1000), None, 0.5, True, False)
+        _softmax_all_pairs(x, torch.ones(1000), None, 0.5, True, False)
     assert 0 < Largest.seen <= 1000 * 8
 
 
@@ -116,37 +117,24 @@ def test_no_square_tensor_is_made(monkeypatch):
 def test_few_pairs_are_visited_once_and_many_twice_with_one_result(unit, monkeypatch):
     torch.manual_seed(0)
     x = F.normalize(torch.randn(700, 8, dtype=torch.double), dim=1)
-    weight, batch = torch.rand(700, dtype=torch.double), torch.randint(3, (700,))
+    weight = torch.rand(700, dtype=torch.double)
     products = []
     mm = torch.mm
     monkeypatch.setattr(torch, "mm", lambda *args, **kw: products.append(1) or mm(*args, **kw))
-    once = softmax_all_pairs(x, 0.3, weight, batch, unit=unit)
-    assert len(products) == (3 if unit else 6)
-    monkeypatch.setattr(all_pairs, "_KEPT", 0)
-    twice = softmax_all_pairs(x, 0.3, weight, batch, unit=unit)
-    assert len(products) == (9 if unit else 12)
+    once = softmax_all_pairs(x, 0.3, weight, unit=unit)
+    assert len(products) == 3
+    monkeypatch.setitem(tiles.BYTES, ("cpu", "strip"), 0)
+    twice = softmax_all_pairs(x, 0.3, weight, unit=unit)
+    assert len(products) == 9
     torch.testing.assert_close(once, twice, rtol=1e-12, atol=1e-12)
 
 
 def test_one_node_and_wrong_temperature():
-    lse, pull = softmax_all_pairs(torch.ones(1, 3), 0.5)
+    lse, message = softmax_all_pairs(torch.ones(1, 3), 0.5)
     assert lse.tolist() == [-math.inf]
-    assert pull.tolist() == [[0.0, 0.0, 0.0]]
+    assert message.tolist() == [[0.0, 0.0, 0.0]]
     with pytest.raises(ValueError, match="positive, got 0"):
         softmax_all_pairs(torch.ones(2, 3), 0)
-
-
-@pytest.mark.parametrize("chunk", [7, 4096])
-def test_bipartite_equals_autograd(chunk):
-    torch.manual_seed(0)
-    q, k = (torch.randn(n, 6, dtype=torch.double, requires_grad=True) for n in (50, 33))
-    weight = torch.rand(50, dtype=torch.double)
-    lse = (q @ k.t() / 0.3).logsumexp(1)
-    (weight * lse).sum().backward()
-    found, to_query, to_key = softmax_bipartite(q, k, 0.3, weight, chunk=chunk)
-    torch.testing.assert_close(found, lse.detach())
-    torch.testing.assert_close(to_query / 0.3, q.grad)
-    torch.testing.assert_close(to_key / 0.3, k.grad)
 
 
 def test_compiles_into_one_graph():
