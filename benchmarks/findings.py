@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cl_as_gnn.compare import HEADLINE, compared, markdown
+from cl_as_gnn.compare import compared, markdown
+from cl_as_gnn.evaluation.scores import find_score
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -44,7 +45,8 @@ def verdict(results: Mapping[str, Any], key: str) -> str:
         return ", ".join(found) or "none"
 
     return (
-        f"{HEADLINE[key]}, interval clear of zero: above `{results['baseline']}`: {names(1)}; below: {names(-1)}; "
+        f"{find_score(key).title}, interval clear of zero: above `{results['baseline']}`: {names(1)}; "
+        f"below: {names(-1)}; "
         f"{len(rows) - len(clear)} of {len(rows)} within their intervals."
     )
 

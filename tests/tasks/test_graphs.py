@@ -12,9 +12,9 @@ from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import validated_probe
 from cl_as_gnn.methods import METHODS, Batch
 from cl_as_gnn.runs.evaluate import evaluate_run, export_features
-from cl_as_gnn.runs.folder import load_encoder, open_run
-from cl_as_gnn.tasks.base import load_task
-from cl_as_gnn.tasks.graphs import propagated
+from cl_as_gnn.runs.folder import open_run
+from cl_as_gnn.runs.load import load_encoder
+from cl_as_gnn.tasks import load_task, propagated
 from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
 from cl_as_gnn.training.module import ContrastiveModule

@@ -14,7 +14,8 @@ import torch
 from cl_as_gnn.config import load_config
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import METHODS
-from cl_as_gnn.runs.folder import RunFolder, create_run, load_encoder, open_run
+from cl_as_gnn.runs.folder import RunFolder, create_run, open_run
+from cl_as_gnn.runs.load import load_encoder
 from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
 
