@@ -37,7 +37,7 @@ def collect(folder: Path) -> str:
 def verdict(results: Mapping[str, Any], key: str) -> str:
     """Which runs differ from the baseline with an interval clear of zero, best first."""
     rows = {row: entry[key] for row, entry in results["rows"].items() if row != results["baseline"] and key in entry}
-    ordered = sorted(rows, key=lambda row: -rows[row]["delta"])
+    ordered = sorted(rows, key=lambda row: -find_score(key).gain(rows[row]["delta"]))
     clear = [row for row in ordered if abs(rows[row]["delta"]) > rows[row]["ci95"]]
 
     def names(sign: int) -> str:

@@ -127,9 +127,8 @@ def _scores(metrics: dict[str, Any]) -> str:
     scores = headline()
 
     def cell(key: str, score: Score, value: float | None) -> str:
-        bar = (
-            f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if value and score.unit == "%" else ""
-        )
+        share = value is not None and score.unit == "%"
+        bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if share else ""
         return number(key, value, score.text(value)) + bar
 
     rows = []

@@ -39,8 +39,8 @@ def check_ranks(config: TrainerConfig) -> None:
         )
     if uses_gpu(config) and config.devices > torch.cuda.device_count():
         raise ConfigError(
-            f"trainer.devices={config.devices}, but this machine has {torch.cuda.device_count()} GPUs: use at most that, "
-            "or trainer.accelerator=cpu"
+            f"trainer.devices={config.devices}, but this machine has {torch.cuda.device_count()} GPUs: use fewer, or "
+            "trainer.accelerator=cpu"
         )
     cores = os.cpu_count() or 1
     if not uses_gpu(config) and config.devices > 4 * cores:
