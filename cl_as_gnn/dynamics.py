@@ -66,7 +66,7 @@ class Trajectories:
         return self.values[rows[regime], :, columns[quantity]]
 
     def table(self) -> list[tuple[str, float, list[float]]]:
-        """One row per quantity: its title, its value at step 0 (common to all regimes), its last value in each regime."""
+        """One row per quantity: its title, its value at step 0 (equal in all regimes), its last value in each."""
         first, last = self.values[0, 0].tolist(), self.values[:, -1].t().tolist()
         return list(zip(QUANTITIES.values(), first, last, strict=True))
 
@@ -93,7 +93,7 @@ def component_basis(adjacency: Tensor) -> Tensor:
 
 
 def collapse_distance(x: Tensor, basis: Tensor) -> float:
-    r"""Compute the distance of features from one point per component: :math:`d_M(X) = \min_{Y \in M} \lVert X - Y \rVert_F`.
+    r"""Compute the distance to one point per component: :math:`d_M(X) = \min_{Y \in M} \lVert X - Y \rVert_F`.
 
     Args:
         x: features ``(n, d)``.
@@ -152,8 +152,8 @@ def simulate(
 
     with :math:`\bar A = D^{-1/2} A D^{-1/2}` and :math:`P_{ij} \propto e^{f_i \cdot f_j}` the attention at
     temperature 1. The sum in the paper's P runs over all nodes, that of the layers over all other nodes. The simulation
-    passes the features as both sides of a bipartite graph, so that the layers keep the diagonal. The diagonal bounds the
-    features: a long feature attends to itself and is no longer repelled.
+    passes the features as both sides of a bipartite graph, so that the layers keep the diagonal. It bounds the features:
+    a long feature attends to itself and is no longer repelled.
 
     Args:
         num_points: number of nodes per class.
