@@ -151,9 +151,9 @@ def simulate(
         F &\leftarrow F + \alpha (\bar A F - P F)           && \text{(both: ContrastiveConv)}
 
     with :math:`\bar A = D^{-1/2} A D^{-1/2}` and :math:`P_{ij} \propto e^{f_i \cdot f_j}` the attention at
-    temperature 1. The sum in the paper's P runs over all nodes, that of the layers over all other nodes. The simulation
-    passes the features as both sides of a bipartite graph, so that the layers keep the diagonal. It bounds the features:
-    a long feature attends to itself and is no longer repelled.
+    temperature 1. The sum in the paper's P includes the node itself, that of the layers does not. The simulation
+    passes the features as both sides of a bipartite graph, so that the layers keep the diagonal, which bounds the
+    features: a long feature attends to itself and is no longer repelled.
 
     Args:
         num_points: number of nodes per class.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from cl_as_gnn.datasets import read_images
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.runs.folder import open_run
+from cl_as_gnn.runs.folder import open_run, replaced
 from cl_as_gnn.runs.load import load_encoder, read_header
 from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks import load_task
@@ -68,12 +67,9 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         features = embed(encoder, pixels, (header["mean"], header["std"]), device)
         names = np.array([file.relative_to(images).as_posix() for file in files])
         arrays = {"features": features.numpy(), "files": names}
-    draft = out.with_name(out.name + ".part")
     try:
-        with draft.open("wb") as file:
+        with replaced(out) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(draft, out)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise RunError(f"cannot write {out}: {error.strerror}") from None
     return {name: tuple(value.shape) for name, value in arrays.items()}

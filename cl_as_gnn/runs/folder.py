@@ -6,8 +6,8 @@ import csv
 import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,52 +20,45 @@ from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.process import is_first_rank
 
 
-@dataclass(frozen=True)
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A draft to write, which then replaces ``path`` in one move; a failure leaves the old file."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        yield draft
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
 class RunFolder:
     """The files ``config.yaml``, ``metrics.csv`` (by epoch), ``metrics.json`` (final), ``checkpoints/last.ckpt``,
     ``encoder.safetensors`` and TensorBoard events."""
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def history(self) -> Path:
-        return self.path / "metrics.csv"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def encoder(self) -> Path:
-        return self.path / "encoder.safetensors"
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.yaml"
+        self.history = path / "metrics.csv"
+        self.metrics = path / "metrics.json"
+        self.checkpoint = path / "checkpoints" / "last.ckpt"
+        self.encoder = path / "encoder.safetensors"
 
     def write(self, path: Path, text: str) -> None:
-        """Replace a file in one move, so that a failure leaves the old one."""
-        draft = path.with_name(path.name + ".part")
+        """Replace a file of the run."""
         try:
-            draft.write_text(text, encoding="utf-8")
-            os.replace(draft, path)
+            with replaced(path) as draft:
+                draft.write_text(text, encoding="utf-8")
         except OSError as error:
-            draft.unlink(missing_ok=True)
             raise RunError(f"cannot write {path}: {error.strerror}; the file before it is kept") from None
 
     def save_encoder(self, encoder: nn.Module, extra: Mapping[str, Any]) -> None:
         """Write the weights as safetensors; ``extra`` goes into the header, to rebuild the encoder."""
         state = {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
-        draft = self.encoder.with_name(self.encoder.name + ".part")
         try:
-            save_file(state, draft, metadata={"cl_as_gnn": json.dumps(dict(extra))})
-            os.replace(draft, self.encoder)
+            with replaced(self.encoder) as draft:
+                save_file(state, draft, metadata={"cl_as_gnn": json.dumps(dict(extra))})
         except Exception as error:  # safetensors raises its own error type for a full disk
-            draft.unlink(missing_ok=True)
             raise RunError(f"cannot write {self.encoder}: {error}; the checkpoint is kept") from None
 
     def load_config(self) -> RunConfig:

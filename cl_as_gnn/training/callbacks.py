@@ -9,9 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Task as Bar
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from cl_as_gnn.config import EvalConfig
@@ -113,13 +111,6 @@ class Checkpoint(Callback):
             ) from None
 
 
-class _Numbers(ProgressColumn):
-    """Loss, online kNN and speed."""
-
-    def render(self, task: Bar) -> Text:
-        return Text(task.fields.get("numbers", ""), no_wrap=True)
-
-
 class ProgressBar(Callback):
     """Shows one bar for the whole run, or ten lines if the output is not a terminal."""
 
@@ -138,12 +129,12 @@ class ProgressBar(Callback):
             TextColumn("epoch"),
             MofNCompleteColumn(),
             BarColumn(bar_width=16),
-            _Numbers(),
+            TextColumn("{task.fields[numbers]}"),  # loss, online kNN and speed
             TimeRemainingColumn(compact=True),
             console=self.console,
         )
         self.bar.start()
-        self._task = self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
+        self._task = self.bar.add_task("", numbers="", total=trainer.max_epochs, completed=trainer.current_epoch)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int

@@ -78,25 +78,6 @@ def test_a_score_of_another_package_is_measured_on_graphs(foreign, configure, tm
     assert all(row["median_norm"] > 0 for row in rows.values())
 
 
-def test_results_written_before_a_score_was_known_have_gaps(foreign):
-    entry = {"knn_top1": {"mean": 1.0, "std": 0.5, "delta": 0.0, "ci95": 0.1}, "seconds": 1.0}
-    old = {
-        "suite": "old",
-        "baseline": "a",
-        "seeds": [0, 1],
-        "budget": None,
-        "dataset": "digits",
-        "epochs": 1,
-        "protocol": "by hand",
-        "baselines": {"nothing": {"knn_top1": 3.0}},
-        "rows": {"a": entry, "b": entry},
-    }
-    table = [line for line in markdown(old).splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {table[0].count("|")}
-    assert table[-1].startswith("| nothing | 3.0 | – | – | – | – |")
-    assert scores.table_rows({"method": "gcn"}) == [("gcn", {"method": "gcn"})]
-
-
 def test_a_key_names_one_score(foreign, monkeypatch):
     monkeypatch.setitem(globals(), "HIDDEN", scores.Score("knn_top1", "mine"))
     with pytest.raises(ConfigError, match=r"cl_as_gnn\.scores define the score 'knn_top1' again"):
