@@ -19,8 +19,6 @@ from cl_as_gnn.training.fit import train
 from cl_as_gnn.training.module import ContrastiveModule
 
 NODES = sorted(name for name, method in METHODS.items() if "nodes" in method.reads)
-READS_LABELS = {"oracle", "supcon"}
-GRAPHS = sorted(n for n, method in METHODS.items() if "graphs" in method.reads and n not in READS_LABELS)
 SMALL = ["encoder.width=16", "encoder.projector_hidden=16", "encoder.projector_dim=8", "trainer.epochs=3"]
 QUICK = [*SMALL, "eval.baselines=false", "eval.draws=2", "eval.online_every=2"]
 HEADLINE = ("knn_top1", "linear_top1", "label1_top1", "label10_top1")
