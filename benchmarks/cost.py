@@ -23,7 +23,8 @@ from cl_as_gnn.config import load_config
 from cl_as_gnn.datasets import ImageData, load_images
 from cl_as_gnn.methods import METHODS, Batch
 from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
-from cl_as_gnn.training.module import ContrastiveModule, build_optimizer
+from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.optim import build_optimizer
 
 OUT = Path(__file__).parent / "results" / "cost.json"
 BASELINE = "simclr"
@@ -40,9 +41,9 @@ def step_of(name: str, data: ImageData, device: torch.device) -> tuple[Callable[
     bf16 = pick_precision(config.trainer) == "bf16-mixed"
 
     def step() -> None:
-        sample = torch.randperm(len(module.images), device=device)[:batch]
+        sample = torch.randperm(len(module.inputs), device=device)[:batch]
         with torch.no_grad():
-            images = module.augment(module.images[sample], views)
+            images = module.augment(module.inputs[sample], views)
         with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
             loss, _ = module.method(Batch(images, sample, 0.9, module.labels[sample]))
         optimizer.zero_grad(set_to_none=True)

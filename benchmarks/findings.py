@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cl_as_gnn.compare import HEADLINE, compared, markdown
+from cl_as_gnn.compare import compared, markdown
+from cl_as_gnn.evaluation.scores import find_score
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -36,7 +37,7 @@ def collect(folder: Path) -> str:
 def verdict(results: Mapping[str, Any], key: str) -> str:
     """Which runs differ from the baseline with an interval clear of zero, best first."""
     rows = {row: entry[key] for row, entry in results["rows"].items() if row != results["baseline"] and key in entry}
-    ordered = sorted(rows, key=lambda row: -rows[row]["delta"])
+    ordered = sorted(rows, key=lambda row: -find_score(key).gain(rows[row]["delta"]))
     clear = [row for row in ordered if abs(rows[row]["delta"]) > rows[row]["ci95"]]
 
     def names(sign: int) -> str:
@@ -44,7 +45,8 @@ def verdict(results: Mapping[str, Any], key: str) -> str:
         return ", ".join(found) or "none"
 
     return (
-        f"{HEADLINE[key]}, interval clear of zero: above `{results['baseline']}`: {names(1)}; below: {names(-1)}; "
+        f"{find_score(key).title}, interval clear of zero: above `{results['baseline']}`: {names(1)}; "
+        f"below: {names(-1)}; "
         f"{len(rows) - len(clear)} of {len(rows)} within their intervals."
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cl_as_gnn.compat import quiet_command
 from cl_as_gnn.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -246,25 +246,21 @@ def dynamics(
 
 
 def _print_scores(metrics: dict[str, Any]) -> None:
-    from cl_as_gnn.tasks.protocol import HEADLINE, table_rows
+    from cl_as_gnn.evaluation.scores import headline, table_rows
 
-    titles = dict(zip(HEADLINE, ("kNN", "linear", "1 label/class", "10 labels/class"), strict=True))
+    scores = headline().values()
     table = Table(box=None, pad_edge=False, title=f"{metrics['dataset']}, top-1 accuracy in %", title_justify="left")
     table.add_column("")
-    for key in HEADLINE:
-        table.add_column(titles[key], justify="right")
+    for score in scores:
+        table.add_column(score.title, justify="right")
     for i, (name, row) in enumerate(table_rows(metrics)):
-        values = [row.get(key) for key in HEADLINE]
-        table.add_row(name, *["–" if v is None else f"{v:.1f}" for v in values], style="bold" if i == 0 else "")
+        table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
     console.print(table)
 
 
 def main() -> None:
     """Entry point: one line and an exit code for what goes wrong, a traceback only with ``CLGNN_TRACEBACK=1``."""
-    # PyG scripts two small classes when it is imported; torch says at each start that scripting is deprecated.
-    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
-    # torch asks whether sparse matrices are to be checked, and calls them new.
-    warnings.filterwarnings("ignore", message="Sparse (invariant|CSR)", category=UserWarning)
+    quiet_command()
     try:
         app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except ConfigError as error:

@@ -1,9 +1,9 @@
-r"""Contrastive learning in feature space: the simulation of two Gaussians, from the library's own layers.
+r"""Simulation of contrastive learning in feature space: two Gaussians, moved by the layers of this package.
 
 Wang et al., `"A Message Passing Perspective on Learning Dynamics of Contrastive Learning"
-<https://arxiv.org/abs/2303.04435>`_, ICLR 2023: the features themselves are what is trained, and one step of
-training is one message-passing layer. Attraction alone smooths until a component of the graph is one point, repulsion
-alone spreads, and both together move until graph and attention give the same message.
+<https://arxiv.org/abs/2303.04435>`_, ICLR 2023: the features themselves are trained, and one training
+step is one message-passing layer. Attraction alone contracts each component of the graph to a point, repulsion alone
+spreads the features, and both together move them until graph and attention give the same message.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _RECORDS = 80
 
 @dataclass(frozen=True)
 class Trajectories:
-    """What :func:`simulate` saw. N nodes, E edges, T recorded steps; features and values are float64.
+    """The record of :func:`simulate`: N nodes, E edges, T recorded steps; features and values are float64.
 
     Attributes:
         points: the data ``(N, 2)``.
-        labels: which Gaussian each node is from ``(N,)``, 0 or 1.
-        edge_index: the graph of the data ``(2, E)``, both directions and self-loops.
+        labels: the Gaussian of each node ``(N,)``, 0 or 1.
+        edge_index: the graph of the data ``(2, E)``, symmetric and with self-loops.
         steps: the recorded steps ``(T,)``, from 0 to the last.
-        features: ``(3, T, N, 2)``, the first dimension in the order of ``REGIMES``; at step 0 the three are equal.
-        values: ``(3, T, 5)``, the last dimension in the order of ``QUANTITIES``; no units.
+        features: ``(3, T, N, 2)``, the first dimension in the order of ``REGIMES``; equal at step 0.
+        values: ``(3, T, 5)``, the last dimension in the order of ``QUANTITIES``.
     """
 
     points: Tensor
@@ -61,22 +61,21 @@ class Trajectories:
     values: Tensor
 
     def curve(self, regime: str, quantity: str) -> Tensor:
-        """One quantity of one regime by recorded step ``(T,)``; ``KeyError`` for a name that is not there."""
-        row = {name: i for i, name in enumerate(REGIMES)}[regime]
-        column = {name: i for i, name in enumerate(QUANTITIES)}[quantity]
-        return self.values[row, :, column]
+        """One quantity of one regime at the recorded steps ``(T,)``; ``KeyError`` for an unknown name."""
+        rows, columns = ({name: i for i, name in enumerate(names)} for names in (REGIMES, QUANTITIES))
+        return self.values[rows[regime], :, columns[quantity]]
 
     def table(self) -> list[tuple[str, float, list[float]]]:
-        """A row a quantity: its title, its value at step 0 (common to all regimes), its last value in each regime."""
+        """One row per quantity: its title, its value at step 0 (equal in all regimes), its last value in each."""
         first, last = self.values[0, 0].tolist(), self.values[:, -1].t().tolist()
         return list(zip(QUANTITIES.values(), first, last, strict=True))
 
 
 def component_basis(adjacency: Tensor) -> Tensor:
-    r"""An orthonormal basis of what alignment leaves unchanged: :math:`D^{1/2} \mathbf{1}` of each component.
+    r"""Compute an orthonormal basis of what alignment leaves unchanged: :math:`D^{1/2} \mathbf{1}` of each component.
 
     Args:
-        adjacency: symmetric weights ``(n, n)``, not negative. A node without edges is a component of its own.
+        adjacency: symmetric, non-negative weights ``(n, n)``. A node without edges is a component of its own.
 
     Returns:
         ``(n, c)`` for c connected components, in the type of ``adjacency``.
@@ -94,36 +93,36 @@ def component_basis(adjacency: Tensor) -> Tensor:
 
 
 def collapse_distance(x: Tensor, basis: Tensor) -> float:
-    r"""How far features are from one point a component: :math:`d_M(X) = \min_{Y \in M} \lVert X - Y \rVert_F`.
+    r"""Compute the distance to one point per component: :math:`d_M(X) = \min_{Y \in M} \lVert X - Y \rVert_F`.
 
     Args:
         x: features ``(n, d)``.
-        basis: orthonormal basis of M ``(n, c)``, of :func:`component_basis`.
+        basis: orthonormal basis of M ``(n, c)``, from :func:`component_basis`.
     """
     return float((x - basis @ (basis.t() @ x)).norm())
 
 
 def spectral_bound(adjacency: Tensor, step_size: float) -> float:
-    r"""The factor to which a step of alignment shrinks the distance to collapse, or further.
+    r"""Compute an upper bound on the factor by which a step of alignment scales the distance to collapse.
 
     .. math::
         q = \max_{\lambda \in \sigma(I - \bar A) \setminus 0} |1 - \alpha \lambda|, \qquad
         d_M(F_t) \le q^t \, d_M(F_0), \qquad \bar A = D^{-1/2} A D^{-1/2}.
 
-    The eigenvalue 0 has one eigenvector a component; :math:`0 < \lambda \le 2` for the others, so that q < 1 for
+    The eigenvalue 0 has one eigenvector per component; the others satisfy :math:`0 < \lambda \le 2`, so that q < 1 for
     :math:`0 < \alpha < 1`.
 
     Args:
-        adjacency: symmetric weights :math:`A` ``(n, n)``, not negative. A node without edges stays where it is.
+        adjacency: symmetric, non-negative weights :math:`A` ``(n, n)``. A node without edges does not move.
         step_size: :math:`\alpha`.
 
     Returns:
-        q, and 0 where no eigenvalue is left: then every F is in M already.
+        q, or 0 if all eigenvalues are 0: then every F is in M.
 
     Raises:
         ValueError: the adjacency is not square, not symmetric or has negative weights.
     """
-    # Counting the components says how many eigenvalues are zero without a tolerance.
+    # The number of components is the number of zero eigenvalues, without a tolerance.
     zeros = component_basis(adjacency).size(1)
     eigenvalues = 1 - torch.linalg.eigvalsh(_normalized(adjacency)).flip(0)
     left = eigenvalues[zeros:]
@@ -141,9 +140,9 @@ def simulate(
     diagonal: bool = True,
     every: int | None = None,
 ) -> Trajectories:
-    r"""Follow features of two Gaussians under attraction, under repulsion and under both.
+    r"""Simulate the features of two Gaussians under attraction, under repulsion and under both.
 
-    Data :math:`x_i \sim \mathcal{N}((\pm 1, 0), \sigma^2 I)`; edges, self-loops among them, where
+    Data :math:`x_i \sim \mathcal{N}((\pm 1, 0), \sigma^2 I)`; edges, including self-loops, where
     :math:`\lVert x_i - x_j \rVert \le r`; features :math:`F_0` uniform in :math:`[-1, 1]^2`. Then, in float64,
 
     .. math::
@@ -152,25 +151,25 @@ def simulate(
         F &\leftarrow F + \alpha (\bar A F - P F)           && \text{(both: ContrastiveConv)}
 
     with :math:`\bar A = D^{-1/2} A D^{-1/2}` and :math:`P_{ij} \propto e^{f_i \cdot f_j}` the attention at
-    temperature 1. The paper's sum in P runs over all nodes, the layers' over all others. Given the features as the two
-    sides of a bipartite graph, the layers keep the diagonal, and so the simulation calls them. It is what bounds the
+    temperature 1. The sum in the paper's P includes the node itself, that of the layers does not. The simulation
+    passes the features as both sides of a bipartite graph, so that the layers keep the diagonal, which bounds the
     features: a long feature attends to itself and is no longer repelled.
 
     Args:
-        num_points: nodes a class.
-        steps: message-passing steps.
+        num_points: number of nodes per class.
+        steps: number of message-passing steps.
         step_size: :math:`\alpha > 0`.
-        seed: of the data and of the first features.
-        std: :math:`\sigma` of both Gaussians, the unit of length being half the distance of their means.
+        seed: of the data and of the initial features.
+        std: :math:`\sigma` of both Gaussians, in units of half the distance between their means.
         radius: r, in the same unit.
-        diagonal: with ``False`` no node attends to itself, the layers' rule within one set of nodes: nothing then stops
+        diagonal: with ``False`` no node attends to itself, as in the layers within one set of nodes. Nothing then stops
             the repulsion, and the features of the last two regimes grow exponentially.
-        every: record every so many steps; about 80 steps, evenly spaced in their logarithm, if not given. Step 0 and
-            the last one are always recorded.
+        every: interval of the recorded steps; by default about 80 steps at even distances of their logarithm. Step 0
+            and the last step are always recorded.
 
     Raises:
         ConfigError: a number is out of its range.
-        RunError: the features are no longer finite, the step size being too large.
+        RunError: the features are not finite, because the step size is too large.
     """
     for name, value, low in (("num_points", num_points, 1), ("steps", steps, 1), ("every", every or 1, 1)):
         if value < low:
@@ -183,7 +182,7 @@ def simulate(
     noise = torch.randn(2 * num_points, 2, generator=generator, dtype=torch.float64)
     points = std * noise + torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)[labels]
     start = 2 * torch.rand(2 * num_points, 2, generator=generator, dtype=torch.float64) - 1
-    # Differences, not the products of a faster cdist: a node is at distance 0 from itself exactly.
+    # Differences, unlike the products of a faster cdist, give exactly 0 for the distance of a node to itself.
     distance = (points[:, None] - points[None]).norm(dim=2)
     adjacency = (distance <= radius).double()
     edge_index, _ = dense_to_sparse(adjacency)
@@ -242,7 +241,8 @@ def simulate_to(out: Path, num_points: int, steps: int, step_size: float, seed: 
     """Run :func:`simulate` and draw it to ``out``, a ``.png``, ``.svg`` or ``.pdf`` file.
 
     Raises:
-        ConfigError: ``out`` is no such file, or as in :func:`simulate`; RunError: ``out`` cannot be written.
+        ConfigError: ``out`` has another suffix, or as in :func:`simulate`.
+        RunError: ``out`` cannot be written, or as in :func:`simulate`.
     """
     if out.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"--out {out}: pictures are .png, .svg or .pdf, name the file {out.with_suffix('.png').name}")
@@ -255,10 +255,10 @@ def simulate_to(out: Path, num_points: int, steps: int, step_size: float, seed: 
 
 
 def draw(trajectories: Trajectories) -> Figure:
-    """The data and its graph, the features before and after in each regime, and each quantity by step.
+    """Draw the data and its graph, the features before and after in each regime, and each quantity by step.
 
-    The panels of features share their axes, so that what collapses is small and what spreads is large; beyond ±1 they
-    are logarithmic, so that a few far nodes do not hide the rest.
+    The panels of features share their axes, so that their sizes compare. Beyond ±1 the axes are logarithmic, so that a
+    few distant nodes do not hide the rest.
     """
     figure = Figure(figsize=(13.5, 6.2), layout="constrained")
     top, bottom = figure.subplots(2, 5, gridspec_kw={"height_ratios": [1.15, 1]})
@@ -288,7 +288,7 @@ def draw(trajectories: Trajectories) -> Figure:
             )
         axes.set_xscale("symlog", linthresh=1, linscale=0.4)
         axes.set_xlim(0, last)
-        # Without edges between nodes the energy is zero throughout.
+        # Without edges between nodes the energy is 0 at every step.
         if name in ("energy", "mismatch", "distance") and bool((trajectories.values[..., i] > 0).any()):
             axes.set_yscale("log")
         if name == "rank":
@@ -308,7 +308,7 @@ def _scatter(axes: Axes, trajectories: Trajectories, place: Any, edge_alpha: flo
     once = source < target
     lines = np.stack([place[source[once]], place[target[once]]], axis=1)
     axes.add_collection(LineCollection(list(lines), colors=EDGE_COLOUR, linewidths=0.5, alpha=edge_alpha, zorder=1))
-    # The classes take turns, so that neither is drawn over the other.
+    # Alternate the classes, so that neither covers the other.
     order = np.arange(len(place)).reshape(2, -1).T.ravel()
     colours = [CLASS_COLOURS[label] for label in trajectories.labels[order].tolist()]
     axes.scatter(place[order, 0], place[order, 1], c=colours, s=13, alpha=0.85, linewidths=0, zorder=2)
@@ -322,7 +322,7 @@ def _recorded(steps: int, every: int | None) -> set[int]:
 
 
 def _normalized(adjacency: Tensor) -> Tensor:
-    """D^(-1/2) A D^(-1/2), with a one on the diagonal for a node without edges, which stays where it is."""
+    """Compute D^(-1/2) A D^(-1/2), with 1 on the diagonal for a node without edges, which does not move."""
     degree = adjacency.sum(1)
     scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0)
     return scale[:, None] * adjacency * scale + torch.diag((degree == 0).to(adjacency.dtype))

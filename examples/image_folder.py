@@ -15,9 +15,11 @@ from rich.console import Console
 from cl_as_gnn.config import load_config
 from cl_as_gnn.datasets import channel_stats
 from cl_as_gnn.graph import knn_edges
-from cl_as_gnn.runs.folder import load_encoder, open_run
+from cl_as_gnn.runs.folder import open_run
+from cl_as_gnn.runs.load import load_encoder
+from cl_as_gnn.tasks import scored_data
 from cl_as_gnn.tasks.embed import embed
-from cl_as_gnn.training.fit import scored_data, train
+from cl_as_gnn.training.fit import train
 
 
 def alike(run_dir: Path, count: int) -> list[tuple[float, int, int]]:

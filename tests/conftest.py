@@ -1,5 +1,4 @@
-"""The benchmarks of this checkout; files of graph data sets, small enough for tests, as their publishers lay them out;
-a GPU that is not there."""
+"""Shared set-ups: the benchmarks of this checkout, small runs, the command line, graph data sets on disk, fake GPU."""
 
 import importlib.util
 import pickle
@@ -15,8 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cl_as_gnn import cli
+from cl_as_gnn.config import load_config
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn.operators import adjacency
+from cl_as_gnn.training import callbacks
+from cl_as_gnn.training.fit import continue_run, train
 
 # `import benchmarks` is the folder beside these tests, which is not installed and need not be on the path.
 _FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -160,3 +163,72 @@ def fake_gpu(monkeypatch):
     augmentation_edges.cache_clear()
     yield FakeGPU()
     augmentation_edges.cache_clear()
+
+
+SMALL = [
+    *("encoder.width=8", "encoder.projector_hidden=32", "encoder.projector_dim=16", "trainer.epochs=3"),
+    *("eval.baselines=false", "eval.draws=2", "eval.online_size=300"),
+]
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Settings of a run of seconds on the digits."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def configure(small):
+    """The config of a small run in a folder, with settings over it."""
+    return lambda path, *settings: load_config(None, [*small, f"run_dir={path}", *settings])
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """The weights in the checkpoint of a run."""
+    return lambda path: torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.fixture
+def resumes_alike(monkeypatch, weights):
+    """Trains a run, and again with a stop before the third epoch; the weights must agree. Returns both metrics."""
+    log = callbacks.EpochLog.on_train_epoch_start
+
+    def stop(self, trainer, module):
+        if trainer.current_epoch == 2:
+            raise KeyError("the power went")
+        log(self, trainer, module)
+
+    def run(folder, make):
+        whole = train(make(folder / "whole"))
+        with monkeypatch.context() as patch:
+            patch.setattr(callbacks.EpochLog, "on_train_epoch_start", stop)
+            with pytest.raises(KeyError):
+                train(make(folder / "part"))
+        torch.manual_seed(99)
+        _, resumed = continue_run(folder / "part", {})
+        one, two = weights(folder / "whole"), weights(folder / "part")
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one)
+        return whole, resumed
+
+    return run
+
+
+@pytest.fixture
+def clgnn(monkeypatch, capsys, tmp_path):
+    """Exit code, standard output and standard error of ``clgnn WORDS``, in a folder of its own."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["clgnn", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.console, "width", 80)
+    return run

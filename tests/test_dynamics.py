@@ -1,13 +1,10 @@
 """The simulation against the theorems it illustrates, and the command that draws it."""
 
-import sys
-
 import pytest
 import torch
 from PIL import Image
 from torch_geometric.utils import to_dense_adj
 
-from cl_as_gnn import cli
 from cl_as_gnn.dynamics import (
     QUANTITIES,
     REGIMES,
@@ -164,25 +161,6 @@ def test_a_step_that_is_too_large_is_named():
 def test_an_adjacency_must_be_symmetric_and_not_negative(adjacency):
     with pytest.raises(ValueError, match="expects a s"):
         spectral_bound(adjacency, 0.1)
-
-
-@pytest.fixture
-def clgnn(monkeypatch, capsys, tmp_path):
-    """Exit code, standard output and standard error of ``clgnn WORDS``."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["clgnn", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.console, "width", 80)
-    return run
 
 
 def test_the_command_prints_a_table_and_draws(clgnn, tmp_path):

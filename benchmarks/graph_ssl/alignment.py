@@ -26,7 +26,7 @@ from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn import ContraNorm
 from cl_as_gnn.nn.functional import alignment_loss, nt_xent
 from cl_as_gnn.nn.operators import Adjacency
-from cl_as_gnn.tasks.graphs import propagated
+from cl_as_gnn.tasks import propagated
 
 WIDTH, EPOCHS, RATE, DECAY, TEMPERATURE = 64, 100, 5e-3, 1e-5, 0.4
 DROP_EDGE, MASK_FEATURE = (0.3, 0.4), (0.3, 0.4)

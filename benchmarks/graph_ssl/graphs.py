@@ -16,7 +16,7 @@ from benchmarks.graph_ssl.nodes import RUNS
 from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from benchmarks.graph_ssl.runs import configure, embedding, finished, settings, task_of
 from cl_as_gnn.evaluation import cross_validated_svm
-from cl_as_gnn.tasks.graphs import WholeGraphTask, propagated
+from cl_as_gnn.tasks import WholeGraphTask, propagated
 
 DATA = ("MUTAG", "PROTEINS")
 TRAINED, UNTRAINED = "GraphCL (simclr on graph views)", "floor: untrained GIN"

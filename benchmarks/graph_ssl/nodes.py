@@ -16,7 +16,7 @@ from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, sp
 from benchmarks.graph_ssl.runs import configure, embedding, finished, settings, task_of
 from benchmarks.graph_ssl.stopped_probe import stopped_probe
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.tasks.graphs import NodeTask, propagated
+from cl_as_gnn.tasks import NodeTask, propagated
 
 DATA = ("cora", "citeseer")
 RUNS = Path("runs/graph_ssl")

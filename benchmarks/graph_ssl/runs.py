@@ -15,9 +15,9 @@ import cl_as_gnn.methods
 from cl_as_gnn.config import RunConfig, build_config, merge, parse_overrides, read_yaml
 from cl_as_gnn.methods import Batch
 from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.runs.folder import RunFolder, load_encoder
-from cl_as_gnn.tasks.base import load_task
-from cl_as_gnn.tasks.graphs import NodeTask, WholeGraphTask
+from cl_as_gnn.runs.folder import RunFolder
+from cl_as_gnn.runs.load import load_encoder
+from cl_as_gnn.tasks import NodeTask, WholeGraphTask, load_task
 from cl_as_gnn.training.fit import continue_run, train
 
 assert cl_as_gnn.methods

@@ -17,7 +17,7 @@ from benchmarks.graph_ssl.nodes import DATA, ROWS, RUNS, slug
 from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from benchmarks.graph_ssl.runs import configure, embedding, finished, task_of
 from cl_as_gnn.evaluation import Probe, validated_probe
-from cl_as_gnn.tasks.graphs import NodeTask, propagated
+from cl_as_gnn.tasks import NodeTask, propagated
 
 FOLDER = Path(__file__).parent / "splits"
 CHOSEN = ("GRACE", "GRACE, published settings", "NCL", "CCA-SSG", "CCA-SSG, diffused")

@@ -15,7 +15,8 @@ from cl_as_gnn.config import load_config
 from cl_as_gnn.datasets import ImageData, Split
 from cl_as_gnn.methods import Batch
 from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
-from cl_as_gnn.training.module import ContrastiveModule, build_optimizer
+from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.optim import build_optimizer
 
 CONFIG = Path(__file__).parents[2] / "configs" / "cifar10_cpu.yaml"
 SIDE, IMAGES = 32, 4096
@@ -50,7 +51,7 @@ def _row(settings: Settings, overrides: tuple[str, ...]) -> Row:
     def draw() -> tuple[Tensor, Tensor]:
         sample = torch.randint(IMAGES, (batch,), device=device)
         with torch.no_grad():
-            return sample, module.augment(module.images.index_select(0, sample), num_views)
+            return sample, module.augment(module.inputs.index_select(0, sample), num_views)
 
     def step() -> None:
         sample, views = draw()

@@ -1,11 +1,10 @@
-"""Suites of runs: methods × seeds at one budget, and what they show."""
+"""Suites of runs: methods × seeds at one budget, and their comparison."""
 
-from cl_as_gnn.compare.results import HEADLINE, compared, interval, markdown, rich_table, summarize
+from cl_as_gnn.compare.results import compared, interval, markdown, rich_table, summarize
 from cl_as_gnn.compare.runs import run_suite
 from cl_as_gnn.compare.suite import Budget, Cell, Suite, load_suite
 
 __all__ = [
-    "HEADLINE",
     "Budget",
     "Cell",
     "Suite",

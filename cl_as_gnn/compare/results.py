@@ -1,4 +1,4 @@
-"""What the runs of a suite show: means, paired differences, tables."""
+"""Results of a suite: means, paired differences, tables."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rich.table import Table
 from scipy import stats
 
 from cl_as_gnn.compare.suite import Cell, Suite
+from cl_as_gnn.evaluation.scores import Score, all_scores, find_score
 
-HEADLINE = {
-    "knn_top1": "kNN",
-    "linear_top1": "linear",
-    "label1_top1": "1 label",
-    "label10_top1": "10 labels",
-}
+
+def columns() -> dict[str, Score]:
+    """The scores that runs are compared by: those of the short table and those of other packages."""
+    return {key: score for key, score in all_scores().items() if score.headline or score.measure}
 
 
 def compared(results: Mapping[str, Any]) -> tuple[str, ...]:
-    """Scores whose differences are shown, the most telling first: few labels on images, the linear probe on graphs."""
+    """Keys of the scores whose differences are shown: on images few labels first, on graphs the linear probe."""
     known = results["rows"][results["baseline"]]
     few = ("label1_top1", "label10_top1") if "label10_top1" in known else ()
     rest = ("knn_top1", "linear_top1") if few else ("linear_top1", "knn_top1")
-    return tuple(key for key in (*few, *rest) if key in known)
+    foreign = (key for key, score in columns().items() if score.measure)
+    return tuple(key for key in (*few, *rest, *foreign) if key in known)
 
 
 def available_cores() -> int:
@@ -38,7 +38,7 @@ def available_cores() -> int:
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Mean of paired differences and the half-width of its 95 % interval (Student's t; NaN for one pair)."""
+    """Return the mean of paired differences and the half-width of its 95 % interval (Student's t; NaN for one pair)."""
     values = np.asarray(differences, dtype=float)
     if len(values) < 2:
         return float(values.mean()), float("nan")
@@ -47,7 +47,7 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
 
 
 def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
-    """Mean, standard deviation (n − 1) and paired differences to the baseline over the same seeds."""
+    """Compute mean, standard deviation (n − 1) and paired differences to the baseline over the same seeds."""
     table: dict[str, dict[int, dict[str, Any]]] = {}
     for cell in cells:
         metrics = cell.metrics
@@ -55,12 +55,13 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         table.setdefault(cell.row, {})[cell.seed] = metrics
     rows = {}
     for row, by_seed in table.items():
-        entry: dict[str, Any] = {"seeds": {str(seed): {k: m.get(k) for k in HEADLINE} for seed, m in by_seed.items()}}
-        for key in HEADLINE:
-            values = [m[key] for m in by_seed.values() if m.get(key) is not None]
-            if len(values) < len(by_seed):
+        entry: dict[str, Any] = {"seeds": {str(seed): {k: m.get(k) for k in columns()} for seed, m in by_seed.items()}}
+        for key in columns():
+            base = table[suite.baseline]
+            pairs: list[tuple[Any, Any]] = [(m.get(key), base[seed].get(key)) for seed, m in by_seed.items()]
+            if any(None in pair for pair in pairs):
                 continue
-            against = [m[key] - table[suite.baseline][seed][key] for seed, m in by_seed.items()]
+            values, against = [value for value, _ in pairs], [value - other for value, other in pairs]
             delta, half = interval(against)
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
             entry[key] = {"mean": float(np.mean(values)), "std": spread, "delta": delta, "ci95": half}
@@ -93,18 +94,16 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def _cell(entry: Mapping[str, Any], key: str) -> str:
-    if key not in entry:
+def _cell(entry: Mapping[str, Any], score: Score, value: str = "mean", spread: str = "std") -> str:
+    if score.key not in entry:
         return "–"
-    spread = entry[key]["std"]
-    return f"{entry[key]['mean']:.1f}" + ("" if np.isnan(spread) else f" ± {spread:.1f}")
+    found = entry[score.key]
+    text = format(found[value], ("+" if value == "delta" else "") + score.format)
+    return text if np.isnan(found[spread]) else f"{text} ± {score.text(found[spread])}"
 
 
 def _delta(entry: Mapping[str, Any], key: str) -> str:
-    if key not in entry:
-        return "–"
-    half = entry[key]["ci95"]
-    return f"{entry[key]['delta']:+.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
+    return _cell(entry, find_score(key), "delta", "ci95")
 
 
 def work(results: Mapping[str, Any]) -> str:
@@ -112,12 +111,13 @@ def work(results: Mapping[str, Any]) -> str:
     budget = results.get("budget")
     if budget is None:
         return f"{results['epochs']} epochs"
-    return f"{budget['view_epochs']} epochs × views, {budget['batch_views']} views a step"
+    return f"{budget['view_epochs']} epochs × views, {budget['batch_views']} views per step"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The table with its protocol, as Markdown."""
-    titles = list(HEADLINE.values())
+    scores = columns().values()
+    titles = [score.title for score in scores]
     seeds = len(results["seeds"])
     base_seconds = results["rows"][results["baseline"]]["seconds"]
     keys = compared(results)
@@ -128,17 +128,17 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"**{results['suite']}**: {results['dataset']}, {work(results)}, {many}, top-1 in %. Δ: paired difference to "
         f"`{results['baseline']}`{over}.",
         "",
-        "| run | " + " | ".join([*titles, *(f"Δ {HEADLINE[k]}" for k in keys)]) + " | purity | seconds | × |",
+        "| run | " + " | ".join([*titles, *(f"Δ {find_score(k).title}" for k in keys)]) + " | purity | seconds | × |",
         "|---|" + "---|" * (len(titles) + len(keys) + 3),
     ]
     for row, entry in results["rows"].items():
-        cells = [_cell(entry, key) for key in HEADLINE]
+        cells = [_cell(entry, score) for score in scores]
         cells += ["" if row == results["baseline"] else _delta(entry, key) for key in keys]
         cells.append(f"{entry['graph_purity']:.2f}" if "graph_purity" in entry else "–")
         cells += [f"{entry['seconds']:.0f}", f"{entry['seconds'] / base_seconds:.2f}"]
         lines.append(f"| `{row}` | " + " | ".join(cells) + " |")
-    for name, scores in results["baselines"].items():
-        values = ["–" if scores[k] is None else f"{scores[k]:.1f}" for k in HEADLINE]
+    for name, row in results["baselines"].items():
+        values = [score.text(row.get(score.key)) for score in scores]
         lines.append(f"| {name} | " + " | ".join(values) + " |" * (len(keys) + 4))
     lines += [
         "",
@@ -154,11 +154,12 @@ def rich_table(results: Mapping[str, Any]) -> Table:
     """The same for the terminal."""
     table = Table(box=None, pad_edge=False, title=f"{results['suite']}: top-1 in %", title_justify="left")
     table.add_column("")
-    for title in HEADLINE.values():
-        table.add_column(title, justify="right")
+    scores = columns().values()
+    for score in scores:
+        table.add_column(score.title, justify="right")
     first = compared(results)[0]
-    table.add_column(f"Δ {HEADLINE[first]} to {results['baseline']}", justify="right")
+    table.add_column(f"Δ {find_score(first).title} to {results['baseline']}", justify="right")
     for row, entry in results["rows"].items():
-        cells = [_cell(entry, key) for key in HEADLINE]
+        cells = [_cell(entry, score) for score in scores]
         table.add_row(row, *cells, "" if row == results["baseline"] else _delta(entry, first))
     return table

@@ -1,4 +1,4 @@
-"""Train the runs of a suite, each in a process of its own."""
+"""Train the runs of a suite, each in its own process."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from cl_as_gnn.runs.folder import RunFolder
 
 
 def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console) -> dict[str, Any]:
-    """Train what is not trained yet, ``jobs`` runs at a time, and write results.json, results.md, results.png and, if
-    the suite has curves, curves.png.
+    """Train the runs that have not finished, ``jobs`` at a time, and write results.json, results.md, results.png and,
+    if the suite has curves, curves.png.
 
-    A run that was stopped goes on from its checkpoint; finished runs are kept. Each run is a process of its own, on a
-    GPU of its own where there are several, and on its share of the cores (the number of threads is part of the
-    arithmetic on a CPU: the last digits of a run depend on ``jobs``).
+    A stopped run continues from its checkpoint; finished runs are kept. Each run is a process with its own GPU, if the
+    machine has several, and with its share of the cores. On a CPU the number of threads changes the order of sums, so
+    the last digits of a run depend on ``jobs``.
+
+    Raises:
+        RunError: a run failed; the others are trained and kept.
     """
     waiting = [cell for cell in cells if cell.metrics is None]
     out.mkdir(parents=True, exist_ok=True)
@@ -53,7 +56,7 @@ def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console
 
 
 def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
-    """One run in its own process; its last line of complaint, or None."""
+    """Train one run in its own process; returns its error message, or ``None``."""
     env = dict(os.environ)
     if cell.config.trainer.accelerator == "cpu" or not _gpus():
         share, given = max(1, available_cores() // jobs), env.get("OMP_NUM_THREADS", "")
@@ -67,7 +70,7 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
         source = out / "configs" / f"{cell.row}-seed{cell.seed}.yaml"
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(yaml.safe_dump(cell.config.model_dump(mode="json")), encoding="utf-8")
-        for file in (cell.run.config, cell.run.history):  # stopped before its first checkpoint: nothing to go on from
+        for file in (cell.run.config, cell.run.history):  # stopped before its first checkpoint: start again
             if file.is_file():
                 file.unlink()
         words = [str(source)]

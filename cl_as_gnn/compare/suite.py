@@ -1,4 +1,4 @@
-"""A suite: which runs there are, what they share, and what each changes."""
+"""A suite: its runs, the settings they share, and the settings each run changes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from cl_as_gnn.runs.folder import RunFolder
 
 
 class Budget(Settings):
-    """The same work for runs with different numbers of views V."""
+    """Equal work for runs with different numbers of views V."""
 
     view_epochs: int = Field(ge=1, description="epochs times views: a run gets view_epochs / V epochs")
-    batch_views: int = Field(512, ge=4, description="views a step: a run gets batch_views / V images a step")
+    batch_views: int = Field(512, ge=4, description="views per step: a run gets batch_views / V images per step")
 
     def tree(self, num_views: int) -> dict[str, Any]:
-        """The settings of a run with so many views, whose whole epochs must come within 5 % of the budget."""
+        """Settings of a run with ``num_views``; ConfigError if whole epochs miss the budget by more than 5 %."""
         epochs = max(1, round(self.view_epochs / num_views))
         if abs(epochs * num_views - self.view_epochs) > 0.05 * self.view_epochs:
             raise ConfigError(
-                f"{num_views} views in {epochs} epochs are no equal work to budget.view_epochs="
+                f"{num_views} views in {epochs} epochs are not equal work to budget.view_epochs="
                 f"{self.view_epochs}: choose a multiple of {num_views}"
             )
         return {
@@ -38,21 +38,21 @@ class Budget(Settings):
 
 
 class Suite(Settings):
-    """A YAML suite: what all runs share, what each changes, and against which one differences are taken."""
+    """A YAML suite: shared settings, the settings of each run, and the baseline of the differences."""
 
     name: str
-    baseline: str = Field(description="the run that differences are taken to")
+    baseline: str = Field(description="the run that the others are compared to")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
-    budget: Budget | None = Field(None, description="equal work at different numbers of views, in place of epochs")
+    budget: Budget | None = Field(None, description="equal work at different numbers of views, instead of epochs")
     base: dict[str, Any] = Field(default_factory=dict, description="settings of every run")
     runs: dict[str, dict[str, Any]] = Field(min_length=1, description="name of the run: settings over the base")
-    redraw: bool = Field(False, description="each seed draws its own split of the images too (data.split_seed)")
+    redraw: bool = Field(False, description="each seed also draws its own split of the images (data.split_seed)")
     curves: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="name of a curve of accuracy against graph purity: its runs, in order"
     )
 
     def config(self, row: str, given: Mapping[str, Any], seed: int) -> RunConfig:
-        """Settings of one run, with ``given`` over those of every run."""
+        """The config of one run, with ``given`` over the settings of the suite."""
         own = {"seed": seed, "data": {"split_seed": seed}} if self.redraw else {"seed": seed}
         tree = merge(merge(merge(self.base, self.runs[row]), given), own)
         if self.budget is None:
@@ -66,7 +66,7 @@ class Suite(Settings):
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a suite: a row's settings with one seed."""
+    """One run of a suite: the settings of a row with one seed."""
 
     row: str
     seed: int
@@ -79,24 +79,25 @@ class Cell:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """Numbers of the finished run, if it was this very experiment."""
+        """``metrics.json`` of the finished run; ConfigError if the folder holds another experiment."""
         if not self.run.metrics.is_file():
             return None
         found: dict[str, Any] = json.loads(self.run.metrics.read_text(encoding="utf-8"))
         if found["config_digest"] != self.config.digest:
-            raise ConfigError(
-                f"{self.run.path} holds other settings than the suite now has: remove it, or name another --out"
-            )
+            raise ConfigError(f"{self.run.path} holds other settings than the suite: remove it, or name another --out")
         return found
 
 
 def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, list[Cell]]:
-    """A suite and its runs, each checked before anything is trained.
+    """Read a suite and check the config of each run, before anything is trained.
 
     Args:
         path: the YAML file.
         overrides: ``key=value`` settings over the base of every run, ``seeds=[...]`` or ``budget.…``.
         out: folder of the results.
+
+    Raises:
+        ConfigError: the suite or the settings of a run are wrong.
     """
     tree = read_yaml(path)
     given = parse_overrides(overrides)
@@ -111,12 +112,12 @@ def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, 
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         fields = (Budget if first["loc"][0] == "budget" else Suite).model_fields
-        wrong = f"is none of {', '.join(fields)}" if first["type"] == "extra_forbidden" else told(first)
+        wrong = f"is not one of {', '.join(fields)}" if first["type"] == "extra_forbidden" else told(first)
         raise ConfigError(f"{path}: {key} {wrong}") from None
     if suite.baseline not in suite.runs:
-        raise ConfigError(f"{path}: baseline {suite.baseline!r} is none of its runs: {', '.join(suite.runs)}")
+        raise ConfigError(f"{path}: baseline {suite.baseline!r} is not one of its runs: {', '.join(suite.runs)}")
     for name in sorted({row for rows in suite.curves.values() for row in rows} - set(suite.runs)):
-        raise ConfigError(f"{path}: curves name {name!r}, which is none of its runs: {', '.join(suite.runs)}")
+        raise ConfigError(f"{path}: curves name {name!r}, which is not one of its runs: {', '.join(suite.runs)}")
     cells = []
     for row in suite.runs:
         for seed in suite.seeds:

@@ -1,4 +1,4 @@
-"""Measures of frozen embeddings: tensors in, floats out."""
+"""Measures of frozen features: tensors in, floats out."""
 
 from cl_as_gnn.evaluation.geometry import (
     alignment,

@@ -1,4 +1,4 @@
-"""Checks shared by the measures: each raises one line that names the value and the cure."""
+"""Checks of the measures' arguments. Each error names the value and the cure in one line."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,9 @@ from cl_as_gnn.errors import ConfigError, NotFiniteError
 
 
 def features(x: Tensor, name: str) -> Tensor:
-    """Return `x` (n × d) detached, in float32 or float64 as it came (half precisions become float32).
-
-    Raises ValueError if `x` is not a matrix with at least one row and one column, NotFiniteError if it holds NaN or
-    infinity.
-    """
+    """Return `x` (n × d) detached, half precisions as float32; ValueError if it is not a non-empty, finite matrix."""
     if x.dim() != 2 or x.numel() == 0:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}: pass a non-empty matrix, one row a sample")
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: pass a non-empty matrix, one row per sample")
     x = x.detach()
     x = x if x.dtype == torch.float64 else x.float()
     bad = int((~torch.isfinite(x).all(dim=1)).sum())
@@ -25,10 +21,7 @@ def features(x: Tensor, name: str) -> Tensor:
 
 
 def labelled(x: Tensor, labels: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Return checked features (n × d) and their integer labels (n) on the same device.
-
-    Raises ValueError as `features` does, and if `labels` is not one integer a row.
-    """
+    """Return checked features (n × d) and their integer labels (n) on one device; ValueError if either is wrong."""
     x = features(x, name)
     if labels.shape != (len(x),):
         raise ValueError(f"labels of {name} have shape {tuple(labels.shape)}: pass one label for each of {len(x)} rows")

@@ -13,7 +13,7 @@ from cl_as_gnn.nn.streaming import gaussian_pairs, pairwise_attention
 
 @torch.no_grad()
 def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
-    """Return the alignment of positive pairs: 0 is perfect, 2^alpha the worst.
+    """Compute the alignment of positive pairs: 0 is best, 2^alpha worst.
 
     Wang and Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity on the
     Hypersphere", ICML 2020, equation 4, on rows scaled to unit norm:
@@ -32,7 +32,7 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
     _checks.positive(alpha, "alpha")
     x, y = _checks.features(x, "x"), _checks.features(y, "y")
     if x.shape != y.shape:
-        raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}: pass one positive a row")
+        raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}: pass one positive per row")
     distance = (F.normalize(x, dim=1) - F.normalize(y.to(x), dim=1)).norm(dim=1)
     return float(distance.double().pow(alpha).mean())
 
@@ -66,19 +66,19 @@ def uniformity(x: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
 
 @torch.no_grad()
 def effective_rank(x: Tensor, centre: bool = False) -> float:
-    """Return the effective rank of `x`, from 1 (collapse to a line) to min(n, d).
+    """Compute the effective rank of `x`, from 1 (collapse to a line) to min(n, d).
 
     Roy and Vetterli, "The Effective Rank", EUSIPCO 2007, as used by Guo et al., "ContraNorm", ICLR 2023: with
-    singular values σ_k of `x` as it is,
+    singular values σ_k of `x`,
 
         exp(-Σ_k p_k log p_k),   p_k = σ_k / Σ_l σ_l
 
     Args:
         x: features, n × d.
-        centre: subtract the mean row first, so that a common offset does not count as a direction.
+        centre: subtract the mean row first, so that a common offset is not a direction.
 
     Raises:
-        ValueError: `x` is not a finite matrix, or is all zeros (once centred), for which the rank is undefined.
+        ValueError: `x` is not a finite matrix, or all its rows are zero (after centering).
     """
     x = _checks.features(x, "x").double()
     if centre:
@@ -91,24 +91,24 @@ def effective_rank(x: Tensor, centre: bool = False) -> float:
 
 @torch.no_grad()
 def dirichlet_energy(x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, chunk: int = 65536) -> float:
-    """Return the Dirichlet energy of `x` on a graph, from 0 (smooth) to 2.
+    """Compute the Dirichlet energy of `x` on a graph, from 0 (smooth) to 2.
 
         Tr(XᵀLX) / ‖X‖_F²  =  ½ Σ_ij A_ij ‖x_i / √d_i - x_j / √d_j‖² / ‖X‖_F²,   L = I - D^(-1/2) A D^(-1/2)
 
-    as over-smoothing is measured (Cai and Wang, "A Note on Over-Smoothing for Graph Neural Networks", 2020), made free
-    of the scale of X. A directed graph counts as (A + Aᵀ) / 2, repeated edges add up, self-loops count in the degree,
+    the measure of over-smoothing (Cai and Wang, "A Note on Over-Smoothing for Graph Neural Networks", 2020), divided by
+    the scale of X. A directed graph is replaced by (A + Aᵀ) / 2, repeated edges add up, self-loops count in the degree,
     and a node without edges has energy 0.
 
     Args:
         x: node features, n × d.
         edge_index: edges as in PyTorch Geometric, 2 × e.
-        edge_weight: their weights, e, not below 0; 1 each if None.
-        chunk: edges at a time; chunk × d differences are held in memory.
+        edge_weight: non-negative weights, e; 1 if None.
+        chunk: number of edges at a time; memory holds chunk × d differences.
 
     Raises:
         ConfigError: `chunk` is not above 0.
-        ValueError: `x` is not a finite matrix or is all zeros, the edges name nodes that `x` lacks, or the weights are
-            negative, not finite, or not one an edge.
+        ValueError: `x` is not a finite matrix or is all zeros, an edge names a node that `x` lacks, or the weights are
+            negative, not finite, or not one per edge.
     """
     _checks.positive(chunk, "chunk")
     x = _checks.features(x, "x")
@@ -116,7 +116,7 @@ def dirichlet_energy(x: Tensor, edge_index: Tensor, edge_weight: Tensor | None =
     total = float(x.double().square().sum())
     if total == 0:
         raise ValueError("x is all zeros: its Dirichlet energy is undefined")
-    # Half of each edge's weight at either end: the degrees of (A + Aᵀ) / 2.
+    # Half of each weight at either end gives the degrees of (A + Aᵀ) / 2.
     degree = weight.new_zeros(len(x)).index_add_(0, edge_index.flatten(), weight.repeat(2) / 2)
     scale = degree.rsqrt().masked_fill_(degree == 0, 0).to(x.dtype)
     scaled = x * scale[:, None]
@@ -134,19 +134,19 @@ def graph_mismatch(
     temperature: float = 1.0,
     loops: bool = False,
 ) -> float:
-    """Return how far attraction along a graph is from repulsion along the complete affinity graph, 0 in equilibrium.
+    """Compute the mismatch of attraction along a graph and repulsion along the complete affinity graph.
 
         ‖(Ā - Ā')X‖_F / ‖X‖_F,   Ā = D^(-1/2) A D^(-1/2),   Ā'_ij = exp(x_i·x_j / τ) / Σ_k exp(x_i·x_k / τ)
 
-    Wang et al., "A Message Passing Perspective on Learning Dynamics of Contrastive Learning", ICLR 2023: learning stops
-    where the two agree on the features.
+    Wang et al., "A Message Passing Perspective on Learning Dynamics of Contrastive Learning", ICLR 2023: it is 0 in
+    equilibrium, where learning stops.
 
     Args:
         x: node features, n × d.
         edge_index: edges as in PyTorch Geometric, 2 × e.
-        edge_weight: their weights, e, not below 0; 1 each if None.
+        edge_weight: non-negative weights, e; 1 if None.
         temperature: τ.
-        loops: let a node attend to itself in Ā'.
+        loops: whether a node attends to itself in Ā'.
 
     Raises:
         ConfigError: `temperature` is not above 0.
@@ -157,36 +157,35 @@ def graph_mismatch(
     edge_index, weight = _edges(edge_index, edge_weight, len(x), x.device)
     total = float(x.norm())
     if total == 0:
-        raise ValueError("x is all zeros: what moves it is undefined")
+        raise ValueError("x is all zeros: its mismatch is undefined")
     attracted: Tensor = AlignmentConv().gather(x, edge_index, weight.to(x.dtype))
     return float((attracted - pairwise_attention(x, x, x, temperature, loops=loops)).norm()) / total
 
 
 @torch.no_grad()
 def edge_purity(edge_index: Tensor, labels: Tensor, edge_weight: Tensor | None = None) -> float:
-    """Return the share of edge weight, from 0 to 1, that joins two nodes of one class.
+    """Compute the share of edge weight, from 0 to 1, between nodes of one class.
 
         Σ_(i,j) w_ij · 1[label_i = label_j] / Σ_(i,j) w_ij
 
-    the edge homophily of Zhu et al., "Beyond Homophily in Graph Neural Networks", NeurIPS 2020, with weights. Every
-    edge given counts, self-loops too: take them out first (`torch_geometric.utils.remove_self_loops`) if they should
-    not.
+    the edge homophily of Zhu et al., "Beyond Homophily in Graph Neural Networks", NeurIPS 2020, with weights.
+    Self-loops count; `torch_geometric.utils.remove_self_loops` removes them.
 
     Args:
         edge_index: edges as in PyTorch Geometric, 2 × e.
         labels: classes of the nodes, n.
-        edge_weight: weights of the edges, e, not below 0; 1 each if None.
+        edge_weight: non-negative weights, e; 1 if None.
 
     Raises:
-        ValueError: there are no edges or all weigh 0, the edges name nodes that `labels` lacks, or the weights are
-            negative, not finite, or not one an edge.
+        ValueError: there is no edge with a weight above 0, an edge names a node that `labels` lacks, or the weights are
+            negative, not finite, or not one per edge.
     """
     if labels.dim() != 1:
-        raise ValueError(f"labels have shape {tuple(labels.shape)}: pass one a node")
+        raise ValueError(f"labels have shape {tuple(labels.shape)}: pass one per node")
     edge_index, weight = _edges(edge_index, edge_weight, len(labels), labels.device)
     total = float(weight.sum())
     if total == 0:
-        raise ValueError(f"the {edge_index.shape[1]} edges weigh 0 in all: purity is undefined for an empty graph")
+        raise ValueError(f"all {edge_index.shape[1]} edges weigh 0: purity is undefined without edges")
     source, target = edge_index
     return float(weight[labels[source] == labels[target]].sum()) / total
 
@@ -199,7 +198,7 @@ def _edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int, device: t
     count = edge_index.shape[1]
     if count and not (int(edge_index.min()) >= 0 and int(edge_index.max()) < nodes):
         low, high = int(edge_index.min()), int(edge_index.max())
-        raise ValueError(f"edge_index names nodes {low} to {high}, but there are {nodes}: nodes count from 0")
+        raise ValueError(f"edge_index names nodes {low} to {high}, but the nodes are 0 to {nodes - 1}")
     if edge_weight is None:
         return edge_index, torch.ones(count, dtype=torch.float64, device=device)
     if edge_weight.shape != (count,):

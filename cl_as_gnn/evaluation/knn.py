@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour accuracy of frozen features: no training, one number."""
+"""Weighted k-nearest-neighbor accuracy of frozen features."""
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ def knn_accuracy(
     temperature: float = 0.07,
     chunk: int = 1024,
 ) -> float:
-    """Return the weighted kNN accuracy of `query` against `bank`, per cent.
+    """Compute the weighted kNN accuracy of `query` with `bank` as reference, in per cent.
 
     Wu, Xiong, Yu and Lin, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018,
     section 3.4. With s_ij the cosine similarity of query i and bank row j, and N_k(i) the k most similar bank rows,
@@ -26,21 +26,21 @@ def knn_accuracy(
 
         v_c(i) = Σ_{j ∈ N_k(i)} exp(s_ij / temperature) · 1[label_j = c]
 
-    and the largest vote is the prediction (of equal votes, the smallest label). A row of zeros has similarity 0 to
-    every other.
+    and the largest vote is the prediction (among equal votes, the smallest label). A row of zeros has similarity 0 to
+    every row.
 
     Args:
         bank: reference features, n × d.
         bank_labels: their integer classes, n.
-        query: features to classify, m × d; moved to the device of `bank` a chunk at a time.
-        query_labels: their integer classes, m; a class that the bank lacks counts as an error.
-        k: neighbours that vote, at most n.
-        temperature: of the weights; small values trust the nearest neighbour.
-        chunk: queries at a time; chunk × n similarities are held in memory.
+        query: features to classify, m × d.
+        query_labels: their integer classes, m; a class that is not in the bank counts as an error.
+        k: number of neighbors that vote, at most n.
+        temperature: of the weights; a small value gives the nearest neighbor most of the vote.
+        chunk: number of queries at a time; memory holds chunk × n similarities.
 
     Raises:
         ConfigError: `k`, `temperature` or `chunk` is not above 0, or `k` exceeds the bank.
-        ValueError: features are not finite matrices of one width, or labels are not one integer a row.
+        ValueError: features are not finite matrices of one width, or labels are not one integer per row.
     """
     bank, bank_labels = _checks.labelled(bank, bank_labels, "bank")
     query, query_labels = _checks.labelled(query, query_labels, "query")
@@ -61,21 +61,10 @@ def knn_accuracy(
 def leave_one_out_knn(
     features: Tensor, labels: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 1024
 ) -> float:
-    """Return the weighted kNN accuracy of every row against all the other rows, per cent.
+    """Compute the weighted kNN accuracy of every row with all other rows as reference, in per cent.
 
-    The vote of :func:`knn_accuracy` with the row itself left out of its own neighbours: the estimate to watch during
-    training, for it needs no second split.
-
-    Args:
-        features: n × d.
-        labels: integer classes, n.
-        k: neighbours that vote, at most n - 1.
-        temperature: of the weights.
-        chunk: rows at a time; chunk × n similarities are held in memory.
-
-    Raises:
-        ConfigError: `k`, `temperature` or `chunk` is not above 0, or `k` exceeds n - 1.
-        ValueError: features are not a finite matrix, or labels are not one integer a row.
+    The vote is that of :func:`knn_accuracy`, whose arguments and errors apply; a row is no neighbor of its own, so that
+    `k` is at most n - 1. It needs no second split, which makes it the estimate to watch during training.
     """
     features, labels = _checks.labelled(features, labels, "features")
     _check_settings(k, temperature, chunk, available=len(features) - 1, what="other rows")
@@ -102,8 +91,7 @@ def _check_settings(k: int, temperature: float, chunk: int, available: int, what
 def _vote(similarity: Tensor, bank_classes: Tensor, classes: int, k: int, temperature: float) -> Tensor:
     """Return the predicted class (chunk) of each row of `similarity` (chunk × n)."""
     nearest, index = similarity.topk(k, dim=1)
-    # The nearest neighbour's weight is factored out of the row: the argmax stays, and a small temperature cannot
-    # overflow exp.
+    # Dividing a row by its largest weight keeps the argmax, and a small temperature cannot overflow exp.
     weight = ((nearest - nearest[:, :1]) / temperature).exp()
     votes = weight.new_zeros(len(similarity), classes)
     return votes.scatter_add_(1, bank_classes[index], weight).argmax(dim=1)

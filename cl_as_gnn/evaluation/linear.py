@@ -14,34 +14,34 @@ from cl_as_gnn.evaluation import _checks
 def linear_probe(
     train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor, C: float = 1.0, max_iter: int = 200
 ) -> float:
-    """Return the test accuracy of a logistic regression trained on all the labels, per cent.
+    """Compute the test accuracy of a logistic regression trained on all labels, in per cent.
 
-    The linear evaluation of SimCLR (Chen et al., ICML 2020) and its kin with a convex solver in place of SGD. Each
-    feature is standardized with the mean and standard deviation of the training rows (a constant feature is only
-    centred); then L-BFGS minimises over W and b, the bias free of penalty,
+    The linear evaluation of SimCLR (Chen et al., ICML 2020) with a convex solver in place of SGD. Each feature is
+    standardized with the mean and standard deviation of the training rows (a constant feature is only centered); then
+    L-BFGS minimizes over W and b, without a penalty on b,
 
         C · Σ_i -log softmax(W x_i + b)[y_i] + ‖W‖² / 2
 
-    the objective of scikit-learn's `LogisticRegression`, in the multinomial form for two classes too.
+    the objective of scikit-learn's `LogisticRegression`, in the multinomial form also for two classes.
 
     Args:
         train_x: features, n × d; the regression runs on their device.
         train_y: integer classes, n.
         test_x: features, m × d.
-        test_y: integer classes, m; a class that training lacks counts as an error.
-        C: inverse strength of the L2 penalty, against the sum of the losses.
-        max_iter: cap on L-BFGS iterations; a warning tells when it is met.
+        test_y: integer classes, m; a class without training rows counts as an error.
+        C: inverse strength of the L2 penalty, relative to the sum of the losses.
+        max_iter: maximum number of L-BFGS iterations; reaching it warns.
 
     Raises:
         ConfigError: `C` or `max_iter` is not above 0.
-        ValueError: features are not finite matrices of one width, labels are not one integer a row, or the training
+        ValueError: features are not finite matrices of one width, labels are not one integer per row, or the training
             labels hold fewer than two classes.
     """
     _checks.positive(C, "C")
     _checks.positive(max_iter, "max_iter")
     x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
     std, mean = torch.std_mean(x, dim=0, correction=0)
-    # Rounding leaves a constant feature a tiny deviation, which must not be scaled up to 1.
+    # Rounding leaves a constant feature with a tiny deviation, which must not be scaled up to 1.
     std = torch.where(std > 10 * torch.finfo(x.dtype).eps * mean.abs(), std, 1.0)
     return _fit_and_score((x - mean) / std, y, (test - mean) / std, truth, C, max_iter)
 
@@ -55,33 +55,28 @@ def few_label_probe(
     draws: int = 10,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the mean and standard deviation of the test accuracy from `per_class` labels a class, per cent.
+    """Compute the test accuracy of a logistic regression trained on `per_class` labels per class, in per cent.
 
     The label-efficiency test of SimCLR (Chen et al., ICML 2020, section 6) on frozen features. A draw takes
     `per_class` training rows of every class at random without replacement; a logistic regression (the objective of
     :func:`linear_probe`, C = 10) learns from them and is scored on the whole test set. The draws depend on `seed` and
-    the labels alone, so that every method is given the same ones, and the first draws stay when more are asked for.
+    the labels alone: all methods get the same draws, and a larger `draws` keeps the first ones.
 
-    Every row is scaled to unit L2 norm and nothing else is done to it. So the probe ignores the scale of an embedding,
-    needs no statistic of the training set (a standard deviation out of ten rows is noise, and dividing by that of the
-    whole set would raise collapsed directions to the height of the informative ones), and one C serves all methods.
+    Rows are scaled to unit L2 norm and not standardized: the standard deviation of ten rows is noise, and that of the
+    whole set would amplify collapsed directions. One C therefore serves all methods.
 
     Args:
-        train_x: features, n × d; the regression runs on their device.
-        train_y: integer classes, n.
-        test_x: features, m × d.
-        test_y: integer classes, m; a class that training lacks counts as an error.
-        per_class: labels a class.
+        train_x, train_y, test_x, test_y: as in :func:`linear_probe`.
+        per_class: number of labels per class.
         draws: number of draws.
         seed: of the draws.
 
     Returns:
-        The mean and the population standard deviation (divisor `draws`; 0 for one draw), per cent.
+        The mean and the population standard deviation (divisor `draws`) over the draws.
 
     Raises:
         ConfigError: `per_class` or `draws` is not above 0, or a class has fewer than `per_class` rows.
-        ValueError: features are not finite matrices of one width, labels are not one integer a row, or the training
-            labels hold fewer than two classes.
+        ValueError: as in :func:`linear_probe`.
     """
     _checks.positive(per_class, "per_class")
     _checks.positive(draws, "draws")
@@ -95,7 +90,7 @@ def few_label_probe(
 
 
 def _checked(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the four checked, on the device and in the precision of `train_x`."""
+    """Return the four tensors checked, on the device and in the precision of `train_x`."""
     train_x, train_y = _checks.labelled(train_x, train_y, "train_x")
     test_x, test_y = _checks.labelled(test_x, test_y, "test_x")
     _checks.same_width(train_x, test_x, "train_x and test_x")
@@ -114,19 +109,19 @@ def _fit_and_score(x: Tensor, y: Tensor, test: Tensor, truth: Tensor, C: float, 
 def fit_logistic(
     x: Tensor, y: Tensor, classes: int, C: float, max_iter: int, tolerance: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
-    """Return the weight (classes × d) and bias (classes) that minimise the objective of :func:`linear_probe`.
+    """Return the weight (classes × d) and bias (classes) that minimize the objective of :func:`linear_probe`.
 
-    Correlated features slow L-BFGS down badly, so it works on centred features X (the free bias takes the mean up) and
-    on V with W = V Mᵀ, where M Mᵀ is the inverse of the objective's curvature in W at the start,
+    Correlated features make L-BFGS slow. It therefore works on centered features X, whose mean the bias absorbs, and on
+    V with W = V Mᵀ, where M Mᵀ is the inverse of the objective's curvature in W at the start,
     XᵀX / (classes · n) + I / (C n). The minimum is the same.
 
     Args:
         x: features, n × d.
         y: classes from 0 to `classes` - 1, n.
-        classes: their number.
+        classes: number of classes.
         C: inverse strength of the penalty.
-        max_iter: cap on iterations.
-        tolerance: largest entry of the gradient of objective / (C n) in V and b at which to stop.
+        max_iter: maximum number of iterations.
+        tolerance: stops at this largest entry of the gradient of objective / (C n) in V and b.
     """
     n, d = x.shape
     penalty = 1 / (C * n)
@@ -145,7 +140,7 @@ def fit_logistic(
     solver = torch.optim.LBFGS(
         [v, bias],
         max_iter=max_iter,
-        # The iterations are the only cap: torch's own, 1.25 evaluations an iteration, would stop a line search short.
+        # torch's default, 1.25 evaluations per iteration, would cut line searches short.
         max_eval=30 * max_iter,
         tolerance_grad=tolerance,
         tolerance_change=tolerance / 1000,

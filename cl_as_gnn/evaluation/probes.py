@@ -1,4 +1,4 @@
-"""Probes with a setting chosen on held-out samples: logistic regression on nodes, an SVM on whole graphs."""
+"""Probes that choose a setting on held-out samples: logistic regression on nodes, an SVM on whole graphs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SVM_GRID = tuple(float(c) for c in 10 ** np.arange(-3.0, 3.01))
 
 @dataclass(frozen=True)
 class Probe:
-    """Accuracy on the test rows and, where there are any, on the validation rows, per cent; and the C chosen there."""
+    """Accuracy in per cent on the test rows and on the validation rows, if any, and the C chosen on the latter."""
 
     test: float
     validation: float | None
@@ -31,11 +31,10 @@ class Probe:
 
 
 def span_coordinates(x: Tensor, train: Tensor) -> Tensor:
-    """The rows of `x` (n × d) in m + 1 coordinates of the span of the m training rows; `x` itself if d is no larger.
+    """Express the rows of `x` (n × d) in m + 1 coordinates of the span of the m training rows, if d exceeds m + 1.
 
-    The last coordinate is how far a row lies outside the span, so that lengths stay, as do inner products with training
-    rows. Whatever a regression with an L2 penalty, or nearest neighbours, learn from the training rows is the same in
-    these coordinates as in the old ones.
+    The last coordinate is the distance of a row from the span. Lengths and inner products with training rows stay, and
+    therefore the results of nearest neighbors and of regressions with an L2 penalty.
 
     Args:
         x: features, n × d.
@@ -51,26 +50,26 @@ def span_coordinates(x: Tensor, train: Tensor) -> Tensor:
 
 
 def validated_probe(x: Tensor, y: Tensor, train: Tensor, validation: Tensor, test: Tensor, C: float = 1.0) -> Probe:
-    """Logistic regression whose C is chosen on validation rows and which is then scored once on the test rows.
+    """Fit a logistic regression, choose its C on the validation rows, and score it once on the test rows.
 
-    Rows are scaled to unit norm; scikit-learn's `LogisticRegression` (L2, multinomial) is fitted on the training rows
-    for each C from 0.01 to 10,000 in half decades; of equally good ones the smallest is taken. It is not fitted anew on
-    the validation rows.
+    Rows are scaled to unit norm. scikit-learn's `LogisticRegression` (L2, multinomial) is fitted on the training rows
+    for each C from 0.01 to 10,000 in half decades; among equally good values the smallest C wins. The validation rows
+    do not join the training rows afterwards.
 
     Args:
         x: features, n × d.
         y: integer classes, n.
-        train: mask of the rows to learn from, bool, n.
-        validation: mask of the rows to choose C on; where it is empty, `C` is taken as it is.
+        train: mask of the training rows, bool, n.
+        validation: mask of the rows that choose C; if it is empty, `C` is used.
         test: mask of the rows to score.
         C: inverse strength of the penalty without validation rows.
 
     Raises:
-        ValueError: features are not a finite matrix, labels are not one integer a row, or there is no training row.
+        ValueError: features are not a finite matrix, labels are not one integer per row, or `train` or `test` is empty.
     """
     x, y = _checks.labelled(x, y, "x")
     if not (bool(train.any()) and bool(test.any())):
-        raise ValueError("validated_probe expects rows to learn from and rows to score: a mask of them is empty")
+        raise ValueError("validated_probe expects training rows and rows to score: one of the masks is empty")
     rows, labels = F.normalize(span_coordinates(x, train).double(), dim=1).numpy(), y.numpy()
     fit, hold, score = train.numpy(), validation.numpy(), test.numpy()
     grid = C_GRID if hold.any() else (C,)
@@ -88,15 +87,15 @@ def validated_probe(x: Tensor, y: Tensor, train: Tensor, validation: Tensor, tes
 
 
 def cross_validated_svm(x: Tensor, y: Tensor, folds: int = 10, seed: int = 0) -> tuple[float, float]:
-    """Accuracy of an SVM on features of whole graphs, mean and standard deviation over the folds, per cent.
+    """Compute the accuracy of an SVM on features of whole graphs, mean and standard deviation over folds, in per cent.
 
-    The protocol of InfoGraph and GraphCL: stratified folds in random order, an SVM with RBF kernel fitted on all
-    but one, its C from 0.001 to 1,000 chosen by five-fold cross-validation inside the training folds.
+    The protocol of InfoGraph and GraphCL: stratified folds in random order; an SVM with RBF kernel is fitted on all but
+    one fold, its C from 0.001 to 1,000 chosen by five-fold cross-validation inside the training folds.
 
     Args:
         x: features, n × d.
         y: integer classes, n.
-        folds: their number; no more than the smallest class has rows.
+        folds: number of folds, at most the size of the smallest class.
         seed: of the order of the rows.
     """
     x, y = _checks.labelled(x, y, "x")

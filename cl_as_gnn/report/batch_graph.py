@@ -26,8 +26,9 @@ from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation import edge_purity
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION
-from cl_as_gnn.runs.folder import load_encoder, open_run
-from cl_as_gnn.tasks.images import scored_data
+from cl_as_gnn.runs.folder import open_run
+from cl_as_gnn.runs.load import load_encoder
+from cl_as_gnn.tasks import scored_data
 
 AUGMENTATION_COLOUR = "#2463c4"
 SAME_CLASS_COLOUR = "#e08a00"

@@ -11,16 +11,14 @@ from rich.console import Console
 
 from cl_as_gnn.config import RunConfig, build_config, flatten, to_yaml
 from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.evaluation.scores import Score, find_score, headline, table_rows
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.report.charts import Curve, legend, line_chart
 from cl_as_gnn.report.markup import colour, number, setting, table
 from cl_as_gnn.report.pictures import pictures
-from cl_as_gnn.report.quantities import quantity
 from cl_as_gnn.report.template import PAGE, STYLE
 from cl_as_gnn.runs.folder import RunFolder, open_run
-from cl_as_gnn.tasks.protocol import HEADLINE, table_rows
 
-_SCORES = ("kNN", "linear", "1 label / class", "10 labels / class")
 _FACTS = ("seed", "epochs", "loss", "seconds", "images_per_second")
 _GROUPS = {"Training": ("loss", "online_knn"), "Schedule and cost": ("lr", "seconds")}
 _EPOCH_ROWS = 50
@@ -113,15 +111,8 @@ def _header(title: str, config: RunConfig, metrics: dict[str, Any], notes: list[
 
 def _facts(metrics: dict[str, Any]) -> dict[str, str]:
     """The run in a line, each fact as HTML."""
-    texts = {
-        "seed": "{:d}",
-        "epochs": "{:d}",
-        "loss": "{:.4g}",
-        "seconds": "{:.0f}",
-        "images_per_second": "{:,.0f}",
-    }
     facts = {
-        name.replace("_per_", "/"): number(name, metrics[name], texts[name].format(metrics[name]))
+        name.replace("_per_", "/"): number(name, metrics[name], find_score(name).text(metrics[name]))
         for name in _FACTS
         if metrics.get(name) is not None
     }
@@ -133,31 +124,34 @@ def _scores(metrics: dict[str, Any]) -> str:
     if not metrics:
         return ""
 
-    def cell(key: str, value: float | None) -> str:
-        bar = "" if value is None else f'<span class="bar"><span style="width:{value:.1f}%"></span></span>'
-        return number(key, value, f"{value:.1f}" if value is not None else "") + bar
+    scores = headline()
+
+    def cell(key: str, score: Score, value: float | None) -> str:
+        share = value is not None and score.unit == "%"
+        bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if share else ""
+        return number(key, value, score.text(value)) + bar
 
     rows = []
     for i, (name, row) in enumerate(table_rows(metrics)):
         prefix = f"baselines/{name}/" if i else ""
-        rows.append([escape(name), *(cell(prefix + key, row.get(key)) for key in HEADLINE)])
+        rows.append([escape(name), *(cell(prefix + key, score, row.get(key)) for key, score in scores.items())])
     missing = "" if "baselines" in metrics else " Baselines were not scored (eval.baselines=false)."
     caption = f"Top-1 accuracy in % on {metrics['dataset']}.{missing}"
     return (
-        table(caption, ["", *_SCORES], rows, "scores")
+        table(caption, ["", *(score.title for score in scores.values())], rows, "scores")
         + f'<p class="soft"><b>Protocol.</b> {escape(metrics["protocol"])}.</p>'
     )
 
 
 def _geometry(metrics: dict[str, Any]) -> str:
     """Every other number of ``metrics.json``."""
-    known = {*HEADLINE, *_FACTS}
+    known = {*headline(), *_FACTS}
     values = {k: v for k, v in metrics.items() if k not in known and isinstance(v, int | float)}
     if not values:
         return ""
     rows = [
-        [escape(quantity(k).title), number(k, v, f"{v:.4g}".replace("-", "−")), escape(quantity(k).meaning)]
-        for k, v in values.items()
+        [escape(score.title), number(score.key, v, score.text(v).replace("-", "−")), escape(score.meaning)]
+        for score, v in ((find_score(k), v) for k, v in values.items())
     ]
     return table("After training.", ["quantity", "value", "what it says"], rows, "quantities")
 
@@ -200,7 +194,7 @@ def _curves(history: list[dict[str, str]]) -> str:
 
 
 def _chart(name: str, curves: dict[str, Curve]) -> str:
-    title, meaning = quantity(name)
+    title, meaning = find_score(name).title, find_score(name).meaning
     several = len(curves) > 1
     names = legend({member: colour(i, len(curves)) for i, member in enumerate(curves)}) if several else ""
     last = "" if several else f"<b>{next(iter(curves.values()))[-1][1]:.4g}</b>".replace("-", "−")

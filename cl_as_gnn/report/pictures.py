@@ -16,10 +16,11 @@ from cl_as_gnn.graph.schema import AFFINITY
 from cl_as_gnn.report import batch_graph
 from cl_as_gnn.report.charts import class_legend, legend, scatter
 from cl_as_gnn.report.markup import figure_uri, image_uri, table
-from cl_as_gnn.runs.folder import RunFolder, load_encoder
+from cl_as_gnn.runs.folder import RunFolder
+from cl_as_gnn.runs.load import load_encoder
 from cl_as_gnn.runs.process import pick_device
+from cl_as_gnn.tasks import scored_data
 from cl_as_gnn.tasks.embed import embed
-from cl_as_gnn.training.fit import scored_data
 
 _BATCH, _K = 20, 3
 _MAP_IMAGES = 1000

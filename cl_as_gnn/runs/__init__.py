@@ -1,1 +1,1 @@
-"""The folder of a run: how it is written without loss, read back, scored again and exported."""
+"""A run on disk and in the process: its folder, its weights, its scores, its ranks and devices."""

@@ -1,8 +1,7 @@
-"""What is done with a finished run: score it again, export its features."""
+"""Score a finished run again, and export its features."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,15 @@ from rich.console import Console
 
 from cl_as_gnn.datasets import read_images
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.runs.folder import load_encoder, open_run, read_header
+from cl_as_gnn.runs.folder import open_run, replaced
+from cl_as_gnn.runs.load import load_encoder, read_header
 from cl_as_gnn.runs.process import pick_device
-from cl_as_gnn.tasks.base import load_task
+from cl_as_gnn.tasks import load_task
 from cl_as_gnn.tasks.embed import embed
 
 
 def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
-    """kNN and probes of a run's encoder, as in its ``metrics.json``."""
+    """Compute the scores of a run's encoder, and of its baselines, as in its ``metrics.json``."""
     run = open_run(path)
     config = run.load_config()
     device = pick_device(config.trainer)
@@ -33,20 +33,25 @@ def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
 
 
 def export_features(path: Path, out: Path, console: Console, images: Path | None = None) -> dict[str, tuple[int, ...]]:
-    """Write the features and labels of every split, or of other images, to an ``.npz``; returns the shapes.
+    """Write the features and labels of every split, or of other images, to an ``.npz`` and return their shapes.
 
     Args:
         path: the run.
         out: the file.
-        console: a progress bar is shown where it is a terminal.
-        images: a folder of other images: the file then holds their ``features`` and ``files``, paths in the folder.
+        console: shows a progress bar if it is a terminal.
+        images: a folder of other images; the file then holds their ``features`` and ``files``, paths in the folder.
+
+    Raises:
+        ConfigError: ``out`` is not a place for an ``.npz`` file, the run has not finished, or it reads graphs and
+            ``images`` is given.
+        RunError: the file cannot be written.
     """
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: features are written as .npz, name the file {out.stem}.npz")
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     if out.is_dir():
-        raise ConfigError(f"--out {out} is a folder: name a file")
+        raise ConfigError(f"--out {out} is a folder: name a file in it")
     run = open_run(path)
     config = run.load_config()
     device = pick_device(config.trainer)
@@ -57,17 +62,14 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
     else:
         header = read_header(run)
         if "image_size" not in header:
-            raise ConfigError(f"--images {images}: the encoder of {path} reads graphs, leave --images out")
+            raise ConfigError(f"--images {images}: the encoder of {path} reads graphs: leave --images out")
         files, pixels = read_images(images, header["channels"], header["image_size"], console.is_terminal)
         features = embed(encoder, pixels, (header["mean"], header["std"]), device)
         names = np.array([file.relative_to(images).as_posix() for file in files])
         arrays = {"features": features.numpy(), "files": names}
-    draft = out.with_name(out.name + ".part")
     try:
-        with draft.open("wb") as file:
+        with replaced(out) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(draft, out)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise RunError(f"cannot write {out}: {error.strerror}") from None
     return {name: tuple(value.shape) for name, value in arrays.items()}

@@ -1,4 +1,4 @@
-"""Settings of the process and the hardware that a run expects."""
+"""Ranks, devices, precision and memory of the processes of a run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _RANK_VARIABLES = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 def is_first_rank(config: TrainerConfig) -> bool:
-    """Whether this process prints and writes: it is the only one of its run, or the first of several."""
+    """Whether this process prints and writes: the only one of its run, or the first of several."""
     return config.ranks == 1 or not any(int(os.environ.get(name) or 0) for name in _RANK_VARIABLES)
 
 
 def check_ranks(config: TrainerConfig) -> None:
-    """ConfigError where the batch, the launcher or the machine do not go with the number of ranks."""
+    """Raise ConfigError if the batch, the launcher or the machine do not fit the number of ranks."""
     if config.batch_size % config.ranks:
         raise ConfigError(
-            f"trainer.batch_size={config.batch_size} is shared by {config.ranks} ranks (devices x num_nodes), of which "
-            f"it is no multiple: use {max(1, config.batch_size // config.ranks) * config.ranks}"
+            f"trainer.batch_size={config.batch_size} is shared by {config.ranks} ranks (devices x num_nodes): use a "
+            f"multiple of that, such as {max(1, config.batch_size // config.ranks) * config.ranks}"
         )
     started = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_torchelastic_launched() else config.ranks
     if started != config.ranks:
@@ -39,19 +39,19 @@ def check_ranks(config: TrainerConfig) -> None:
         )
     if uses_gpu(config) and config.devices > torch.cuda.device_count():
         raise ConfigError(
-            f"trainer.devices={config.devices}, but this machine has {torch.cuda.device_count()} GPUs: use as many, or "
+            f"trainer.devices={config.devices}, but this machine has {torch.cuda.device_count()} GPUs: use fewer, or "
             "trainer.accelerator=cpu"
         )
     cores = os.cpu_count() or 1
     if not uses_gpu(config) and config.devices > 4 * cores:
         raise ConfigError(
-            f"trainer.devices={config.devices} are more processes than this machine's {cores} cores can serve: use "
+            f"trainer.devices={config.devices} exceeds 4 processes for each of this machine's {cores} cores: use "
             f"{cores}, or at most {4 * cores}"
         )
 
 
 def lost_rank(error: Exception) -> bool:
-    """Whether an error says that another process of the run is gone."""
+    """Whether an error means that another process of the run has ended."""
     text = str(error)
     return isinstance(error, torch.distributed.DistError) or "gloo" in text or "Connection closed by peer" in text
 
@@ -62,15 +62,15 @@ def uses_gpu(config: TrainerConfig) -> bool:
 
 
 def pick_device(config: TrainerConfig) -> torch.device:
-    """Where a frozen encoder of such a run is evaluated."""
+    """The device that evaluates a frozen encoder."""
     return torch.device("cuda" if uses_gpu(config) else "cpu")
 
 
 def keep_freed_memory(config: TrainerConfig) -> bool:
-    """Let glibc keep large buffers instead of giving them back to the system after every step; CPU runs only.
+    """Let glibc keep large freed buffers of CPU runs instead of returning them to the system after every step.
 
-    Each step of a small network on a CPU allocates the same large buffers again, and page faults then cost as much as
-    the arithmetic. Returns whether the allocator took the setting (Linux with glibc).
+    Each step of a small network on a CPU allocates the same large buffers, and page faults then cost as much as the
+    arithmetic. Returns whether the allocator accepted the setting (Linux with glibc).
     """
     if uses_gpu(config) or platform.libc_ver()[0] != "glibc":
         return False
@@ -81,7 +81,7 @@ def keep_freed_memory(config: TrainerConfig) -> bool:
 
 
 def pick_precision(config: TrainerConfig) -> Literal["bf16-mixed", "32-true"]:
-    """Lightning's name of the precision; ``auto`` is bf16 where the hardware multiplies it faster than fp32."""
+    """Lightning's name of the precision; ``auto`` is bf16 on hardware that multiplies it faster than float32."""
     if config.precision == "auto":
         if uses_gpu(config):
             fast = torch.cuda.get_device_capability() >= (8, 0)

@@ -1,91 +1,194 @@
-"""What differs between runs on images, on the nodes of a graph and on whole graphs: all that surrounds the step."""
+"""What a task provides around the training step: samples, views, the encoder, and the protocol of the numbers."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
-from cl_as_gnn.config import GraphDataConfig, RunConfig
-from cl_as_gnn.datasets import NodeData, load_graphs
-from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.methods import METHODS, Method
-from cl_as_gnn.tasks.graphs import NodeTask, WholeGraphTask
-from cl_as_gnn.tasks.images import ImageTask, scored_data
+from cl_as_gnn.config import EvalConfig, GNNConfig, GraphDataConfig, RunConfig
+from cl_as_gnn.encoders import GraphEncoder
+from cl_as_gnn.evaluation import (
+    alignment,
+    edge_purity,
+    effective_rank,
+    few_label_probe,
+    knn_accuracy,
+    leave_one_out_knn,
+    uniformity,
+)
+from cl_as_gnn.evaluation.scores import measured
+from cl_as_gnn.graph import knn_edges
+from cl_as_gnn.methods import Method
 
+_PURITY_K = 10
 Scores = dict[str, Any]
 
 
-class Task(Protocol):
-    """The samples of a run, the encoder that reads them, and the protocol of its numbers."""
+def evenly(count: int, size: int) -> Tensor:
+    """At most ``count`` indices, evenly spread over ``size`` samples that may be sorted by class."""
+    return torch.linspace(0, size - 1, min(count, size)).long()
 
-    kind: str
-    """``images``, ``nodes`` or ``graphs``: what a sample is."""
-    unit: str
-    """What a progress bar counts."""
+
+class Task(ABC):
+    """Base class of tasks.
+
+    Attributes:
+        kind: ``images``, ``nodes`` or ``graphs``.
+        unit: the unit of a progress bar.
+        config: the run.
+        name: of the data set.
+        size: number of training samples.
+        inputs: one row per training sample for the augmentation; ``None`` where the augmentation holds the graphs.
+        labels: classes of the training samples for methods that read labels, −1 where training may not see one;
+            ``None`` where it may see none.
+        y: classes of the training samples for the measurements.
+        watched: training samples of the online estimate; ``None`` where too few labels are known.
+    """
+
+    kind: ClassVar[str]
+    unit: ClassVar[str]
     name: str
-    """Of the data set."""
     size: int
-    """Training samples."""
-    inputs: Tensor | None
-    """One row a training sample for the augmentation to read; ``None`` where it holds the graphs itself."""
-    labels: Tensor | None
-    """Class of each training sample, −1 where training may not see it; ``None`` where it may see none."""
+    inputs: Tensor | None = None
+    labels: Tensor | None = None
+    y: Tensor
+    watched: Tensor | None
 
+    def __init__(self, config: RunConfig):
+        self.config = config
+
+    @abstractmethod
     def views(self) -> nn.Module:
-        """The augmentation: rows of ``inputs`` (or indices of samples) and a number of views to what encoders read."""
-        ...
+        """The augmentation: maps rows of ``inputs`` (or indices of samples) and a number of views to encoder inputs."""
 
+    @abstractmethod
     def encoder(self) -> nn.Module:
-        """A fresh encoder, with ``out_dim``."""
-        ...
+        """A new encoder, with ``out_dim``."""
 
+    @abstractmethod
     def header(self) -> dict[str, Any]:
-        """What is needed to build the encoder again."""
-        ...
+        """The values from which the encoder can be built again."""
 
-    def online(self, encoder: nn.Module, device: torch.device) -> float | None:
-        """A quick kNN estimate in per cent without test labels, or ``None`` where too few labels are known."""
-        ...
+    @abstractmethod
+    def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
+        """Features of the training samples ``index``, by the frozen encoder without augmentation, on the CPU."""
 
+    @abstractmethod
     def features(self, encoder: nn.Module, device: torch.device) -> dict[str, Tensor]:
         """Features of every split and ``<split>_labels``, by the frozen encoder without augmentation, on the CPU."""
-        ...
 
-    def score(self, features: dict[str, Tensor]) -> Scores:
-        """The numbers of the protocol, in per cent; ``None`` where one makes no sense."""
-        ...
-
+    @abstractmethod
     def geometry(
         self, method: Method[Any], views: nn.Module, features: dict[str, Tensor], device: torch.device
     ) -> Scores:
-        """Alignment and uniformity of fresh views, effective rank and edge purity of features."""
-        ...
+        """Alignment and uniformity of new views, effective rank and edge purity of features."""
+
+    @abstractmethod
+    def protocol(self) -> str:
+        """One sentence that says what the numbers mean."""
+
+    @abstractmethod
+    def _score(self, features: dict[str, Tensor]) -> Scores:
+        """The accuracies of this kind of task."""
+
+    @abstractmethod
+    def _floors(self) -> dict[str, Scores]:
+        """Scores of inputs without an encoder."""
+
+    def online(self, encoder: nn.Module, device: torch.device) -> float | None:
+        """A quick kNN estimate in per cent without test labels, or ``None`` where too few labels are known."""
+        if self.watched is None:
+            return None
+        return self._leave_one_out(self.watch(encoder, device, self.watched), self.y[self.watched])
+
+    def score(self, features: dict[str, Tensor]) -> Scores:
+        """The numbers of the protocol, in per cent, and the scores of other packages; ``None`` where undefined."""
+        return {**self._score(features), **measured(features)}
 
     def baselines(self, device: torch.device) -> dict[str, Scores]:
         """The same numbers without training."""
-        ...
+        torch.manual_seed(self.config.seed)
+        fresh = self.encoder().to(device)
+        return {"untrained encoder": self.score(self.features(fresh, device)), **self._floors()}
 
-    def protocol(self) -> str:
-        """One sentence that says what the numbers mean."""
-        ...
+    def _leave_one_out(self, x: Tensor, y: Tensor) -> float:
+        config = self.config.eval
+        return leave_one_out_knn(x, y, min(config.knn_k, len(x) - 1), config.knn_temperature)
 
 
-def load_task(config: RunConfig, progress: bool = True) -> Task:
-    """Read the data of a run, and check that its method can learn from them."""
-    task: Task
-    if isinstance(config.data, GraphDataConfig):
-        graphs = load_graphs(config.data)
-        task = NodeTask(config, graphs) if isinstance(graphs, NodeData) else WholeGraphTask(config, graphs)
-    else:
-        task = ImageTask(config, scored_data(config, progress))
-    reads = METHODS[config.method.name].reads
-    if task.kind not in reads:
-        fit = {"images": "digits, cifar10", "nodes": "karate, cora, citeseer", "graphs": "tu"}
-        names = ", ".join(fit[kind] for kind in reads)
-        raise ConfigError(
-            f"method.name={config.method.name} learns from {' or '.join(reads)}, and data.name={config.data.name} has "
-            f"{task.kind}: use data.name={names}, or another method"
-        )
-    return task
+def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, config: EvalConfig) -> Scores:
+    """kNN and few-label accuracy of ``query`` (m × d) with ``bank`` (n × d) as reference, in per cent.
+
+    ``label10_top1`` is ``None`` where a class has fewer than ten rows in the bank, and likewise ``label1_top1``.
+    """
+    smallest = int(torch.bincount(y).min())
+    few = {
+        f"label{n}_top1": few_label_probe(bank, y, query, truth, n, config.draws)[0] if smallest >= n else None
+        for n in (1, 10)
+    }
+    k = min(config.knn_k, len(bank))
+    return {"knn_top1": knn_accuracy(bank, y, query, truth, k, config.knn_temperature), **few}
+
+
+def geometry_scores(z: Tensor, x: Tensor, y: Tensor) -> Scores:
+    """Measure projections ``z`` (2 × m × d) of two views and features ``x`` (n × d) with classes ``y``."""
+    first, second = F.normalize(z, dim=2)
+    out = {
+        "alignment": alignment(first, second),
+        "uniformity": uniformity(first),
+        "effective_rank": effective_rank(x),
+    }
+    if len(x) > _PURITY_K:
+        out["edge_purity"] = edge_purity(knn_edges(x, _PURITY_K)[0], y)
+    return out
+
+
+class GraphTask(Task):
+    """Base class of tasks whose encoder reads a PyG graph.
+
+    Attributes:
+        graph: the whole graph, or a batch of all graphs.
+        pool: how node features become those of a graph; ``None`` where the nodes are the samples.
+    """
+
+    graph: Data
+    pool: str | None = None
+    _geometry_samples = 4096
+
+    def __init__(self, config: RunConfig):
+        super().__init__(config)
+        assert isinstance(config.data, GraphDataConfig)
+        assert isinstance(config.encoder, GNNConfig)
+        self.data_config, self.gnn = config.data, config.encoder
+
+    def encoder(self) -> GraphEncoder:
+        return GraphEncoder(self.graph.x.size(1), self.gnn, self.pool)
+
+    def header(self) -> dict[str, Any]:
+        return {"gnn": self.gnn.model_dump(), "in_channels": self.graph.x.size(1), "pool": self.pool}
+
+    @torch.no_grad()
+    def embed(self, encoder: nn.Module, device: torch.device | str) -> Tensor:
+        """Features of every sample in eval mode, without augmentation, float32, on the CPU."""
+        was_training = encoder.training
+        encoder.eval()
+        out: Tensor = encoder(self.graph.clone().to(device)).float().cpu()
+        encoder.train(was_training)
+        return out
+
+    def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
+        return self.embed(encoder, device)[index]
+
+    @torch.no_grad()
+    def geometry(
+        self, method: Method[Any], views: nn.Module, features: dict[str, Tensor], device: torch.device
+    ) -> Scores:
+        torch.manual_seed(self.config.seed)
+        sample = evenly(self._geometry_samples, self.size)
+        z = method.project(views(sample.to(device), 2)).float().cpu().unflatten(0, (2, -1))
+        return geometry_scores(z, features[self.kind][sample], self.y[sample])

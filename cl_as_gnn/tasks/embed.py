@@ -1,4 +1,4 @@
-"""Images to features through a frozen encoder."""
+"""Features of images by a frozen encoder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def embed(
     device: torch.device | str = "cpu",
     chunk: int = 512,
 ) -> Tensor:
-    """Features ``(n, out_dim)`` of uint8 images ``(n, C, H, W)``: eval mode, no augmentation, float32, on the CPU.
+    """Compute features ``(n, out_dim)`` of uint8 images ``(n, C, H, W)`` in eval mode, float32, on the CPU.
 
-    The encoder's training mode is put back afterwards.
+    The encoder returns to its training mode afterwards.
     """
     was_training = encoder.training
     encoder.eval()

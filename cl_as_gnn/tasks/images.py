@@ -11,14 +11,20 @@ from cl_as_gnn.config import DataConfig, RunConfig
 from cl_as_gnn.datasets import RECIPES, BatchedViews, ImageData, channel_stats, load_images
 from cl_as_gnn.encoders import build_encoder
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import leave_one_out_knn
+from cl_as_gnn.evaluation import linear_probe
 from cl_as_gnn.methods import Method
+from cl_as_gnn.tasks.base import Scores, Task, evenly, geometry_scores, knn_and_few_labels
 from cl_as_gnn.tasks.embed import embed
-from cl_as_gnn.tasks.protocol import describe, geometry, pixels, score
+
+_GEOMETRY_IMAGES = 2048
 
 
 def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
-    """The images of a run: ``test`` is the split that is scored, ``train`` what may be trained on for it."""
+    """The images of a run: ``test`` is the scored split, ``train`` are the images for training and as reference.
+
+    Raises:
+        ConfigError: the data are graphs, cannot be read, or lack the split ``eval.split`` names.
+    """
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
     data = load_images(config.data, progress)
@@ -29,20 +35,18 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
     return ImageData(data.name, data.classes, data.train, data.validation.take(torch.arange(0)), data.validation)
 
 
-class ImageTask:
-    """A run on images; see :class:`cl_as_gnn.tasks.base.Task`."""
+class ImageTask(Task):
+    """A run on images, scored on ``data.test`` with ``data.train`` as reference."""
 
     kind, unit = "images", "img"
 
     def __init__(self, config: RunConfig, data: ImageData):
-        self.config, self.data = config, data
-        self.name, self.size = data.name, len(data.train)
-        self.labels: Tensor | None = data.train.labels
-        self.inputs: Tensor | None = data.train.images
+        super().__init__(config)
+        self.data, self.name, self.size = data, data.name, len(data.train)
+        self.y = data.train.labels
+        self.labels, self.inputs = data.train.labels, data.train.images
         self.stats = channel_stats(data.train)
-        index = torch.linspace(0, self.size - 1, min(config.eval.online_size, self.size)).long()
-        # Evenly spread over the data set, which may be sorted by class.
-        self._watched = data.train.take(index)
+        self.watched = evenly(config.eval.online_size, self.size)
 
     def views(self) -> nn.Module:
         assert isinstance(self.config.data, DataConfig)
@@ -63,10 +67,8 @@ class ImageTask:
             "std": list(self.stats[1]),
         }
 
-    def online(self, encoder: nn.Module, device: torch.device) -> float | None:
-        features = embed(encoder, self._watched.images, self.stats, device)
-        k = min(self.config.eval.knn_k, len(features) - 1)
-        return leave_one_out_knn(features, self._watched.labels, k, self.config.eval.knn_temperature)
+    def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
+        return embed(encoder, self.data.train.images[index], self.stats, device)
 
     def features(self, encoder: nn.Module, device: torch.device) -> dict[str, Tensor]:
         out = {}
@@ -77,23 +79,38 @@ class ImageTask:
                 out[f"{name}_labels"] = split.labels
         return out
 
-    def score(self, features: dict[str, Tensor]) -> dict[str, Any]:
-        return {**score(features["train"], features["test"], self.data, self.config.eval)}
+    def _score(self, features: dict[str, Tensor]) -> Scores:
+        train, test = features["train"], features["test"]
+        y, truth = self.y, self.data.test.labels
+        near = knn_and_few_labels(train, y, test, truth, self.config.eval)
+        return {**near, "linear_top1": linear_probe(train, y, test, truth, max_iter=1000)}
 
+    @torch.no_grad()
     def geometry(
         self, method: Method[Any], views: nn.Module, features: dict[str, Tensor], device: torch.device
-    ) -> dict[str, Any]:
+    ) -> Scores:
         assert isinstance(views, BatchedViews)
-        return {**geometry(method.project, views, features["test"], self.data, device)}
+        generator = torch.Generator(device=device).manual_seed(0)
+        parts = [
+            method.project(views(images.to(device), 2, generator)).float().cpu().unflatten(0, (2, -1))
+            for images in self.data.train.images[evenly(_GEOMETRY_IMAGES, self.size)].split(256)
+        ]
+        rows = evenly(_GEOMETRY_IMAGES, len(features["test"]))
+        return geometry_scores(torch.cat(parts, dim=1), features["test"][rows], self.data.test.labels[rows])
 
-    def baselines(self, device: torch.device) -> dict[str, dict[str, Any]]:
-        torch.manual_seed(self.config.seed)
-        fresh = self.encoder().to(device)
-        train, test = pixels(self.data.train), pixels(self.data.test)
-        return {
-            "untrained encoder": self.score(self.features(fresh, device)),
-            "raw pixels": self.score({"train": train, "test": test}),
-        }
+    def _floors(self) -> dict[str, Scores]:
+        """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1."""
+        splits = {"train": self.data.train, "test": self.data.test}
+        pixels = {name: split.images.flatten(1).float() / 255 for name, split in splits.items()}
+        return {"raw pixels": self.score(pixels | {f"{name}_labels": split.labels for name, split in splits.items()})}
 
     def protocol(self) -> str:
-        return describe(self.config.eval, self.data)
+        config, data = self.config.eval, self.data
+        k = min(config.knn_k, len(data.train))
+        return (
+            f"frozen encoder in eval mode, no augmentation, features before the projector; scored on the "
+            f"{len(data.test):,} images of the {config.split} split with the {len(data.train):,} training images as "
+            f"bank and labels; knn: weighted, cosine, k={k}, T={config.knn_temperature:g}; linear: logistic "
+            f"regression on standardized features, C=1; labelN: logistic regression on unit features, N labels per "
+            f"class, C=10, mean of {config.draws} draws"
+        )

@@ -1,1 +1,1 @@
-"""Training on Lightning's Trainer: the step, the callbacks, the run folder, the protocol of the numbers."""
+"""Training on Lightning's Trainer: the step, the optimizer, the batches, the callbacks, the loop."""

@@ -1,4 +1,4 @@
-"""What happens around the epochs: the online estimate, the log, the checkpoint, the progress bar."""
+"""Callbacks of the epochs: the online estimate, the log, the checkpoint, the progress bar."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Task as Bar
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from cl_as_gnn.config import EvalConfig
 from cl_as_gnn.errors import RunError
 from cl_as_gnn.runs.folder import RunFolder
 from cl_as_gnn.runs.process import lost_rank
-from cl_as_gnn.tasks.base import Task
+from cl_as_gnn.tasks import Task
 from cl_as_gnn.training.minibatch import QUANTITIES
 from cl_as_gnn.training.module import ContrastiveModule
 
 
 def diverged(module: ContrastiveModule, epoch: int) -> RunError:
-    """What to tell the user of a run whose numbers are not finite."""
+    """The error of a run whose numbers are not finite."""
     return RunError(
         f"the loss is not finite in epoch {epoch}: lower optim.lr (now {module.config.optim.lr:g}) or raise the "
         "temperature, and start again"
@@ -41,7 +39,7 @@ class LossGuard(Callback):
 
 
 class OnlineKNN(Callback):
-    """kNN accuracy of the frozen encoder on some training samples, each against the others, every few epochs."""
+    """Estimates kNN accuracy every ``eval.online_every`` epochs: some training samples, each against the others."""
 
     def __init__(self, task: Task, config: EvalConfig):
         self.task, self.config = task, config
@@ -57,14 +55,14 @@ class OnlineKNN(Callback):
 
 
 class EpochLog(Callback):
-    """One row an epoch in metrics.csv and in TensorBoard."""
+    """Writes one row per epoch to metrics.csv and TensorBoard."""
 
     def __init__(self, run: RunFolder, online: OnlineKNN):
         self.run, self.online = run, online
         self._start = 0.0
 
     def _graph(self, trainer: Trainer, module: ContrastiveModule) -> dict[str, float | None]:
-        """Quantities of the graph of the last minibatch, in the epochs that are measured."""
+        """Quantities of the last minibatch graph, every ``eval.graph_every`` epochs and in the last."""
         epoch, every = trainer.current_epoch + 1, module.config.eval.graph_every
         if every == 0 or (epoch % every and epoch != trainer.max_epochs):
             return dict.fromkeys(QUANTITIES)
@@ -92,7 +90,7 @@ class EpochLog(Callback):
 
 
 class Checkpoint(Callback):
-    """``checkpoints/last.ckpt`` after every epoch, replaced in one move so that a kill never leaves half of one."""
+    """Replaces ``checkpoints/last.ckpt`` in one move after every epoch, so that a kill never leaves half a file."""
 
     def __init__(self, run: RunFolder):
         self.run = run
@@ -108,26 +106,19 @@ class Checkpoint(Callback):
                 raise
             draft.unlink(missing_ok=True)
             raise RunError(
-                f"cannot write {self.run.checkpoint}: {error}; the checkpoint before it is kept, make room and "
+                f"cannot write {self.run.checkpoint}: {error}; the checkpoint before it is kept, free some space and "
                 f"continue with resume={self.run.path}"
             ) from None
 
 
-class _Numbers(ProgressColumn):
-    """Loss, online kNN and speed."""
-
-    def render(self, task: Bar) -> Text:
-        return Text(task.fields.get("numbers", ""), no_wrap=True)
-
-
 class ProgressBar(Callback):
-    """One bar for the whole run; where the output is no terminal, a line for every tenth of it."""
+    """Shows one bar for the whole run, or ten lines if the output is not a terminal."""
 
     def __init__(self, online: OnlineKNN, console: Console):
         self.online, self.console = online, console
         self.bar: Progress | None = None
         self._task: Any = None
-        self._images = 0
+        self._samples = 0
         self._clock = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -138,17 +129,17 @@ class ProgressBar(Callback):
             TextColumn("epoch"),
             MofNCompleteColumn(),
             BarColumn(bar_width=16),
-            _Numbers(),
+            TextColumn("{task.fields[numbers]}"),  # loss, online kNN and speed
             TimeRemainingColumn(compact=True),
             console=self.console,
         )
         self.bar.start()
-        self._task = self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
+        self._task = self.bar.add_task("", numbers="", total=trainer.max_epochs, completed=trainer.current_epoch)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        self._images += len(batch) * trainer.world_size
+        self._samples += len(batch) * trainer.world_size
         if self.bar is not None:
             done = trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches))
             self.bar.update(self._task, completed=int(done))
@@ -158,7 +149,7 @@ class ProgressBar(Callback):
         if not trainer.is_global_zero:
             return
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 1
-        speed = self._images / (time.perf_counter() - self._clock)
+        speed = self._samples / (time.perf_counter() - self._clock)
         knn = "" if self.online.value is None else f"  kNN {self.online.value:.1f} %"
         numbers = f"loss {pl_module.epoch_loss:.3f}{knn}  {speed:,.0f} {pl_module.task.unit}/s"
         if self.bar is not None:

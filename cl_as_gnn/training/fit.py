@@ -1,13 +1,10 @@
-"""From a config to a finished run folder, and on from a stopped one."""
+"""Train from a config to a finished run folder, or continue a stopped run."""
 
 from __future__ import annotations
 
 import json
-import logging
 import platform
-import signal
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -15,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from rich.console import Console
 
+from cl_as_gnn.compat import kill_ranks, quiet_lightning
 from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
 from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
-from cl_as_gnn.runs.folder import RunFolder, create_run, load_checkpoint, open_run
+from cl_as_gnn.runs.folder import RunFolder, create_run, open_run
+from cl_as_gnn.runs.load import load_checkpoint
 from cl_as_gnn.runs.process import (
     check_ranks,
     is_first_rank,
@@ -33,8 +31,7 @@ from cl_as_gnn.runs.process import (
     pick_precision,
     uses_gpu,
 )
-from cl_as_gnn.tasks.base import Task, load_task
-from cl_as_gnn.tasks.images import scored_data as scored_data
+from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
 from cl_as_gnn.training.module import ContrastiveModule
 
@@ -42,7 +39,7 @@ PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "lightning",
 
 
 def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
-    """The config of a stopped run, which settings beside ``resume=`` must not contradict (its data may have moved)."""
+    """The config of a stopped run. Settings beside ``resume=`` must agree with it; only ``data.root`` may change."""
     stored = read_yaml(run.config)
     config = build_config(stored)
     before = flatten(stored)
@@ -58,12 +55,12 @@ def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
 
 
 def train(config: RunConfig, resume: RunFolder | None = None, console: Console | None = None) -> dict[str, Any]:
-    """Train, evaluate, write the run folder; returns what is in ``metrics.json``.
+    """Train, evaluate, write the run folder; returns the content of ``metrics.json``.
 
     Args:
         config: the run.
-        resume: continue this folder from its checkpoint; the numbers are those of a run that never stopped.
-        console: where progress goes; a quiet one if not given.
+        resume: continue this folder from its checkpoint; the numbers equal those of a run that never stopped.
+        console: shows the progress; nothing is shown if not given.
 
     Raises:
         ConfigError: a setting or the data is wrong; nothing has been trained.
@@ -76,7 +73,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     if not is_first_rank(config.trainer):
         console = Console(quiet=True)
     start = time.perf_counter()
-    _quiet()
+    quiet_lightning()
     keep_freed_memory(config.trainer)
     task = load_task(config, progress=console.is_terminal)
     before = 0.0 if resume is None else float(load_checkpoint(resume)["cl_as_gnn"]["seconds"])
@@ -87,17 +84,38 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     if resume is None:
         console.print(f"{config.method.name} on {config.data.name}, run folder [b]{run.path}[/b]", soft_wrap=True)
     online = OnlineKNN(task, config.eval)
-    trainer = Trainer(
+    callbacks = [LossGuard(), online, ProgressBar(online, console), EpochLog(run, online), Checkpoint(run)]
+    trainer = _trainer(config, run, callbacks)
+    fit_start = time.perf_counter()
+    with _one_line(trainer, module, run):
+        trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
+    if config.trainer.ranks > 1:
+        torch.distributed.destroy_process_group()  # the first rank continues alone
+    fit_seconds = time.perf_counter() - fit_start
+    trained = module.samples_seen
+    if not trainer.is_global_zero:
+        return {}
+    metrics = _finish(config, task, module, run, console)
+    metrics |= {
+        "images_per_second": trained / fit_seconds if trained else None,
+        "seconds": module.elapsed(),
+    }
+    run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback]) -> Trainer:
+    return Trainer(
         default_root_dir=run.path,
         max_epochs=config.trainer.epochs,
         accelerator="gpu" if uses_gpu(config.trainer) else "cpu",
-        # Buffers are not sent from the first rank: banks and statistics are replicas, computed from the whole batch.
+        # Banks and statistics are replicas, computed from the whole batch: the first rank need not send its buffers.
         strategy="auto" if config.trainer.ranks == 1 else DDPStrategy(broadcast_buffers=False),
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
         precision=pick_precision(config.trainer),
         logger=TensorBoardLogger(run.path, name="", version=""),
-        callbacks=[LossGuard(), online, ProgressBar(online, console), EpochLog(run, online), Checkpoint(run)],
+        callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -105,44 +123,25 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         log_every_n_steps=10**9,
         num_sanity_val_steps=0,
     )
-    fit_start = time.perf_counter()
-    try:
-        with _all_or_none(trainer, run):
-            trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
-        raise RunError(
-            f"interrupted in epoch {trainer.current_epoch + 1}: continue with clgnn train resume={run.path}"
-        ) from None
-    except NotFiniteError:
-        # Neighbours are looked up within a step, before the loss of the epoch is seen.
-        raise diverged(module, trainer.current_epoch + 1) from None
-    if config.trainer.ranks > 1:
-        torch.distributed.destroy_process_group()  # what follows is the first rank's alone
-    fit_seconds = time.perf_counter() - fit_start
-    trained = module.images_seen
-    metrics: dict[str, Any] = {}
-    if trainer.is_global_zero:
-        metrics = _finish(config, task, module, run, console)
-        metrics |= {
-            "images_per_second": trained / fit_seconds if trained else None,
-            "seconds": module.elapsed(),
-        }
-        run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
-    return metrics
 
 
 @contextmanager
-def _all_or_none(trainer: Trainer, run: RunFolder) -> Iterator[None]:
-    """A rank that fails takes the others with it, also those that wait for it in a collective."""
+def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> Iterator[None]:
+    """Raise RunError with the cure for what can end a fit; a rank that fails ends the others, also waiting ones."""
     try:
         yield
     except BaseException as error:
-        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-            trainer.strategy.launcher.kill(signal.SIGKILL)
+        kill_ranks(trainer.strategy.launcher)
+        if isinstance(error, KeyboardInterrupt | SystemExit):  # Lightning turns Ctrl-C into an exit
+            raise RunError(
+                f"interrupted in epoch {trainer.current_epoch + 1}: continue with clgnn train resume={run.path}"
+            ) from None
+        if isinstance(error, NotFiniteError):  # the neighbor search of a step meets NaN before the epoch's loss is read
+            raise diverged(module, trainer.current_epoch + 1) from None
         if isinstance(error, RuntimeError) and lost_rank(error):
             raise RunError(
-                "another process of this run has stopped, and says why if it could: continue with clgnn train "
-                f"resume={run.path}"
+                "another process of this run has stopped, and its own message says why if it could write one: continue "
+                f"with clgnn train resume={run.path}"
             ) from None
         raise
 
@@ -151,7 +150,7 @@ def _finish(
     config: RunConfig, task: Task, module: ContrastiveModule, run: RunFolder, console: Console
 ) -> dict[str, Any]:
     """Score the frozen encoder and its baselines."""
-    device = pick_device(config.trainer)  # Lightning has taken the module back to the CPU
+    device = pick_device(config.trainer)  # Lightning has moved the module back to the CPU
     module.to(device)
     encoder = module.method.encoder.eval()
     run.save_encoder(encoder, task.header() | {"method": config.method.name})
@@ -183,7 +182,15 @@ def _finish(
 def continue_run(
     path: Path, given: Mapping[str, Any], console: Console | None = None
 ) -> tuple[RunFolder, dict[str, Any]]:
-    """``resume=``: pick a stopped run up where its last checkpoint stands; a finished one is left as it is."""
+    """Continue a stopped run from its last checkpoint; a finished run stays as it is.
+
+    Returns:
+        the run folder and the content of ``metrics.json``.
+
+    Raises:
+        ConfigError: ``path`` is not a run folder, or ``given`` contradicts its settings.
+        RunError: as in :func:`train`, or the checkpoint is broken.
+    """
     run = open_run(path)
     config = resumed_config(run, given)
     if run.metrics.is_file():
@@ -193,12 +200,3 @@ def continue_run(
     if console is not None and is_first_rank(config.trainer):
         console.print(f"continuing [b]{path}[/b]")
     return run, train(config, run, console)
-
-
-def _quiet() -> None:
-    """Lightning's tips and hints are about its own loaders and loggers, which this trainer does not use."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\..*")
-    # Of DDP, about speed: where there is one channel, channels-last and other strides are the same memory.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

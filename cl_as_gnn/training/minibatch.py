@@ -1,4 +1,4 @@
-"""What is measured of the graph of a minibatch while training; labels are read for the measurement alone."""
+"""Measurements of the minibatch graph during training. Labels serve the measurement only."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _K = 5
 
 @dataclass
 class Minibatch:
-    """The nodes of a step, without their history.
+    """The nodes of a step, detached from autograd.
 
     Attributes:
         x: features that the messages act on, ``(V·B, d)``, view-major.
         num_views: V.
-        labels: of the samples ``(B,)``, −1 = unknown.
-        affinity: edges and weights between the samples, where the method attracts along such.
+        labels: of the samples ``(B,)``, −1 where unknown.
+        affinity: edges and weights between the samples, if the method attracts along such edges.
     """
 
     x: Tensor
@@ -37,14 +37,14 @@ class Minibatch:
 
     @classmethod
     def of(cls, data: HeteroData, labels: Tensor) -> Minibatch:
-        """From the graph of a step; nothing is computed."""
+        """Take the nodes from the graph of a step; computes nothing."""
         kind = SAMPLE_AFFINITY
         affinity = (data[kind].edge_index, data[kind].edge_weight) if kind in data.edge_types else None
         return cls(data["view"].x.detach(), int(data.num_views), labels, affinity)
 
     @torch.no_grad()
     def purity(self) -> Tensor:
-        """Share of the weight of labelled affinity edges within a class, a scalar on the device; NaN without edges."""
+        """Compute the share of edge weight within a class, a scalar on the device; NaN without labeled edges."""
         if self.affinity is not None:
             (source, target), weight = self.affinity
         elif self.labels.numel() < 2:
@@ -58,7 +58,7 @@ class Minibatch:
         return (weight * (source == target)).sum() / weight.sum()
 
     def quantities(self, temperature: float) -> dict[str, float | None]:
-        """``QUANTITIES`` of the minibatch graph with unit features; no value where one is not defined.
+        """Compute ``QUANTITIES`` of the minibatch graph with unit features; ``None`` where one is undefined.
 
         Args:
             temperature: τ of the complete affinity graph.

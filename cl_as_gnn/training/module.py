@@ -1,87 +1,25 @@
-"""The training step: images or graphs on the device, batched views, the method's message, the optimizer."""
+"""The training step: samples on the device, their views, the loss and message of the method."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
-from cl_as_gnn.config import OptimConfig, RunConfig
+from cl_as_gnn.compat import keep_local
+from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import ImageData
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import Batch, Method, build_method
-from cl_as_gnn.tasks.base import Task
-from cl_as_gnn.tasks.images import ImageTask
+from cl_as_gnn.tasks import ImageTask, Task
+from cl_as_gnn.training.batches import EpochBatches, epoch_seed
 from cl_as_gnn.training.minibatch import Minibatch
-
-
-def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, Adam, SGD or LARS; vectors (biases, normalization) get no weight decay and no LARS scaling."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-    if config.name == "adam":
-        return torch.optim.Adam(groups, lr=config.lr, fused=True)
-    if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
-    from timm.optim.lars import Lars
-
-    lars: torch.optim.Optimizer = Lars(groups, lr=config.lr, momentum=config.momentum)
-    return lars
-
-
-def rate_factor(step: int, total: int, config: OptimConfig) -> float:
-    """Factor on the peak learning rate: a linear rise over ``warmup · total`` steps, then half a cosine to 0, or 1."""
-    rise = max(1, round(config.warmup * total)) if config.warmup > 0 else 0
-    if step < rise:
-        return (step + 1) / rise
-    if config.schedule == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
-
-
-class EpochSeed:
-    """Random numbers of an epoch from the run's seed and the epoch alone: a resumed run draws the same ones."""
-
-    def __init__(self, seed: int):
-        self.seed = seed
-
-    def __call__(self, epoch: int, rank: int = 0) -> int:
-        return (self.seed * 1_000_003 + epoch * 8191 + rank) % 2**63
-
-
-class EpochBatches:
-    """Index tensors of an epoch on this rank: a shuffle of the training set, the odd rest left out.
-
-    The order is that of the epoch in which the first batch is asked for (Lightning makes the iterator before it
-    restores the epoch), so that a resumed run goes on with the same batches.
-    """
-
-    def __init__(self, module: ContrastiveModule):
-        self.module = module
-        self.total = module.task.size
-        size = min(module.config.trainer.batch_size, self.total)
-        self.size = size - size % module.config.trainer.ranks
-
-    def __len__(self) -> int:
-        return self.total // self.size
-
-    def __iter__(self) -> Iterator[Tensor]:
-        trainer = self.module.trainer
-        shuffle = torch.Generator().manual_seed(self.module.epoch_seed(trainer.current_epoch))
-        order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size].to(self.module.device)
-        yield from order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
+from cl_as_gnn.training.optim import build_optimizer, rate_factor
 
 
 class ContrastiveModule(LightningModule):
@@ -89,7 +27,7 @@ class ContrastiveModule(LightningModule):
 
     Args:
         config: the run.
-        task: the samples and the encoder that reads them.
+        task: the samples and the encoder that reads them; images may be given as they are.
     """
 
     def __init__(self, config: RunConfig, task: Task | ImageData):
@@ -100,30 +38,28 @@ class ContrastiveModule(LightningModule):
         self.method: Method[Any] = build_method(config.method, self.task.encoder(), config.encoder, self.task.size)
         if config.trainer.compile:
             self.method.encoder.compile()
-        self.epoch_seed = EpochSeed(config.seed)
-        self.register_buffer("images", self.task.inputs, persistent=False)
+        self.register_buffer("inputs", self.task.inputs, persistent=False)
         self.register_buffer("labels", self.task.labels, persistent=False)
-        self.images: Tensor | None
+        self.inputs: Tensor | None
         self.labels: Tensor | None
-        # Every rank has read them from its own disk.
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ["images", "labels"])
+        keep_local(self, ["inputs", "labels"])  # every rank has read them from its own disk
         self._draws: tuple[torch.Generator, ...] = ()
         self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
         self._purities: list[Tensor] = []
         self._stored_loss = self._stored_purity = math.nan
-        self.images_seen = 0
+        self.samples_seen = 0
         self.elapsed: Callable[[], float] = lambda: 0.0
 
     def train_dataloader(self) -> EpochBatches:
-        return EpochBatches(self)
+        return EpochBatches(self, self.task.size, self.config)
 
     def on_train_epoch_start(self) -> None:
-        epoch = self.trainer.current_epoch
-        torch.manual_seed(self.epoch_seed(epoch, 1))
+        run, epoch = self.config.seed, self.trainer.current_epoch
+        torch.manual_seed(epoch_seed(run, epoch, 1))
         if self.trainer.world_size > 1:
-            # Ranks draw the same edges in their one graph, each from there on its own views.
-            seed = self.epoch_seed(epoch, 2 + self.trainer.global_rank)
+            # All ranks draw the same edges of their one graph, and each draws its own views.
+            seed = epoch_seed(run, epoch, 2 + self.trainer.global_rank)
             self._draws = (torch.Generator(self.device).manual_seed(seed),)
         self._losses.clear()
         self._purities.clear()
@@ -131,34 +67,34 @@ class ContrastiveModule(LightningModule):
 
     @property
     def progress(self) -> float:
-        """Share of the training that is done."""
+        """Share of the training steps that are done."""
         return self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            source = sample if self.images is None else self.images.index_select(0, sample)
-            images = self.augment(source, self.config.method.num_views, *self._draws)
+            source = sample if self.inputs is None else self.inputs.index_select(0, sample)
+            inputs = self.augment(source, self.config.method.num_views, *self._draws)
         labels = None if self.labels is None else self.labels[sample]
-        loss, data = self.method(Batch(images, sample, self.progress, labels))
+        loss, data = self.method(Batch(inputs, sample, self.progress, labels))
         self._losses.append(loss.detach())
-        # The graph is that of the samples of all ranks.
+        # The graph holds the samples of all ranks.
         everyone = data["view"].sample[: len(sample) * self.trainer.world_size]
         known = torch.full_like(everyone, -1) if self.labels is None else self.labels[everyone]
         self.minibatch = Minibatch.of(data, known)
         if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
             self._purities.append(self.minibatch.purity())
-        self.images_seen += len(sample) * self.trainer.world_size
+        self.samples_seen += len(sample) * self.trainer.world_size
         out: Tensor = loss
         return out
 
     @property
     def epoch_loss(self) -> float:
-        """Mean loss of the steps of the current epoch so far, or of the epoch that a checkpoint was made after."""
+        """Mean loss of the steps of the current epoch, or of the last epoch before the checkpoint."""
         return float(torch.stack(self._losses).mean()) if self._losses else self._stored_loss
 
     @property
     def graph_purity(self) -> float | None:
-        """Mean over the steps of the last epoch; None before, or if no batch had labels and neighbours."""
+        """Mean over the steps of the last epoch; ``None`` before it, or if no batch had labels and neighbors."""
         if not self._purities:
             return None if math.isnan(self._stored_purity) else self._stored_purity
         mean = float(torch.stack(self._purities).nanmean())

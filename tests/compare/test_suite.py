@@ -63,23 +63,23 @@ def test_a_budget_is_the_same_number_of_images_encoded(tmp_path):
 
 def test_a_budget_that_whole_epochs_miss_is_refused(tmp_path):
     uneven = BUDGET.replace("view_epochs: 12", "view_epochs: 7")
-    with pytest.raises(ConfigError, match=r"views in \d epochs are no equal work to budget.view_epochs=7"):
+    with pytest.raises(ConfigError, match=r"views in \d epochs are not equal work to budget.view_epochs=7"):
         load_suite(write(tmp_path, uneven), [], tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (SUITE.replace("baseline: simclr", "baseline: moco"), "baseline 'moco' is none of its runs: simclr, gcn"),
+        (SUITE.replace("baseline: simclr", "baseline: moco"), "baseline 'moco' is not one of its runs: simclr, gcn"),
         (SUITE.replace("baseline", "base_line"), "baseline expects to be set"),
         (
             SUITE.replace("start: 0", "strat: 0"),
             "run 'gcn': unknown setting method.strat=0: did you mean",
         ),
-        (SUITE + "curves: {k: [gat]}", "curves name 'gat', which is none of its runs: simclr, gcn"),
+        (SUITE + "curves: {k: [gat]}", "curves name 'gat', which is not one of its runs: simclr, gcn"),
         (SUITE.replace("seeds: [0]", "seeds: []"), "seeds expects a list of at least 1"),
         (SUITE.replace("seeds: [0]", "seeds: [a]"), "seeds.0 expects a whole number"),
-        (SUITE + "runz: 1", "runz is none of name, baseline, seeds"),
+        (SUITE + "runz: 1", "runz is not one of name, baseline, seeds"),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(tmp_path, text, message):

@@ -154,7 +154,7 @@ ONES = torch.ones(2, 2)
     ("call", "error", "line"),
     [
         (lambda: alignment(NAN, ONES), ValueError, "^x holds NaN or infinity in 1 of 2 rows"),
-        (lambda: alignment(ONES, ONES[:1]), ValueError, "one positive a row"),
+        (lambda: alignment(ONES, ONES[:1]), ValueError, "one positive per row"),
         (lambda: alignment(ONES, ONES, alpha=0), ConfigError, "alpha is 0"),
         (lambda: uniformity(NAN), ValueError, "^x holds NaN"),
         (lambda: uniformity(ONES[:1]), ValueError, "at least 2"),
@@ -166,13 +166,13 @@ ONES = torch.ones(2, 2)
         (lambda: effective_rank(torch.ones(3)), ValueError, "non-empty matrix"),
         (lambda: dirichlet_energy(NAN, EDGE), ValueError, "^x holds NaN"),
         (lambda: dirichlet_energy(0 * ONES, EDGE), ValueError, "all zeros"),
-        (lambda: dirichlet_energy(ONES, EDGE + 1), ValueError, "names nodes 1 to 2, but there are 2"),
+        (lambda: dirichlet_energy(ONES, EDGE + 1), ValueError, "names nodes 1 to 2, but the nodes are 0 to 1"),
         (lambda: dirichlet_energy(ONES, EDGE - 1), ValueError, "names nodes -1 to 0"),
         (lambda: dirichlet_energy(ONES, EDGE[0]), ValueError, "pass int64, 2 by edges"),
         (lambda: dirichlet_energy(ONES, EDGE, torch.tensor([1.0, -1.0])), ValueError, "negative, NaN or infinite"),
         (lambda: dirichlet_energy(ONES, EDGE, torch.ones(3)), ValueError, "one weight for each of 2 edges"),
-        (lambda: edge_purity(EDGE, torch.zeros(2, 1)), ValueError, "one a node"),
-        (lambda: edge_purity(EDGE[:, :0], torch.zeros(2)), ValueError, "empty graph"),
+        (lambda: edge_purity(EDGE, torch.zeros(2, 1)), ValueError, "one per node"),
+        (lambda: edge_purity(EDGE[:, :0], torch.zeros(2)), ValueError, "undefined without edges"),
     ],
 )
 def test_errors_are_one_line_and_name_the_cure(call: Callable[[], float], error: type[Exception], line: str) -> None:

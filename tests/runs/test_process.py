@@ -5,7 +5,7 @@ import torch
 
 from cl_as_gnn.config import TrainerConfig
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.runs.process import check_ranks, is_first_rank, lost_rank
+from cl_as_gnn.runs.process import check_ranks, is_first_rank, keep_freed_memory, lost_rank, pick_precision
 
 
 def test_one_process_is_the_first_rank_whatever_started_it(monkeypatch):
@@ -25,10 +25,10 @@ def test_the_first_of_several_has_no_number_but_zero(monkeypatch, name):
 
 def test_ranks_that_do_not_fit_are_one_line(monkeypatch):
     check_ranks(TrainerConfig(accelerator="cpu", devices=4, num_nodes=2, batch_size=64))
-    with pytest.raises(ConfigError, match=r"trainer.batch_size=30 is shared by 4 ranks .* use 28"):
+    with pytest.raises(ConfigError, match=r"trainer.batch_size=30 is shared by 4 ranks .* such as 28"):
         check_ranks(TrainerConfig(accelerator="cpu", devices=2, num_nodes=2, batch_size=30))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    with pytest.raises(ConfigError, match=r"trainer.devices=16 are more processes than this machine's 2 cores can"):
+    with pytest.raises(ConfigError, match=r"trainer.devices=16 exceeds 4 processes for each of this machine's 2 cores"):
         check_ranks(TrainerConfig(accelerator="cpu", devices=16, batch_size=32))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -46,3 +46,10 @@ def test_what_says_that_a_rank_is_gone():
     assert lost_rank(RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1"))
     assert lost_rank(torch.distributed.DistBackendError("NCCL error"))
     assert not lost_rank(RuntimeError("size mismatch"))
+
+
+def test_precision_and_allocator():
+    assert pick_precision(TrainerConfig(precision="fp32")) == "32-true"
+    assert pick_precision(TrainerConfig(precision="bf16")) == "bf16-mixed"
+    assert pick_precision(TrainerConfig(accelerator="cpu")) in ("32-true", "bf16-mixed")
+    assert keep_freed_memory(TrainerConfig(accelerator="cpu")) in (True, False)

@@ -56,7 +56,7 @@ def test_two_ranks_write_one_run(whole):
     assert losses[-1] < losses[0]
     assert scores(run)["knn_top1"] > 50
     # One process prints: the folder once, an epoch's line once, the table once.
-    assert [out.count(text) for text in ("run folder", f"epoch 1/{EPOCHS}", "10 labels/class")] == [1, 1, 1]
+    assert [out.count(text) for text in ("run folder", f"epoch 1/{EPOCHS}", "10 labels")] == [1, 1, 1]
     assert error == ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +13,10 @@ from torch_geometric import EdgeIndex
 from torch_geometric.utils import index_sort, scatter
 from torch_geometric.utils.sparse import index2ptr
 
+from cl_as_gnn.compat import quiet_sparse
 from cl_as_gnn.nn.checks import check_range
 
-# Said once a process to every user; the products used here are stable.
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+quiet_sparse()
 
 
 def _multiply(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Tensor:

@@ -1,0 +1,69 @@
+"""Global side effects and private names of other packages, each with its reason. Nothing happens at import."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def quiet_command() -> None:
+    """Filter two warnings that a user of ``clgnn`` cannot act on. Call before torch and PyG are imported."""
+    # PyG scripts two small classes when it is imported, and torch warns at each start that scripting is deprecated.
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
+    # torch recommends checks of the invariants of sparse tensors, which cost time in every step.
+    warnings.filterwarnings("ignore", message="Sparse (invariant|CSR)", category=UserWarning)
+
+
+def quiet_sparse() -> None:
+    """Filter torch's warning that CSR tensors are in beta state: the products that the package uses are stable."""
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+
+
+def quiet_lightning() -> None:
+    """Silence Lightning's hints: they concern its own loaders and loggers, which the package does not use."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    # DDP warns about speed. With one channel, channels-last and contiguous strides describe the same memory.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+
+
+def register_norm(norm: type) -> None:
+    """Let PyG's models find a norm layer by its name: they look in ``torch_geometric.nn.norm`` and nowhere else.
+
+    A class of that name in PyG stays.
+    """
+    from torch_geometric.nn import norm as pyg
+
+    if not hasattr(pyg, norm.__name__):
+        setattr(pyg, norm.__name__, norm)
+
+
+def kill_ranks(launcher: Any) -> None:
+    """Kill the other ranks if Lightning started them: a rank that waits in a collective would wait forever.
+
+    Lightning has no public name for the launcher, nor another way to end its processes.
+    """
+    from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        launcher.kill(signal.SIGKILL)
+
+
+def keep_local(module: nn.Module, names: list[str]) -> None:
+    """Keep DDP from sending these buffers to the other ranks. torch offers this by a private name only."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
+
+
+def is_tracing() -> bool:
+    """Return whether ``torch.jit.trace`` is recording: a saved trace cannot hold a custom autograd function."""
+    import torch
+
+    return bool(torch._C._get_tracing_state())

@@ -1,0 +1,133 @@
+"""The list of all numbers of a run. The CLI, the report, the comparison of runs and the benchmarks iterate over it.
+
+Another package adds a score with an entry point of the group ``cl_as_gnn.scores`` that names a :class:`Score`. Its
+``measure`` then runs on the features of every task, and the score appears in ``metrics.json`` and in all tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from torch import Tensor
+
+from cl_as_gnn.errors import ConfigError
+
+GROUP = "cl_as_gnn.scores"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number in ``metrics.json`` or ``metrics.csv``.
+
+    Attributes:
+        key: its name in the files.
+        title: its heading in tables and charts.
+        meaning: what the number says, in a phrase.
+        better: the direction of improvement, ``None`` if there is none.
+        unit: ``%`` for accuracies.
+        format: format specification of a value.
+        headline: whether the short tables show it.
+        measure: computes the score from the features of a task: for images ``train``, ``test`` and ``validation``, for
+            nodes also ``nodes``, for whole graphs ``graphs``; each a tensor (n × d) with its ``<split>_labels`` (n).
+            It returns ``None`` where the score is undefined. Scores of this package are computed by the tasks.
+    """
+
+    key: str
+    title: str
+    meaning: str = ""
+    better: Literal["up", "down"] | None = None
+    unit: str = ""
+    format: str = ".4g"
+    headline: bool = False
+    measure: Callable[[dict[str, Tensor]], float | None] | None = None
+
+    def text(self, value: float | None) -> str:
+        """The value as a table shows it, a dash where it is missing."""
+        return "–" if value is None else format(value, self.format)
+
+    def gain(self, difference: float) -> float:
+        """A difference with its sign turned so that positive is better."""
+        return -difference if self.better == "down" else difference
+
+
+def _accuracy(key: str, title: str, meaning: str, headline: bool = False) -> Score:
+    return Score(key, title, meaning, "up", "%", ".1f", headline)
+
+
+_BUILT_IN = (
+    _accuracy("knn_top1", "kNN", "weighted k nearest neighbors", True),
+    _accuracy("linear_top1", "linear", "linear probe; SVM on whole graphs", True),
+    _accuracy("label1_top1", "1 label", "logistic regression on 1 label per class", True),
+    _accuracy("label10_top1", "10 labels", "logistic regression on 10 labels per class", True),
+    _accuracy("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen"),
+    Score("probe_C", "C of the linear probe", "inverse strength of its penalty"),
+    Score("fold_std", "Deviation over folds, %", "of the SVM’s accuracy", "down", "%"),
+    Score("alignment", "Alignment", "mean squared distance of two views of a sample: 0 is best, 4 worst", "down"),
+    Score(
+        "uniformity", "Uniformity", "log mean Gaussian kernel of all pairs: lower is more spread, 0 is collapse", "down"
+    ),
+    Score("effective_rank", "Effective rank", "exp of the spectrum’s entropy: 1 is collapse to a line", "up"),
+    Score("edge_purity", "Edge purity", "share of nearest-neighbor edges within a class", "up"),
+    Score("graph_energy", "Dirichlet energy", "of a minibatch on its augmentation graph: 0 is smooth"),
+    Score("graph_rank", "Effective rank of a minibatch", "of the features that messages act on", "up"),
+    Score("graph_mismatch", "Mismatch of the operators", "‖(Ā − Ā′)F‖ / ‖F‖: 0 where they balance"),
+    Score("graph_purity", "Purity of the minibatch graph", "share of its affinity edges within a class", "up"),
+    Score("loss", "Loss", "mean over the epoch", "down"),
+    Score("online_knn", "Online kNN, %", "training samples, each against the others", "up", "%"),
+    Score("lr", "Learning rate"),
+    Score("seed", "Seed", format="d"),
+    Score("epochs", "Epochs", format="d"),
+    Score("num_views", "Views per sample", format="d"),
+    Score("seconds", "Seconds per epoch", better="down", format=".0f"),
+    Score("images_per_second", "Samples per second", "in training", "up", format=",.0f"),
+)
+
+
+def _foreign() -> list[Score]:
+    """Scores of other packages."""
+    return [point.load() for point in entry_points(group=GROUP)]
+
+
+@cache
+def all_scores() -> Mapping[str, Score]:
+    """Every score by its key, those of this package first.
+
+    Raises:
+        ConfigError: two scores have one key.
+    """
+    found: dict[str, Score] = {}
+    for score in (*_BUILT_IN, *_foreign()):
+        if score.key in found:
+            raise ConfigError(f"the entry points of {GROUP} define the score {score.key!r} again: rename it there")
+        found[score.key] = score
+    return found
+
+
+def find_score(key: str) -> Score:
+    """The score of that key; for an unknown key, one with a title made from it."""
+    return all_scores().get(key) or Score(key, key.replace("_", " ").capitalize())
+
+
+def headline() -> dict[str, Score]:
+    """The scores of the short tables, by key."""
+    return {key: score for key, score in all_scores().items() if score.headline}
+
+
+def measured(features: dict[str, Tensor]) -> dict[str, float | None]:
+    """The scores of other packages on the features of a task; ``None`` where one is undefined or not finite."""
+    out: dict[str, float | None] = {}
+    for key, score in all_scores().items():
+        if score.measure is not None:
+            value = score.measure(features)
+            out[key] = None if value is None or not math.isfinite(value) else float(value)
+    return out
+
+
+def table_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float | None]]]:
+    """The rows of the short table: the run, then its baselines. A score may be missing from old files."""
+    return [(str(metrics["method"]), metrics), *metrics.get("baselines", {}).items()]

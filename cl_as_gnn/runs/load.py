@@ -1,0 +1,99 @@
+"""What a run has learned, read back: the encoder, the checkpoint, the method."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from cl_as_gnn.config import GNNConfig
+from cl_as_gnn.encoders import GraphEncoder, build_encoder
+from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.methods import Method, build_method
+from cl_as_gnn.runs.folder import RunFolder
+from cl_as_gnn.tasks import Task
+
+
+def read_header(run: RunFolder) -> dict[str, Any]:
+    """Read what a finished run's encoder is and which inputs it expects.
+
+    Returns:
+        for images ``name``, ``width``, ``channels``, ``image_size``, and ``mean`` and ``std`` of each channel on the
+        scale [0, 1], which normalize the images; for graphs ``gnn``, ``in_channels`` and ``pool``.
+
+    Raises:
+        ConfigError: the run has not finished.
+        RunError: the file is broken or belongs to another run.
+    """
+    if not run.encoder.is_file():
+        raise ConfigError(f"{run.path} has no trained encoder yet: finish it with clgnn train resume={run.path}")
+    try:
+        with safe_open(str(run.encoder), framework="pt") as file:
+            meta: dict[str, Any] = json.loads((file.metadata() or {})["cl_as_gnn"])
+    except Exception as error:  # safetensors has its own type for a broken file
+        raise RunError(
+            f"{run.encoder} cannot be read ({type(error).__name__}): it is not an encoder of this package. If the "
+            f"run's checkpoint is intact, remove metrics.json and write both again with clgnn train resume={run.path}"
+        ) from None
+    method = run.load_config().method.name
+    if meta.get("method", method) != method:
+        raise RunError(
+            f"{run.encoder} was trained by method.name={meta['method']}, and {run.config} says {method}: put back "
+            "the files of that run"
+        )
+    return meta
+
+
+def load_encoder(run: RunFolder) -> nn.Module:
+    """Load the trained encoder of a finished run, in eval mode on the CPU.
+
+    Raises:
+        ConfigError, RunError: as in :func:`read_header`, or the weights do not fit the encoder.
+    """
+    meta = read_header(run)
+    encoder: nn.Module
+    if "gnn" in meta:
+        encoder = GraphEncoder(meta["in_channels"], GNNConfig.model_validate(meta["gnn"]), meta["pool"])
+    else:
+        encoder = build_encoder(meta["name"], meta["channels"], meta["image_size"], meta["width"])
+    try:
+        encoder.load_state_dict(load_file(run.encoder))
+    except RuntimeError:
+        raise RunError(
+            f"{run.encoder} does not fit the encoder {meta.get('gnn', meta)['name']!r} of this version: use the "
+            "version of cl_as_gnn that trained it (metrics.json names it), or train again"
+        ) from None
+    return encoder.eval()
+
+
+def load_checkpoint(run: RunFolder) -> dict[str, Any]:
+    """Load the latest checkpoint of a run; ConfigError if there is none, RunError if it is broken."""
+    if not run.checkpoint.is_file():
+        raise ConfigError(f"{run.path} has no checkpoint, its first epoch did not end: remove it and start again")
+    try:
+        state: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
+        if "cl_as_gnn" not in state:
+            raise KeyError("cl_as_gnn")
+    except Exception as error:
+        name = type(error).__name__
+        raise RunError(
+            f"{run.checkpoint} cannot be read ({name}): it is not a checkpoint of this package, start again"
+        ) from None
+    return state
+
+
+def load_method(run: RunFolder, task: Task) -> Method[Any]:
+    """Load the method of a run, with encoder, projector and memory as its checkpoint holds them, on the CPU.
+
+    It is in training mode, as a step would find it.
+    """
+    config = run.load_config()
+    state = load_checkpoint(run)["state_dict"]
+    method = build_method(config.method, task.encoder(), config.encoder, task.size)
+    prefix = "method."
+    method.load_state_dict({key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)})
+    return method

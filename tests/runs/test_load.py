@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.runs.folder import RunFolder, open_run
+from cl_as_gnn.runs.load import load_encoder, load_method
+from cl_as_gnn.tasks import load_task
+from cl_as_gnn.training.fit import continue_run, train
+
+
+def test_a_checkpoint_of_another_method_is_refused(tmp_path, configure):
+    train(configure(tmp_path / "a", "trainer.epochs=1"))
+    train(configure(tmp_path / "b", "trainer.epochs=1", "method.name=simclr"))
+    (tmp_path / "a" / "checkpoints" / "last.ckpt").rename(tmp_path / "b" / "checkpoints" / "last.ckpt")
+    (tmp_path / "b" / "metrics.json").unlink()
+    with pytest.raises(ConfigError, match="holds a run of method 'gcn', not of 'simclr'"):
+        continue_run(tmp_path / "b", {})
+
+
+def test_a_broken_checkpoint_is_one_line(tmp_path, configure):
+    train(configure(tmp_path / "a", "trainer.epochs=1"))
+    path = tmp_path / "a" / "checkpoints" / "last.ckpt"
+    path.write_bytes(b"torn")
+    (tmp_path / "a" / "metrics.json").unlink()
+    with pytest.raises(RunError, match=r"last\.ckpt cannot be read"):
+        continue_run(tmp_path / "a", {})
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(RunError, match="not a checkpoint of this package"):
+        continue_run(tmp_path / "a", {})
+
+
+def test_a_broken_encoder_is_one_line(tmp_path, configure):
+    train(configure(tmp_path / "run", "trainer.epochs=1"))
+    (tmp_path / "run" / "encoder.safetensors").write_bytes(b"torn")
+    with pytest.raises(RunError, match=r"encoder\.safetensors cannot be read"):
+        load_encoder(RunFolder(tmp_path / "run"))
+
+
+def test_an_encoder_of_another_method_is_not_scored(tmp_path, configure):
+    for name in ("gcn", "simclr"):
+        train(configure(tmp_path / name, f"method={{name: {name}}}", "trainer.epochs=1"))
+    (tmp_path / "simclr" / "encoder.safetensors").replace(tmp_path / "gcn" / "encoder.safetensors")
+    with pytest.raises(RunError, match=r"was trained by method.name=simclr, and .*config.yaml says gcn"):
+        load_encoder(RunFolder(tmp_path / "gcn"))
+
+
+def test_the_method_of_a_run_is_that_of_its_last_checkpoint(tmp_path, configure, weights):
+    train(configure(tmp_path / "run", "trainer.epochs=1", "method.name=nn_positives"))
+    run = open_run(tmp_path / "run")
+    found = load_method(run, load_task(run.load_config())).state_dict()
+    expected = {k.removeprefix("method."): v for k, v in weights(run.path).items() if k.startswith("method.")}
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in found)
