@@ -46,12 +46,13 @@ class Relation(NamedTuple):
         if not count:
             return f"{name} ({source} → {target}): no edges"
         low, high = self.weight.min(), self.weight.max()
-        weights = f"weight {low:.2g}" if high - low < 1e-6 else f"weight {low:.2g} … {high:.2g}"
+        weights = f"weight {low:.2g}" if high - low < 0.01 * high else f"weight {low:.2g} … {high:.2g}"
         way = "one-way" if self.one_way.all() else f"{int(self.one_way.sum())} one-way" if self.one_way.any() else ""
-        purity = 100 * self.weight[self.same].sum() / self.weight.sum()
+        purity = f", {100 * self.weight[self.same].sum() / self.weight.sum():.0f} % of it within a class"
         return (
-            f"{name} ({source} → {target}): {count} edges, {way or 'mutual'}, {weights}, "
-            f"{purity:.0f} % of it within a class" + ("" if self.attracts else "; not attracted along")
+            f"{name} ({source} → {target}): {count} edges, {way or 'mutual'}, {weights}"
+            + (purity if source in ("sample", "neighbour") else "")
+            + ("" if self.attracts else "; not attracted along")
         )
 
 
@@ -160,9 +161,11 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     data = method.rewire(method.graph(batch), batch)
     method.training = False
     terms = [term for term in method.terms(data, batch) if isinstance(term, Attraction)]
-    gate = {"agreement": float(store.agreement) for store in data.edge_stores if "agreement" in store}
-    gate |= {"λ": float(term.graph.weight) for term in terms if isinstance(term.graph, Mixture)}
-    _add_attraction(data, terms, len(sample))
+    gate = [("agreement", float(store.agreement)) for store in data.edge_stores if "agreement" in store]
+    gate += [("λ", float(term.graph.weight)) for term in terms if isinstance(term.graph, Mixture)]
+    into_views = any(source != "view" for source, _, target in data.edge_types if target == "view")
+    one_way = into_views and all(term.source is not None for term in terms)
+    _add_attraction(data, terms, len(sample), one_way)
     images, labels = {}, {"sample": batch.labels}
     for name in data.node_types:
         if name != "sample":
@@ -170,18 +173,17 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
             views = name in ("view", "target")
             images[name] = denormalize(pixels, task.stats) if views else _images(train.images, owner)
             labels[name] = torch.where(owner < 0, -1, train.labels[owner])
-    into_views = any(source != "view" for source, _, target in data.edge_types if target == "view")
-    one_way = into_views and all(term.source is not None for term in terms)
-    return BatchGraph(data, images, labels, gate, one_way)
+    return BatchGraph(data, images, labels, dict(gate), one_way)
 
 
-def _add_attraction(data: HeteroData, terms: list[Attraction], size: int) -> None:
-    """Write the weight between different samples that the operators ``A`` have: summed over the views of the source,
-    averaged over those of the target. An operator without an edge list becomes visible so."""
+def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_way: bool) -> None:
+    """Write the weight between different samples that the operators A have, which need no edge list: summed over the
+    views of the source, averaged over those of the target, and ½(A + Aᵀ) where the message moves both ends."""
     n, views = data["view"].x.size(0), int(data.num_views)
     square = [term for term in terms if term.source is None or term.source.size(0) == n]
     total = sum((term.graph.matmul(torch.eye(n)) for term in square), torch.zeros(n, n))
     between = total.view(views, size, views, size).sum(2).mean(0).fill_diagonal_(0)
+    between = between if one_way else (between + between.t()) / 2
     target, source = (between > 1e-6).nonzero().t()
     if len(source):
         data[ATTRACTION].edge_index = torch.stack([source, target])

@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 # Okabe and Ito's colours, which the colour-blind tell apart.
 LOOKS = {
     AUGMENTATION: ("#0072b2", "two views of one image"),
-    ATTRACTION: ("#56b4e9", "attraction between images (wider: stronger)"),
+    ATTRACTION: ("#56b4e9", "attraction between images, if over a tenth of the largest"),
     SAMPLE_AFFINITY: ("#e69f00", "neighbouring images"),
     AFFINITY: ("#e69f00", "neighbouring views"),
     TARGET_AUGMENTATION: ("#d55e00", "target without gradient → view"),
@@ -59,13 +59,11 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
     place = {name: centre[np.maximum(box[name], 0)] + offset[name] for name in offset}
     low, high = centre.min(0) - half - 0.2, centre.max(0) + half + 0.2
     width, height = high - low
-    figure = Figure(figsize=(9, 9 * height / width + (0.95 if title else 0)), layout="constrained")
+    figure = Figure(figsize=(9, 9 * height / width + (1.3 if title else 0)), layout="constrained")
     axes: Axes = figure.subplots()
     for x, y in centre:
         corner, size = (x - half[0] + 0.2, y - half[1] + 0.2), 2 * half - 0.4
-        axes.add_patch(
-            FancyBboxPatch(corner, *size, "round,pad=0.2", fc=(1, 1, 1, 0.8), ec="#b5bcc8", lw=1, zorder=3)
-        )
+        axes.add_patch(FancyBboxPatch(corner, *size, "round,pad=0.2", fc=(1, 1, 1, 0.8), ec="#b5bcc8", lw=1, zorder=3))
     colours = looks(batch)
     for relation in sorted(relations, key=lambda r: r.kind != ATTRACTION):
         ends = (place | {"sample": centre}, half if relation.kind[0] == "sample" else np.array([0.56, 0.56]))
@@ -80,7 +78,7 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     axes.set_axis_off()
     if title:
-        axes.set_title(title)
+        figure.suptitle(title)
         figure.legend(handles=_legend(relations, colours), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
@@ -164,7 +162,7 @@ def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array],
     source, target = (place[name] for name in relation.kind[::2])
     edges = zip(*relation.edge_index.tolist(), share, relation.one_way.tolist(), relation.same.tolist(), strict=True)
     for start, end, weight, one_way, same in edges:
-        if not one_way and start > end:
+        if (not one_way and start > end) or (band and weight < 0.1):
             continue
         way = target[end] - source[start]
         border = way * min(0.5, (half / np.maximum(np.abs(way), 1e-9)).min())
