@@ -166,7 +166,7 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     into_views = any(source != "view" for source, _, target in data.edge_types if target == "view")
     one_way = into_views and all(term.source is not None for term in terms)
     _add_attraction(data, terms, len(sample), one_way)
-    images, labels = {}, {"sample": batch.labels}
+    images, labels = {}, {"sample": train.labels[sample]}
     for name in data.node_types:
         if name != "sample":
             owner = _samples(data, name, sample)
@@ -194,10 +194,11 @@ def _samples(data: HeteroData, name: str, sample: Tensor) -> Tensor:
     """Data-set index of each node of a type, −1 where it is unknown."""
     nodes = data[name]
     if "sample" in nodes:
-        return nodes.sample
+        known: Tensor = nodes.sample
+        return known
     count = nodes.x.size(0)
-    known = name != "neighbour" and count % len(sample) == 0
-    return sample.repeat(count // len(sample)) if known else torch.full((count,), -1)
+    of_batch = name != "neighbour" and count % len(sample) == 0
+    return sample.repeat(count // len(sample)) if of_batch else torch.full((count,), -1)
 
 
 def _images(images: Tensor, index: Tensor) -> np.ndarray[Any, Any]:

@@ -63,7 +63,11 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
     axes: Axes = figure.subplots()
     for x, y in centre:
         corner, size = (x - half[0] + 0.2, y - half[1] + 0.2), 2 * half - 0.4
-        axes.add_patch(FancyBboxPatch(corner, *size, "round,pad=0.2", fc=(1, 1, 1, 0.8), ec="#b5bcc8", lw=1, zorder=3))
+        axes.add_patch(
+            FancyBboxPatch(
+                corner, size[0], size[1], boxstyle="round,pad=0.2", fc=(1, 1, 1, 0.8), ec="#b5bcc8", lw=1, zorder=3
+            )
+        )
     colours = looks(batch)
     for relation in sorted(relations, key=lambda r: r.kind != ATTRACTION):
         ends = (place | {"sample": centre}, half if relation.kind[0] == "sample" else np.array([0.56, 0.56]))

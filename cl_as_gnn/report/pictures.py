@@ -61,8 +61,8 @@ def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
     batch = batch_graph(config, task, load_method(config, task, run), _BATCH)
     said = (
         f"{len(batch.labels['sample'])} training images (boxes), {config.method.num_views} views of each, and the "
-        "edges that the trained method builds between them: wider for a larger weight, dashed across classes, with an arrow "
-        "head where no edge runs back."
+        "edges that the trained method builds between them: wider for a larger weight, dashed across classes, with an "
+        "arrow head where no edge runs back."
     )
     colours = {text: colour for colour, text in looks(batch).values()}
     lines = "".join(f"<li>{escape(line)}</li>" for line in batch.lines())
