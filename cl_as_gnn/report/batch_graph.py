@@ -37,6 +37,8 @@ class Relation(NamedTuple):
     """Of each edge: whether no edge runs back."""
     same: Tensor
     """Of each edge: whether both ends are of one class."""
+    across: Tensor
+    """Of each edge: whether the ends are of two classes; neither where a class is unknown."""
     attracts: bool
     """Whether the method attracts along these edges, or only builds them."""
 
@@ -48,7 +50,8 @@ class Relation(NamedTuple):
         low, high = self.weight.min(), self.weight.max()
         weights = f"weight {low:.2g}" if high - low < 0.01 * high else f"weight {low:.2g} … {high:.2g}"
         way = "one-way" if self.one_way.all() else f"{int(self.one_way.sum())} one-way" if self.one_way.any() else ""
-        purity = f", {100 * self.weight[self.same].sum() / self.weight.sum():.0f} % of it within a class"
+        within, across = float(self.weight[self.same].sum()), float(self.weight[self.across].sum())
+        purity = f", {100 * within / (within + across):.0f} % of it within a class" if within + across else ""
         return (
             f"{name} ({source} → {target}): {count} edges, {way or 'mutual'}, {weights}"
             + (purity if source in ("sample", "neighbour") else "")
@@ -91,7 +94,9 @@ class BatchGraph:
             one_way = ~torch.isin(source * size + target, target * size + source)
         own, other = self.labels[kind[0]][source], self.labels[kind[2]][target]
         attracts = attracts and not (kind == AUGMENTATION and self.one_way)
-        return Relation(kind, torch.stack([source, target]), weight, one_way, (own == other) & (own >= 0), attracts)
+        known = (own >= 0) & (other >= 0)
+        same, across = known & (own == other), known & (own != other)
+        return Relation(kind, torch.stack([source, target]), weight, one_way, same, across, attracts)
 
     def lines(self) -> list[str]:
         """What a picture shows, a line each edge type."""

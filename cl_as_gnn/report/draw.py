@@ -29,7 +29,7 @@ LOOKS = {
 }
 _OTHERS = ("#cc79a7", "#8a6d00", "#444444")
 _UNUSED = "#9a9a9a"
-_PITCH, _LIFT = 1.6, 1.75
+_PITCH, _LIFT = 1.6, 2.2
 
 
 def looks(batch: BatchGraph) -> dict[tuple[str, str, str], tuple[str, str]]:
@@ -93,7 +93,7 @@ def _legend(relations: list[Relation], colours: dict[tuple[str, str, str], tuple
         colour, text = colours[relation.kind]
         band = relation.kind == ATTRACTION
         lines.append(Line2D([], [], color=colour, lw=6 if band else 2.2, alpha=0.45 if band else 1, label=text))
-    if any(not relation.same.all() for relation in relations):
+    if any(relation.across.any() for relation in relations):
         lines.append(Line2D([], [], color="#404040", lw=1.5, ls=(0, (3, 2)), label="dashed: across classes"))
     if any(relation.one_way.any() for relation in relations):
         lines.append(Line2D([], [], color="#404040", lw=0, marker=r"$\rightarrow$", ms=14, label="arrow: one-way"))
@@ -162,10 +162,12 @@ def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Arr
 def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array], half: Array) -> None:
     """Lines from border to border of what they join; a mutual pair once."""
     band = relation.kind == ATTRACTION
+    # Many edges into a node are drawn finer.
+    fine = 0.6 if relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
     share = (relation.weight / relation.weight.max()).tolist()
     source, target = (place[name] for name in relation.kind[::2])
-    edges = zip(*relation.edge_index.tolist(), share, relation.one_way.tolist(), relation.same.tolist(), strict=True)
-    for start, end, weight, one_way, same in edges:
+    edges = zip(*relation.edge_index.tolist(), share, relation.one_way.tolist(), relation.across.tolist(), strict=True)
+    for start, end, weight, one_way, across in edges:
         if (not one_way and start > end) or (band and weight < 0.1):
             continue
         way = target[end] - source[start]
@@ -175,13 +177,13 @@ def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array],
                 source[start] + border,
                 target[end] - border,
                 arrowstyle="-|>" if one_way else "-",
-                mutation_scale=9,
+                mutation_scale=9 * fine,
                 shrinkA=0,
                 shrinkB=0,
                 color=colour,
-                lw=9 * weight if band else 0.8 + 1.7 * weight,
+                lw=9 * weight if band else (0.8 + 1.7 * weight) * fine,
                 alpha=0.4 if band else (0.45 + 0.55 * weight) * (1 if relation.attracts else 0.6),
-                ls="-" if same or band else (0, (3, 2)),
+                ls=(0, (3, 2)) if across and not band else "-",
                 zorder=1 if band else 2 if relation.kind[0] == "sample" else 4,
             )
         )
