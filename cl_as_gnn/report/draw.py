@@ -163,7 +163,8 @@ def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array],
     """Lines from border to border of what they join; a mutual pair once."""
     band = relation.kind == ATTRACTION
     # Many edges into a node are drawn finer.
-    fine = 0.6 if relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
+    inside = relation.kind[0] != "sample"
+    fine = 0.6 if inside and relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
     share = (relation.weight / relation.weight.max()).tolist()
     source, target = (place[name] for name in relation.kind[::2])
     edges = zip(*relation.edge_index.tolist(), share, relation.one_way.tolist(), relation.across.tolist(), strict=True)
