@@ -186,18 +186,16 @@ def methods() -> None:
 @app.command()
 def inspect(
     settings: Settings = None,
-    run: Annotated[Path | None, typer.Option(help="Use the trained encoder (and the config) of this run.")] = None,
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("graph.png"),
+    run: Annotated[Path | None, typer.Option(help="Use the trained method and the settings of this run.")] = None,
+    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("graph.png"),
     samples: Annotated[int, typer.Option(min=2, max=128, help="Images in the minibatch.")] = 20,
-    k: Annotated[int, typer.Option("--neighbours", "-k", min=1, help="Nearest neighbours a view.")] = 3,
 ) -> None:
-    """Draw the graph of one minibatch: images as nodes, augmentation edges and kNN edges told apart."""
+    """Draw the graph that a method builds from one minibatch of images: every edge with its weight and direction."""
+    if run is not None and settings:
+        raise ConfigError(f"--run {run} fixes all settings: drop {' '.join(settings)}, or drop --run")
     from cl_as_gnn.report import inspect_batch
 
-    config = None if run is not None and not settings else _load(settings)
-    if run is not None and settings:
-        raise ConfigError("inspect takes either --run RUN or a config with settings, not both")
-    for line in inspect_batch(config, run, out, samples, k):
+    for line in inspect_batch(_load(settings) if run is None else None, run, out, samples):
         console.print(line, soft_wrap=True)
 
 

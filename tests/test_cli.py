@@ -141,13 +141,14 @@ def test_methods_lists_every_method(clgnn):
 
 
 def test_inspect_draws_a_picture(clgnn, finished, tmp_path):
-    code, out, err = clgnn("inspect", "--run", finished, "--samples", 6, "-k", 2, "--out", "g.png")
+    code, out, err = clgnn("inspect", "--run", finished, "--samples", 6, "--out", "g.png")
     assert code == 0, err
-    assert "12 augmentation edges, 24 kNN edges" in out
+    assert "augmentation (view → view): 12 edges, mutual" in out
     image = np.asarray(Image.open(tmp_path / "g.png").convert("RGB"))
-    blue = (abs(image.astype(int) - [0x24, 0x63, 0xC4]) < 12).all(-1).sum()
+    blue = (abs(image.astype(int) - [0x00, 0x72, 0xB2]) < 12).all(-1).sum()
     assert blue > 500, "augmentation edges are drawn"
-    assert clgnn("inspect", "--samples", 6, "-k", 12)[0] == 2
+    code, _, err = clgnn("inspect", "method.k=2", "--run", finished)
+    assert (code, err) == (2, f"error: --run {finished} fixes all settings: drop method.k=2, or drop --run\n")
 
 
 @pytest.mark.parametrize(

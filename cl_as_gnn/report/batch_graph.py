@@ -1,109 +1,216 @@
-"""The graph of one minibatch, as a picture."""
+"""The graph of one minibatch, as the method of a run builds it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import networkx as nx
 import numpy as np
 import torch
-import torch.nn.functional as F
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import DataConfig, RunConfig
-from cl_as_gnn.datasets import RECIPES, BatchedViews, ImageData, channel_stats
-from cl_as_gnn.encoders import build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.evaluation import edge_purity
-from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION
+from cl_as_gnn.graph import FeatureQueue, SampleBank
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.methods import METHODS, Batch, Method
+from cl_as_gnn.nn.operators import Mixture
+from cl_as_gnn.nn.terms import Attraction
 from cl_as_gnn.runs.folder import open_run
-from cl_as_gnn.runs.load import load_encoder
-from cl_as_gnn.tasks import scored_data
+from cl_as_gnn.runs.load import load_method
+from cl_as_gnn.tasks import ImageTask, load_task
 
-AUGMENTATION_COLOUR = "#2463c4"
-SAME_CLASS_COLOUR = "#e08a00"
-OTHER_CLASS_COLOUR = "#b9b9b9"
+ATTRACTION = ("sample", "attraction", "sample")
+"""Weight with which the views of a sample are attracted to those of another, read off the method's operators."""
 
 
-def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, samples: int, k: int) -> list[str]:
-    """Draw the graph of one minibatch to ``out``; returns what to tell the user, a line each.
+class Relation(NamedTuple):
+    """The edges of one type that have a weight, from row 0 to row 1."""
+
+    kind: tuple[str, str, str]
+    edge_index: Tensor
+    weight: Tensor
+    one_way: Tensor
+    """Of each edge: whether no edge runs back."""
+    same: Tensor
+    """Of each edge: whether both ends are of one class."""
+    across: Tensor
+    """Of each edge: whether the ends are of two classes; neither where a class is unknown."""
+    attracts: bool
+    """Whether the method attracts along these edges, or only builds them."""
+
+    def __str__(self) -> str:
+        source, name, target = self.kind
+        count = len(self.weight)
+        if not count:
+            return f"{name} ({source} → {target}): no edges"
+        low, high = self.weight.min(), self.weight.max()
+        weights = f"weight {low:.2g}" if high - low < 0.01 * high else f"weight {low:.2g} … {high:.2g}"
+        way = "one-way" if self.one_way.all() else f"{int(self.one_way.sum())} one-way" if self.one_way.any() else ""
+        within, across = float(self.weight[self.same].sum()), float(self.weight[self.across].sum())
+        purity = f", {100 * within / (within + across):.0f} % of it within a class" if within + across else ""
+        return (
+            f"{name} ({source} → {target}): {count} edges, {way or 'mutual'}, {weights}"
+            + (purity if source in ("sample", "neighbour") else "")
+            + ("" if self.attracts else "; not attracted along")
+        )
+
+
+@dataclass
+class BatchGraph:
+    """A minibatch graph with what a picture of it needs.
+
+    Attributes:
+        data: of ``Method.graph`` and ``Method.rewire``, with :data:`ATTRACTION` edges where samples attract each other.
+        images: ``(nodes, H, W, 3)`` in 0 … 1 for each node type but ``sample``.
+        labels: class of each node of each type, −1 where it is unknown.
+        gate: agreement of the views' neighbourhoods and share λ, where the method has them.
+        one_way: whether no message flows from a view back to what attracts it.
+    """
+
+    data: HeteroData
+    images: dict[str, np.ndarray[Any, Any]]
+    labels: dict[str, Tensor]
+    gate: dict[str, float]
+    one_way: bool
+
+    def relations(self) -> list[Relation]:
+        """Every edge type of the graph."""
+        across = ATTRACTION in self.data.edge_types
+        return [self._relation(kind, across if kind[0] == "sample" else True) for kind in self.data.edge_types]
+
+    def _relation(self, kind: tuple[str, str, str], attracts: bool) -> Relation:
+        store = self.data[kind]
+        weight = store.get("edge_weight")
+        weight = torch.ones(store.edge_index.size(1)) if weight is None else weight.float()
+        (source, target), weight = store.edge_index[:, weight > 0], weight[weight > 0]
+        size = 1 + int(store.edge_index.max()) if store.edge_index.numel() else 1
+        if kind[0] != kind[2] or (kind == ATTRACTION and self.one_way):
+            one_way = torch.ones_like(source, dtype=torch.bool)
+        else:
+            one_way = ~torch.isin(source * size + target, target * size + source)
+        own, other = self.labels[kind[0]][source], self.labels[kind[2]][target]
+        attracts = attracts and not (kind == AUGMENTATION and self.one_way)
+        known = (own >= 0) & (other >= 0)
+        same, across = known & (own == other), known & (own != other)
+        return Relation(kind, torch.stack([source, target]), weight, one_way, same, across, attracts)
+
+    def lines(self) -> list[str]:
+        """What a picture shows, a line each edge type."""
+        gate = ", ".join(f"{name} {value:.2f}" for name, value in self.gate.items())
+        return [*map(str, self.relations()), *([f"gate: {gate}"] if gate else [])]
+
+
+def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, samples: int) -> list[str]:
+    """Draw the graph of one minibatch to ``out``; returns the lines to print.
 
     Args:
-        config: data and views; ``None`` takes those of ``run_path``.
-        run_path: a finished run whose encoder places the nodes; without one an untrained encoder does.
-        out: a ``.png`` (or ``.svg``, ``.pdf``) file.
+        config: data and method; ``None`` takes those of ``run_path``.
+        run_path: a run whose last checkpoint makes the graph; without one a fresh method does.
+        out: a ``.png``, ``.svg`` or ``.pdf`` file.
         samples: images in the batch.
-        k: affinity edges into each view.
     """
+    from cl_as_gnn.report.draw import draw_graph
+
     if out.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"--out {out}: pictures are .png, .svg or .pdf, name the file {out.with_suffix('.png').name}")
     run = None if run_path is None else open_run(run_path)
     config = config or (run.load_config() if run else None)
     assert config is not None
-    data = scored_data(config)
-    views = config.method.num_views
+    if not isinstance(config.data, DataConfig):
+        raise ConfigError(f"data.name={config.data.name} is a graph: clgnn inspect draws minibatches of images")
+    task = load_task(config)
+    assert isinstance(task, ImageTask)
     torch.manual_seed(config.seed)
-    encoder = (
-        load_encoder(run)
-        if run
-        else build_encoder(config.encoder.name, data.channels, data.image_size, config.encoder.width).eval()
-    )
-    graph, images, labels = batch_graph(config, data, encoder, samples, k)
-    samples = len(labels) // views
-    title = f"{data.name}: {samples} images × {views} views, {'trained' if run else 'untrained'} encoder"
-    figure = draw_graph(graph, images, labels, title)
+    method = load_method(config, task, run)
+    batch = batch_graph(config, task, method, samples)
+    count = len(batch.labels["sample"])
+    state = "trained" if run else "untrained"
+    figure = draw_graph(batch, f"{config.method.name} on {task.name}: {count} images, {state} encoder")
     try:
         figure.savefig(out, dpi=150)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}") from None
-    edges = graph[AFFINITY]
+    memory = any(isinstance(part, FeatureQueue | SampleBank) for part in method.modules())
     return [
-        f"{out}: {samples * views} views, {graph[AUGMENTATION].edge_index.size(1)} augmentation edges, "
-        f"{edges.edge_index.size(1)} kNN edges (k={k})",
-        f"edge purity {100 * edge_purity(edges.edge_index, labels):.0f} %: the share of kNN edges within a class",
-        *([] if run else ["the encoder is untrained; --run RUN shows the graph of a trained one"]),
+        f"{out}: {config.method.name}, {count} images × {config.method.num_views} views",
+        *batch.lines(),
+        f"attracts: {METHODS[config.method.name].attracts}",
+        f"repels: {METHODS[config.method.name].repels}",
+        *([] if run else [f"untrained{', its memory empty' * memory}: --run RUN draws the graph of a trained method"]),
     ]
 
 
-def batch_graph(
-    config: RunConfig, data: ImageData, encoder: nn.Module, samples: int, k: int
-) -> tuple[HeteroData, np.ndarray[Any, Any], Tensor]:
-    """One minibatch of a run: its graph, its views as images ``(n, H, W, 3)`` in 0 … 1 and their classes ``(n,)``.
+@torch.no_grad()
+def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples: int) -> BatchGraph:
+    """Build the graph of one minibatch as at the end of the training.
 
     Args:
-        config: views, their augmentation and the seed that picks the images.
-        data: whose training images are drawn from.
-        encoder: images to features, on the CPU and in eval mode.
-        samples: images in the batch; all there are, if fewer.
-        k: affinity edges into each view.
-
-    Raises:
-        ConfigError: the batch has no k other views to choose neighbours from.
+        config: the seed that picks the images.
+        task: training images and their augmentation.
+        method: of :func:`cl_as_gnn.runs.method.load_method`.
+        samples: images in the batch; all, if the data set has fewer.
     """
-    samples = min(samples, len(data.train))
-    views = config.method.num_views
-    if k >= samples * views:
-        nodes = samples * views
-        raise ConfigError(f"-k {k}: {samples} images with {views} views make {nodes} nodes, choose a smaller k")
+    train = task.data.train
     generator = torch.Generator().manual_seed(config.seed)
-    stats = channel_stats(data.train)
-    recipe = config.data.augment if isinstance(config.data, DataConfig) else None
-    augment = BatchedViews(recipe or RECIPES[data.name], data.image_size, data.channels, *stats)
-    sample = torch.randperm(len(data.train), generator=generator)[:samples]
-    with torch.no_grad():
-        pixels = augment(data.train.images[sample], views, generator)
-        graph = view_graph(F.normalize(encoder(pixels).float(), dim=1), views, sample, affinity_k=k)
-    return graph, denormalize(pixels, stats), data.train.labels[graph["view"].sample]
+    sample = torch.randperm(len(train), generator=generator)[:samples]
+    pixels = task.views()(train.images[sample], config.method.num_views, generator)
+    batch = Batch(pixels, sample, 1.0, train.labels[sample])
+    torch.manual_seed(config.seed)
+    method.begin_epoch(1.0)
+    # The networks stay in eval mode, and edges that are dropped in training are dropped.
+    method.training = True
+    data = method.rewire(method.graph(batch), batch)
+    method.training = False
+    terms = [term for term in method.terms(data, batch) if isinstance(term, Attraction)]
+    gate = [("agreement", float(store.agreement)) for store in data.edge_stores if "agreement" in store]
+    gate += [("λ", float(term.graph.weight)) for term in terms if isinstance(term.graph, Mixture)]
+    into_views = any(source != "view" for source, _, target in data.edge_types if target == "view")
+    one_way = into_views and all(term.source is not None for term in terms)
+    _add_attraction(data, terms, len(sample), one_way)
+    images, labels = {}, {"sample": train.labels[sample]}
+    for name in data.node_types:
+        if name != "sample":
+            owner = _samples(data, name, sample)
+            views = name in ("view", "target")
+            images[name] = denormalize(pixels, task.stats) if views else _images(train.images, owner)
+            labels[name] = torch.where(owner < 0, -1, train.labels[owner])
+    return BatchGraph(data, images, labels, dict(gate), one_way)
+
+
+def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_way: bool) -> None:
+    """Write the weight between different samples that the operators A have, which need no edge list: summed over the
+    views of the source, averaged over those of the target, and ½(A + Aᵀ) where the message moves both ends."""
+    n, views = data["view"].x.size(0), int(data.num_views)
+    square = [term for term in terms if term.source is None or term.source.size(0) == n]
+    total = sum((term.graph.matmul(torch.eye(n)) for term in square), torch.zeros(n, n))
+    between = total.view(views, size, views, size).sum(2).mean(0).fill_diagonal_(0)
+    between = between if one_way else (between + between.t()) / 2
+    target, source = (between > 1e-6).nonzero().t()
+    if len(source):
+        data[ATTRACTION].edge_index = torch.stack([source, target])
+        data[ATTRACTION].edge_weight = between[target, source]
+
+
+def _samples(data: HeteroData, name: str, sample: Tensor) -> Tensor:
+    """Data-set index of each node of a type, −1 where it is unknown."""
+    nodes = data[name]
+    if "sample" in nodes:
+        known: Tensor = nodes.sample
+        return known
+    count = nodes.x.size(0)
+    of_batch = name != "neighbour" and count % len(sample) == 0
+    return sample.repeat(count // len(sample)) if of_batch else torch.full((count,), -1)
+
+
+def _images(images: Tensor, index: Tensor) -> np.ndarray[Any, Any]:
+    """Images ``(m, H, W, 3)`` in 0 … 1 by index, grey where it is −1."""
+    chosen = (images[index].float() / 255).expand(-1, 3, -1, -1)
+    chosen = torch.where((index < 0).view(-1, 1, 1, 1), 0.8, chosen)
+    array: np.ndarray[Any, Any] = chosen.permute(0, 2, 3, 1).numpy()
+    return array
 
 
 def denormalize(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
@@ -112,79 +219,3 @@ def denormalize(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
     image = (pixels.float() * std + mean).clamp(0, 1).expand(-1, 3, -1, -1)
     array: np.ndarray[Any, Any] = image.permute(0, 2, 3, 1).numpy()
     return array
-
-
-def _positions(graph: HeteroData) -> np.ndarray[Any, Any]:
-    """A place for each node, none on top of another: a spring layout, moved to the points of a staggered grid."""
-    n = len(graph["view"].x)
-    net = nx.Graph()
-    net.add_nodes_from(range(n))
-    net.add_weighted_edges_from((int(s), int(t), 0.6) for s, t in graph[AFFINITY].edge_index.t())
-    net.add_weighted_edges_from((int(s), int(t), 1.5) for s, t in graph[AUGMENTATION].edge_index.t())
-    layout = nx.spring_layout(net, seed=0, k=3 / np.sqrt(n), iterations=300)
-    # Ranks, so that clusters far apart do not leave the middle of the picture empty.
-    wanted = rankdata(np.array([layout[i] for i in range(n)]), axis=0) / n
-    columns = int(np.ceil(np.sqrt(1.25 * n)))
-    rows = int(np.ceil(1.25 * n / columns))
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    grid = np.stack([column + 0.5 * (row % 2), 1.0 * row], axis=1)
-    scaled = wanted * grid.max(axis=0)
-    chosen = linear_sum_assignment(((scaled[:, None] - grid[None]) ** 2).sum(-1))[1]
-    place: np.ndarray[Any, Any] = grid[chosen]
-    return place
-
-
-def _pairs(edge_index: Tensor) -> np.ndarray[Any, Any]:
-    """Each joined pair once: two dashed lines on top of each other look solid."""
-    pairs: np.ndarray[Any, Any] = torch.unique(edge_index.sort(0).values, dim=1).numpy()
-    return pairs
-
-
-def draw_graph(graph: HeteroData, images: np.ndarray[Any, Any], labels: Tensor, title: str = "") -> Figure:
-    """A figure of a minibatch graph: each node is its image, each relation has its own line.
-
-    Args:
-        graph: of :func:`cl_as_gnn.graph.view_graph`, with affinity edges.
-        images: ``(n, H, W, 3)`` in 0 … 1.
-        labels: class of each view ``(n,)``; tells kNN edges within a class from those across.
-        title: above the picture; without one there is neither a title nor a legend, and a page says both.
-    """
-    figure = Figure(figsize=(9, 8.2), layout="constrained")
-    axes: Axes = figure.subplots()
-    place = _positions(graph)
-    source, target = _pairs(graph[AFFINITY].edge_index)
-    same = (labels[source] == labels[target]).numpy()
-    for chosen, colour, style in ((~same, OTHER_CLASS_COLOUR, (0, (4, 3))), (same, SAME_CLASS_COLOUR, (0, (4, 2)))):
-        lines = np.stack([place[source[chosen]], place[target[chosen]]], axis=1)
-        axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=1.4, linestyles=[style], zorder=1))
-    source, target = _pairs(graph[AUGMENTATION].edge_index)
-    lines = np.stack([place[source], place[target]], axis=1)
-    axes.add_collection(LineCollection(list(lines), colors=AUGMENTATION_COLOUR, linewidths=2.6, zorder=2))
-    low, high = place.min(0) - 0.6, place.max(0) + 0.6
-    side = 0.42 * 72 * min(8.8 / (high - low)[0], 7.4 / (high - low)[1])  # points: under half the space of a node
-    for point, image in zip(place, images, strict=True):
-        box = AnnotationBbox(
-            OffsetImage(image, zoom=side / image.shape[0], interpolation="nearest"),
-            tuple(point),
-            pad=0.12,
-            bboxprops={"edgecolor": "#404040", "linewidth": 0.8},
-        )
-        box.set_zorder(3)
-        axes.add_artist(box)
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
-    axes.set_axis_off()
-    if not title:
-        return figure
-    axes.set_title(title)
-    figure.legend(
-        handles=[
-            Line2D([], [], color=AUGMENTATION_COLOUR, linewidth=2.6, label="augmentation edge (attracts)"),
-            Line2D([], [], color=SAME_CLASS_COLOUR, linestyle=(0, (4, 2)), label="kNN edge, same class"),
-            Line2D([], [], color=OTHER_CLASS_COLOUR, linestyle=(0, (4, 3)), label="kNN edge, other class"),
-        ],
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-    )
-    return figure

@@ -11,18 +11,17 @@ from torch import Tensor
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import edge_purity
-from cl_as_gnn.graph.schema import AFFINITY
-from cl_as_gnn.report import batch_graph
+from cl_as_gnn.report.batch_graph import batch_graph
 from cl_as_gnn.report.charts import class_legend, legend, scatter
+from cl_as_gnn.report.draw import draw_graph, looks
 from cl_as_gnn.report.markup import figure_uri, image_uri, table
 from cl_as_gnn.runs.folder import RunFolder
-from cl_as_gnn.runs.load import load_encoder
+from cl_as_gnn.runs.load import load_encoder, load_method
 from cl_as_gnn.runs.process import pick_device
-from cl_as_gnn.tasks import scored_data
+from cl_as_gnn.tasks import ImageTask, scored_data
 from cl_as_gnn.tasks.embed import embed
 
-_BATCH, _K = 20, 3
+_BATCH = 20
 _MAP_IMAGES = 1000
 _BANK_IMAGES = 10_000
 _QUERIES, _NEIGHBOURS = 8, 5
@@ -40,7 +39,8 @@ def pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
         # Said before torchvision tries to download what has only moved.
         raise ConfigError(f"data.root={root} is not there: put the images back, or change data.root in {run.config}")
     data = scored_data(config, progress=False)
-    sections = [("The graph of a minibatch", _graph(config, data, encoder))]
+    # A checkpoint that was removed to save space takes only this picture with it.
+    sections = [("The graph of a minibatch", _graph(run, config, data))] if run.checkpoint.is_file() else []
     device = pick_device(config.trainer)
     encoder.to(device)
     stats = channel_stats(data.train)
@@ -56,25 +56,19 @@ def _some(split: Split, count: int) -> Split:
     return split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long())
 
 
-def _graph(config: RunConfig, data: ImageData, encoder: torch.nn.Module) -> str:
-    views = config.method.num_views
-    k = min(_K, min(_BATCH, len(data.train)) * views - 1)
-    graph, images, labels = batch_graph.batch_graph(config, data, encoder, _BATCH, k)
-    edges = graph[AFFINITY].edge_index
-    same = round(edge_purity(edges, labels) * edges.size(1))
+def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
+    task = ImageTask(config, data)
+    batch = batch_graph(config, task, load_method(config, task, run), _BATCH)
     said = (
-        f"{len(labels) // views} training images, {views} views of each, in the features of the trained encoder: "
-        f"{same} of the {edges.size(1)} edges to the k = {k} nearest neighbours stay within a class."
+        f"{len(batch.labels['sample'])} training images (boxes), {config.method.num_views} views of each, and the "
+        "edges that the trained method builds between them: wider for a larger weight, dashed across classes, with an "
+        "arrow head where no edge runs back."
     )
-    colours = {
-        "two views of one image (augmentation edge)": batch_graph.AUGMENTATION_COLOUR,
-        "nearest neighbour of the same class": batch_graph.SAME_CLASS_COLOUR,
-        "nearest neighbour of another class": batch_graph.OTHER_CLASS_COLOUR,
-    }
-    picture = figure_uri(batch_graph.draw_graph(graph, images, labels))
+    colours = {text: colour for colour, text in looks(batch).values()}
+    lines = "".join(f"<li>{escape(line)}</li>" for line in batch.lines())
     return (
-        f'<figure>{legend(colours)}<img class="full" alt="Graph of a minibatch. {escape(said)}" src="{picture}"/>'
-        f"<figcaption>{escape(said)}</figcaption></figure>"
+        f'<figure>{legend(colours)}<img class="full" alt="Graph of a minibatch. {escape(said)}" '
+        f'src="{figure_uri(draw_graph(batch))}"/><figcaption>{escape(said)}<ul>{lines}</ul></figcaption></figure>'
     )
 
 

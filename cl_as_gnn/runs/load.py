@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from cl_as_gnn.config import GNNConfig
+from cl_as_gnn.config import GNNConfig, RunConfig
 from cl_as_gnn.encoders import GraphEncoder, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import Method, build_method
@@ -86,14 +86,21 @@ def load_checkpoint(run: RunFolder) -> dict[str, Any]:
     return state
 
 
-def load_method(run: RunFolder, task: Task) -> Method[Any]:
-    """Load the method of a run, with encoder, projector and memory as its checkpoint holds them, on the CPU.
+def load_method(config: RunConfig, task: Task, run: RunFolder | None = None) -> Method[Any]:
+    """Build the method of a config in eval mode on the CPU, with the state of a run's last checkpoint if given.
 
-    It is in training mode, as a step would find it.
+    Raises:
+        ConfigError: the run has no checkpoint yet.
+        RunError: the checkpoint cannot be read or does not fit the method.
     """
-    config = run.load_config()
-    state = load_checkpoint(run)["state_dict"]
     method = build_method(config.method, task.encoder(), config.encoder, task.size)
-    prefix = "method."
-    method.load_state_dict({key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)})
-    return method
+    if run is not None:
+        state = load_checkpoint(run)["state_dict"]
+        try:
+            method.load_state_dict({k.removeprefix("method."): v for k, v in state.items() if k.startswith("method.")})
+        except RuntimeError:
+            raise RunError(
+                f"{run.checkpoint} does not fit the method {config.method.name!r} of this version, or its data set has "
+                "changed: use the version of cl_as_gnn and the images that trained it, or train again"
+            ) from None
+    return method.eval()

@@ -1,0 +1,190 @@
+"""A minibatch graph as a figure: a box for each sample, with its views and what attracts them inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import rankdata
+
+from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION, REWIRED, SAMPLE_AFFINITY, TARGET_AUGMENTATION
+from cl_as_gnn.report.batch_graph import ATTRACTION, BatchGraph, Relation
+
+Array = np.ndarray[Any, Any]
+
+# Okabe and Ito's colours, which the colour-blind tell apart.
+LOOKS = {
+    AUGMENTATION: ("#0072b2", "two views of one image"),
+    ATTRACTION: ("#56b4e9", "attraction between images, if over a tenth of the largest"),
+    SAMPLE_AFFINITY: ("#e69f00", "neighbouring images"),
+    AFFINITY: ("#e69f00", "neighbouring views"),
+    TARGET_AUGMENTATION: ("#d55e00", "target without gradient → view"),
+    REWIRED: ("#009e73", "neighbour in the memory → view"),
+}
+_OTHERS = ("#cc79a7", "#8a6d00", "#444444")
+_UNUSED = "#9a9a9a"
+_PITCH, _LIFT = 1.6, 2.2
+
+
+def looks(batch: BatchGraph) -> dict[tuple[str, str, str], tuple[str, str]]:
+    """Colour and description of each edge type of the graph."""
+    out = {}
+    others = iter(_OTHERS * len(batch.data.edge_types))
+    for relation in batch.relations():
+        source, name, target = kind = relation.kind
+        colour, text = LOOKS.get(kind) or (next(others), f"{source} → {target} ({name})")
+        out[kind] = (colour, text) if relation.attracts else (_UNUSED, f"{text} (not attracted along)")
+    return out
+
+
+def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
+    """Draw a minibatch graph: each relation has its colour, each weight its width.
+
+    Edges within a class are solid and across classes dashed; an arrow head marks an edge without one back.
+
+    Args:
+        batch: of :func:`cl_as_gnn.report.batch_graph.batch_graph`.
+        title: above the picture; without one there is neither a title nor a legend, and a page says both.
+    """
+    relations = [relation for relation in batch.relations() if len(relation.weight)]
+    box, offset = _inside(batch, relations)
+    half = np.abs(np.concatenate(list(offset.values()))).max(0) + 0.78
+    centre = _boxes(relations, box, half)
+    place = {name: centre[np.maximum(box[name], 0)] + offset[name] for name in offset}
+    low, high = centre.min(0) - half - 0.2, centre.max(0) + half + 0.2
+    width, height = high - low
+    figure = Figure(figsize=(9, 9 * height / width + (1.3 if title else 0)), layout="constrained")
+    axes: Axes = figure.subplots()
+    for x, y in centre:
+        corner, size = (x - half[0] + 0.2, y - half[1] + 0.2), 2 * half - 0.4
+        axes.add_patch(
+            FancyBboxPatch(
+                corner, size[0], size[1], boxstyle="round,pad=0.2", fc=(1, 1, 1, 0.8), ec="#b5bcc8", lw=1, zorder=3
+            )
+        )
+    colours = looks(batch)
+    for relation in sorted(relations, key=lambda r: r.kind != ATTRACTION):
+        ends = (place | {"sample": centre}, half if relation.kind[0] == "sample" else np.array([0.56, 0.56]))
+        _edges(axes, relation, colours[relation.kind][0], *ends)
+    frames = {"view": ("#404040", "-"), "target": ("#d55e00", (0, (2, 1.2)))}
+    for name, points in place.items():
+        frame, style = frames.get(name, ("#009e73" if name == "neighbour" else "#cc79a7", (0, (2, 1.2))))
+        for i in np.flatnonzero(box[name] >= 0):
+            x, y = points[i] - 0.5
+            axes.imshow(batch.images[name][i], extent=(x, x + 1, y, y + 1), interpolation="nearest", zorder=5)
+            axes.add_patch(Rectangle((x, y), 1, 1, fill=False, ec=frame, ls=style, lw=1.2, zorder=6))
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    axes.set_axis_off()
+    if title:
+        figure.suptitle(title)
+        figure.legend(handles=_legend(relations, colours), loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _legend(relations: list[Relation], colours: dict[tuple[str, str, str], tuple[str, str]]) -> list[Line2D]:
+    lines = []
+    for relation in relations:
+        colour, text = colours[relation.kind]
+        band = relation.kind == ATTRACTION
+        lines.append(Line2D([], [], color=colour, lw=6 if band else 2.2, alpha=0.45 if band else 1, label=text))
+    if any(relation.across.any() for relation in relations):
+        lines.append(Line2D([], [], color="#404040", lw=1.5, ls=(0, (3, 2)), label="dashed: across classes"))
+    if any(relation.one_way.any() for relation in relations):
+        lines.append(Line2D([], [], color="#404040", lw=0, marker=r"$\rightarrow$", ms=14, label="arrow: one-way"))
+    return lines
+
+
+def _inside(batch: BatchGraph, relations: list[Relation]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Box of each node, −1 for one without edges, and its place in the box: views below, what attracts them above."""
+    views, size = int(batch.data.num_views), len(batch.labels["sample"])
+    box = {"view": np.arange(views * size) % size}
+    for _ in relations:
+        for (source, _, target), (start, end), *_ in relations:
+            if source not in ("sample", *box) and target in box:
+                box[source] = np.full(len(batch.labels[source]), -1)
+                box[source][start] = box[target][end]
+    offset, top = {}, 0.0
+    for name, owner in box.items():
+        index = np.flatnonzero(owner >= 0)
+        order = index[np.argsort(owner[index], kind="stable")]
+        rank = np.arange(len(order)) - np.searchsorted(owner[order], owner[order])
+        count = int(rank.max()) + 1
+        columns = min(count, max(views, 5))
+        row, column = np.divmod(rank, columns)
+        place = np.stack([(column - (columns - 1) / 2) * _PITCH, top + _LIFT * row], 1)
+        if len(box) == 1 and views > 2:
+            turn = 2 * np.pi * (rank / views + (0.125 if views == 4 else 0.25))
+            place = max(0.8, 0.62 / np.sin(np.pi / views)) * 1.3 * np.stack([np.cos(turn), np.sin(turn)], 1)
+        offset[name] = np.zeros((len(owner), 2))
+        offset[name][order] = place
+        top += _LIFT * (int(row.max()) + 1)
+    everything = np.concatenate([offset[name][box[name] >= 0] for name in box])
+    middle = (everything.max(0) + everything.min(0)) / 2
+    return box, {name: np.where(box[name][:, None] >= 0, offset[name] - middle, 0) for name in box}
+
+
+def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Array:
+    """A place for each box, none on top of another: a spring layout, moved to the points of a staggered grid."""
+    size = int(box["view"].max()) + 1
+    net = nx.Graph()
+    net.add_nodes_from(range(size))
+    for relation in relations:
+        source, target = (
+            end.numpy() if kind == "sample" else box[kind][end]
+            for kind, end in zip(relation.kind[::2], relation.edge_index, strict=True)
+        )
+        pairs = zip(source, target, relation.weight.tolist(), strict=True)
+        net.add_weighted_edges_from((s, t, w / float(relation.weight.max())) for s, t, w in pairs if s != t)
+    joined = net.number_of_edges() > 0
+    slots, gap = (1.25, 1.5) if joined else (1.0, 0.4)
+    pitch = 2 * half + gap
+    columns = int(np.ceil(np.sqrt(slots * size * 1.2 * pitch[1] / pitch[0])))
+    rows = int(np.ceil(slots * size / columns))
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    grid = np.stack([column + 0.5 * joined * (row % 2), -1.0 * row], axis=1) * pitch
+    if not joined:
+        return grid[:size]
+    layout = nx.spring_layout(net, seed=0, k=3 / np.sqrt(size), iterations=300)
+    # Ranks, so that clusters far apart do not leave the middle of the picture empty.
+    wanted = rankdata(np.array([layout[i] for i in range(size)]), axis=0) / size
+    scaled = grid.min(0) + wanted * (grid.max(0) - grid.min(0))
+    chosen = linear_sum_assignment(((scaled[:, None] - grid[None]) ** 2).sum(-1))[1]
+    place: Array = grid[chosen]
+    return place
+
+
+def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array], half: Array) -> None:
+    """Lines from border to border of what they join; a mutual pair once."""
+    band = relation.kind == ATTRACTION
+    # Many edges into a node are drawn finer.
+    inside = relation.kind[0] != "sample"
+    fine = 0.6 if inside and relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
+    share = (relation.weight / relation.weight.max()).tolist()
+    source, target = (place[name] for name in relation.kind[::2])
+    edges = zip(*relation.edge_index.tolist(), share, relation.one_way.tolist(), relation.across.tolist(), strict=True)
+    for start, end, weight, one_way, across in edges:
+        if (not one_way and start > end) or (band and weight < 0.1):
+            continue
+        way = target[end] - source[start]
+        border = way * min(0.5, (half / np.maximum(np.abs(way), 1e-9)).min())
+        axes.add_patch(
+            FancyArrowPatch(
+                source[start] + border,
+                target[end] - border,
+                arrowstyle="-|>" if one_way else "-",
+                mutation_scale=9 * fine,
+                shrinkA=0,
+                shrinkB=0,
+                color=colour,
+                lw=9 * weight if band else (0.8 + 1.7 * weight) * fine,
+                alpha=0.4 if band else (0.45 + 0.55 * weight) * (1 if relation.attracts else 0.6),
+                ls=(0, (3, 2)) if across and not band else "-",
+                zorder=1 if band else 2 if relation.kind[0] == "sample" else 4,
+            )
+        )

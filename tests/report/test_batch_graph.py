@@ -1,0 +1,111 @@
+"""The picture of a minibatch is the graph that the method builds: same edges, same weights, marked directions."""
+
+import pytest
+import torch
+from cl_as_gnn.runs.method import load_method
+from matplotlib.patches import FancyArrowPatch
+
+from cl_as_gnn.config import load_config
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.methods import METHODS, Batch
+from cl_as_gnn.report import draw_graph, inspect_batch
+from cl_as_gnn.report.batch_graph import ATTRACTION, batch_graph
+from cl_as_gnn.tasks.base import load_task
+from cl_as_gnn.training.fit import train
+
+TINY = ["encoder.width=8", "encoder.projector_hidden=16", "encoder.projector_dim=8"]
+SIZE = 8
+IMAGE_METHODS = sorted(name for name, method in METHODS.items() if "images" in method.reads)
+
+
+def build(name):
+    config = load_config(None, [*TINY, f"method.name={name}"])
+    task = load_task(config, progress=False)
+    torch.manual_seed(0)
+    method = load_method(config, task)
+    for part in method.modules():  # as if memories had been filled
+        if hasattr(part, "sample") and hasattr(part, "written"):
+            part.push(torch.randn(part.features.shape), torch.arange(len(part.sample)))
+    return config, task, method, batch_graph(config, task, method, SIZE)
+
+
+def heads(figure):
+    patches = [p for p in figure.axes[0].patches if isinstance(p, FancyArrowPatch)]
+    return [type(p.get_arrowstyle()).__name__ == "CurveFilledB" for p in patches]
+
+
+@pytest.mark.parametrize("name", IMAGE_METHODS)
+def test_every_edge_of_the_method_is_drawn(name):
+    config, task, method, drawn = build(name)
+    train_set = task.data.train
+    generator = torch.Generator().manual_seed(config.seed)
+    sample = torch.randperm(len(train_set), generator=generator)[:SIZE]
+    images = task.views()(train_set.images[sample], config.method.num_views, generator)
+    batch = Batch(images, sample, 1.0, train_set.labels[sample])
+    torch.manual_seed(config.seed)
+    method.training = True
+    with torch.no_grad():
+        data = method.rewire(method.graph(batch), batch)
+    relations = {relation.kind: relation for relation in drawn.relations()}
+    assert set(data.edge_types) == set(relations) - {ATTRACTION}
+    for kind in data.edge_types:
+        edges, found = data[kind], relations[kind]
+        weight = edges.get("edge_weight", torch.ones(edges.edge_index.size(1))).float()
+        assert torch.equal(found.edge_index, edges.edge_index[:, weight > 0])
+        torch.testing.assert_close(found.weight, weight[weight > 0])
+    figure = draw_graph(drawn, "title")
+    lines = 0
+    for relation in relations.values():
+        once = relation.one_way | (relation.edge_index[0] < relation.edge_index[1])
+        seen = relation.weight >= 0.1 * relation.weight.max() if relation.kind == ATTRACTION and len(once) else once
+        lines += int((once & seen).sum())
+    assert len(heads(figure)) == lines
+
+
+@pytest.mark.parametrize("name", ["simsiam", "moco", "nn_positives"])
+def test_one_way_edges_have_arrow_heads(name):
+    drawn = build(name)[-1]
+    one_way = [relation for relation in drawn.relations() if relation.kind[0] != relation.kind[2]]
+    assert one_way
+    assert all(relation.one_way.all() and len(relation.weight) for relation in one_way)
+    assert sum(heads(draw_graph(drawn))) == sum(len(relation.weight) for relation in one_way)
+
+
+def test_mutual_edges_have_none():
+    drawn = build("simclr")[-1]
+    assert drawn.lines() == [f"augmentation (view → view): {2 * SIZE} edges, mutual, weight 1"]
+    assert heads(draw_graph(drawn)) == [False] * SIZE
+
+
+def test_attraction_without_an_edge_list_is_read_off_the_operator():
+    drawn = build("supcon")[-1]
+    y = drawn.labels["sample"]
+    same = (y[:, None] == y).fill_diagonal_(False)
+    assert torch.equal(same.nonzero().t(), drawn.data[ATTRACTION].edge_index.flip(0))
+
+
+def test_what_does_not_attract_says_so():
+    lines = build("simsiam")[-1].lines()
+    assert lines[0].endswith("not attracted along")
+    assert "one-way" in lines[1]
+    assert "not attracted" not in lines[1]
+
+
+def test_a_trained_run(tmp_path):
+    path = tmp_path / "run"
+    settings = [*TINY, "trainer.epochs=1", "eval.draws=1", "eval.baselines=false", f"run_dir={path}"]
+    train(load_config(None, settings))
+    lines = inspect_batch(None, path, tmp_path / "graph.png", SIZE)
+    assert (tmp_path / "graph.png").stat().st_size > 10_000
+    assert lines[0].endswith(f"gcn, {SIZE} images × 2 views")
+    assert any(line.startswith("gate: agreement ") and "λ" in line for line in lines)
+    assert not lines[-1].startswith("untrained")
+
+
+def test_mistakes(tmp_path):
+    with pytest.raises(ConfigError, match="no run folder"):
+        inspect_batch(None, tmp_path / "none", tmp_path / "graph.png", SIZE)
+    with pytest.raises(ConfigError, match=r"name the file graph\.png"):
+        inspect_batch(load_config(), None, tmp_path / "graph.jpg", SIZE)
+    with pytest.raises(ConfigError, match=r"karate is a graph: clgnn inspect draws minibatches of images"):
+        inspect_batch(load_config(None, ["data.name=karate", "encoder.name=gcn"]), None, tmp_path / "g.png", SIZE)
