@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch_geometric.data import Data
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {"depth": "oversmoothing.md", "alignment": "oversmoothing.md", "memory": "loss_memory.md"}
 
@@ -105,7 +105,7 @@ def test_products_are_those_of_the_dense_matrices(module):
 
 def test_alignment_alone_collapses_and_centring_does_not(module, monkeypatch):
     alignment, data = module("alignment"), citation_graph()
-    views = alignment.Batch(data)
+    views = alignment.Views(data)
     a = torch.eye(60).index_put((data.edge_index[1], data.edge_index[0]), torch.ones(data.num_edges), accumulate=True)
     root = a.sum(1).rsqrt()
     torch.testing.assert_close(views.graph(torch.eye(60), views.weights()), root[:, None] * a * root)

@@ -141,7 +141,7 @@ def test_the_page_in_the_docs_is_made_of_the_results(name):
     module, report = graph_ssl(name), graph_ssl("report")
     content = json.loads((report.RESULTS / f"graph_ssl_{name}.json").read_text(encoding="utf-8"))
     assert {key: content[key] for key in module.ABOUT} == module.ABOUT
-    page = (Path(__file__).parents[1] / "docs" / "graph_ssl.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "graph_ssl.md").read_text(encoding="utf-8")
     assert page.split(f"<!-- {name} -->\n")[1] == module.table(content)
     if name == "nodes":
         assert page.split("<!-- probes -->\n")[1] == module.probes(content)
