@@ -1,24 +1,24 @@
-"""What a training step of each method costs beside SimCLR's: ``python -m benchmarks.cost``.
+"""Time of a training step of each method relative to SimCLR's: ``python -m benchmarks.cost``.
 
-The recipe of the digits suite, steps in turn in one process. Banks are filled and late starts are over, so that every
-method does all of its work.
+The recipe of the digits suite; the methods take turns in one process. Banks are full and late starts are over, so
+every method does all of its work.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.speed.machine import describe, versions
-from benchmarks.speed.timing import Settings, in_turn
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, header, read, write
+from benchmarks.common.table import fixed, markdown, terminal
+from benchmarks.common.timing import Settings, in_turn
 from cl_as_gnn.config import load_config
 from cl_as_gnn.datasets import ImageData, load_images
 from cl_as_gnn.methods import METHODS, Batch
@@ -26,13 +26,13 @@ from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
 from cl_as_gnn.training.module import ContrastiveModule
 from cl_as_gnn.training.optim import build_optimizer
 
-OUT = Path(__file__).parent / "results" / "cost.json"
+OUT = RESULTS / "cost.json"
 BASELINE = "simclr"
 FILL = 8  # steps before the clock: more than an epoch of digits
 
 
 def step_of(name: str, data: ImageData, device: torch.device) -> tuple[Callable[[], None], int]:
-    """A training step of a method at the end of its training, and the views it encodes."""
+    """Return a training step of a method near the end of its training, and the number of views that it encodes."""
     config = load_config(None, [f"method.name={name}"])
     torch.manual_seed(0)
     module = ContrastiveModule(config, data).to(device).train()
@@ -57,7 +57,7 @@ def step_of(name: str, data: ImageData, device: torch.device) -> tuple[Callable[
 
 
 def measure(names: Sequence[str], settings: Settings) -> dict[str, Any]:
-    """Seconds a step of each method, and the ratio to the baseline's, a step and an encoded view."""
+    """Measure seconds per step of each method, and their ratios to the baseline per step and per encoded view."""
     config = load_config(None, [])
     keep_freed_memory(config.trainer)
     data = load_images(config.data, progress=False).pooled()
@@ -76,26 +76,45 @@ def measure(names: Sequence[str], settings: Settings) -> dict[str, Any]:
     return {
         "protocol": f"digits recipe, batch {config.trainer.batch_size} images, {pick_precision(config.trainer)}, "
         f"medians of {settings.rounds} rounds in turn in one process; ratios to {BASELINE}",
-        "versions": versions(),
-        "machine": describe(settings.device),
+        **header(settings.device),
         "methods": rows,
     }
 
 
+def block(path: Path = OUT) -> str:
+    """The table of ``docs/findings.md``, cheapest method first."""
+    if not path.is_file():
+        return "No results are checked in: run `python -m benchmarks.cost`.\n"
+    report = read(path)
+    rows = [
+        [f"`{name}`", str(row["views"]), *_cells(row)]
+        for name, row in sorted(report["methods"].items(), key=lambda item: float(item[1]["step_ratio"]))
+    ]
+    head = ["method", "views", "ms per step", "× `simclr`", "× `simclr`, per view"]
+    return markdown(head, rows) + f"\n{report['protocol']}.\n"
+
+
+def blocks() -> dict[str, Block]:
+    """The blocks of the docs pages."""
+    return {"cost": block}
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [fixed(1e3 * row["median_s"]), fixed(row["step_ratio"], 2), fixed(row["view_ratio"], 2)]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
-    parser.add_argument("methods", nargs="*", help="methods beside simclr (default: all)")
+    parser.add_argument("methods", nargs="*", help="methods besides simclr (default: all)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args(arguments)
     names = sorted({BASELINE, *(given.methods or [name for name in METHODS if "images" in METHODS[name].reads])})
     report = measure(names, Settings(torch.device(given.device), rounds=given.rounds))
-    given.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    table = Table("method", "ms a step", "× simclr", "× a view", title=report["protocol"])
-    for name, row in report["methods"].items():
-        table.add_row(name, f"{1e3 * row['median_s']:.1f}", f"{row['step_ratio']:.2f}", f"{row['view_ratio']:.2f}")
-    Console().print(table)
+    write(given.out, report)
+    rows = [[name, *_cells(row)] for name, row in report["methods"].items()]
+    Console().print(terminal(report["protocol"], ["method", "ms per step", "× simclr", "× per view"], rows))
 
 
 if __name__ == "__main__":

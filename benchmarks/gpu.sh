@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All that wants a GPU: the tests, speed, deep GCNs with the exact ContraNorm, accuracy. Results go to OUT.
+# Everything that needs a GPU: the tests, speed, deep GCNs with the exact ContraNorm, accuracy. Results go to OUT.
 #   bash benchmarks/gpu.sh OUT [PLANETOID [IMAGES [PART …]]]
 # PLANETOID holds Cora/raw and CiteSeer/raw, IMAGES train/<class>/* and test/<class>/*; without them, or with "", their
 # parts are left out. Parts: tests speed depth digits images (default: all). Each goes on if one before it failed.

@@ -1,18 +1,15 @@
-"""How each part of a step grows with its number of nodes, and one rank's share of it: ``python -m benchmarks.scaling``.
+"""Growth of each part of a step with its number of nodes, and one rank's share: ``python -m benchmarks.scaling``.
 
-One process, one thread, no communication: what is measured is the arithmetic of a rank.
+One process, one thread, no communication: the arithmetic of one rank.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, header, read, write
+from benchmarks.common.table import fixed, markdown
 from cl_as_gnn.graph import knn_edges
 from cl_as_gnn.graph.knn import search
 from cl_as_gnn.nn.streaming import softmax_all_pairs, softmax_local_rows
 
-RESULTS = Path(__file__).parent / "results" / "scaling.json"
+OUT = RESULTS / "scaling.json"
 DIM, TEMPERATURE, K, QUERIES, PROBES = 128, 0.5, 10, 512, 16
 FULL: dict[str, Sequence[int]] = {
     "nodes": (1024, 4096, 16384),
@@ -35,7 +35,7 @@ FULL: dict[str, Sequence[int]] = {
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:
-    """Median CPU time of a few calls, after one that is not counted: that of one thread, also on a busy machine."""
+    """Median CPU time of a few calls after a warm-up; with one thread it holds on a busy machine too."""
     call()
     times = []
     for _ in range(rounds):
@@ -46,7 +46,7 @@ def seconds(call: Callable[[], object], rounds: int) -> float:
 
 
 def features(n: int, classes: int = 1000) -> Tensor:
-    """Unit rows in clusters, as trained features lie; an index over rows of pure noise would have nothing to find."""
+    """Unit rows in clusters, as trained features are; in pure noise an index finds nothing."""
     generator = torch.Generator().manual_seed(0)
     centre = torch.randn(classes, DIM, generator=generator)
     label = torch.randint(classes, (n,), generator=generator)
@@ -54,7 +54,7 @@ def features(n: int, classes: int = 1000) -> Tensor:
 
 
 def inverted_lists(bank: Tensor, query: Tensor) -> tuple[Callable[[], Any], float, int]:
-    """faiss IVF over a bank: its search, the seconds of building it, its number of lists."""
+    """Build faiss IVF over a bank; returns its search, the seconds of building it and its number of lists."""
     lists = max(1, round(bank.size(0) ** 0.5))
     start = time.process_time()
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(DIM), DIM, lists, faiss.METRIC_INNER_PRODUCT)
@@ -71,7 +71,7 @@ def _message(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def measure(sizes: dict[str, Sequence[int]], rounds: int = 3) -> list[dict[str, Any]]:
-    """Rows of ``part``, its size and its seconds."""
+    """Measure every part; returns rows of ``part``, its size and its seconds."""
     rows: list[dict[str, Any]] = []
     for n in sizes["nodes"]:
         x = features(n)
@@ -103,40 +103,56 @@ def measure(sizes: dict[str, Sequence[int]], rounds: int = 3) -> list[dict[str, 
     return rows
 
 
-def tables(result: dict[str, Any]) -> list[str]:
-    """The rows of the tables of ``docs/scaling.md``."""
-    rows = result["rows"]
-    by = {(row["part"], row["n"]): row for row in rows if "ranks" not in row}
-    lines = [
-        f"| {n:,} | {by['all pairs', n]['s'] * 1e3:,.1f} | {by['kNN graph', n]['s'] * 1e3:,.1f} |"
-        for n in sorted({row["n"] for row in rows if row["part"] == "all pairs"})
+def growth(result: Mapping[str, Any]) -> str:
+    """The complete graph and the kNN graph by number of nodes."""
+    seconds_of = {(row["part"], row["n"]): row["s"] for row in result["rows"] if "ranks" not in row}
+    rows = [
+        [f"{n:,}", *(fixed(1e3 * seconds_of[part, n]) for part in ("all pairs", "kNN graph"))]
+        for n in _sizes(result, "all pairs")
     ]
-    lines += [f"| {row['ranks']} | {row['s'] * 1e3:,.0f} |" for row in rows if "ranks" in row]
-    for n in sorted({row["n"] for row in rows if row["part"] == "bank"}):
+    return markdown(["n", "all-pairs message, ms", f"kNN graph (k = {result['k']}), ms"], rows, left=0)
+
+
+def shares(result: Mapping[str, Any]) -> str:
+    """One rank's rows of the complete graph by number of ranks."""
+    rows = [[str(row["ranks"]), fixed(1e3 * row["s"], 0)] for row in result["rows"] if "ranks" in row]
+    return markdown(["ranks", "ms per rank"], rows, left=0)
+
+
+def searches(result: Mapping[str, Any]) -> str:
+    """The nearest row of a bank, exact and by inverted lists, by size of the bank."""
+    by = {(row["part"], row["n"]): row for row in result["rows"]}
+    rows = []
+    for n in _sizes(result, "bank"):
         flat, near = by["bank", n], by["bank, IVF", n]
-        times = (1e3 * flat["s"], 1e3 * near["s"], near["recall"], near["build_s"])
-        lines.append("| {:,} | {:,.2f} | {:,.2f} | {:.3f} | {:,.2f} |".format(n, *times))
-    return lines
+        cells = [fixed(1e3 * flat["s"], 2), fixed(1e3 * near["s"], 2), fixed(near["recall"], 3)]
+        rows.append([f"{n:,}", *cells, fixed(near["build_s"], 2)])
+    return markdown(["rows K", "flat, ms", "IVF, ms", "recall", "building it, s"], rows, left=0)
+
+
+def _sizes(result: Mapping[str, Any], part: str) -> list[int]:
+    return sorted({row["n"] for row in result["rows"] if row["part"] == part})
+
+
+TABLES = {"scaling_nodes": growth, "scaling_ranks": shares, "scaling_banks": searches}
+
+
+def blocks() -> dict[str, Block]:
+    """The tables of ``docs/scaling.md``."""
+    return {name: lambda table=table: table(read(OUT)) for name, table in TABLES.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=OUT)
     out = parser.parse_args().out
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
-    result = {
-        "threads": torch.get_num_threads(),
-        "machine": platform.processor() or platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "numpy")} | {"python": platform.python_version()},
-        "dim": DIM,
-        "temperature": TEMPERATURE,
-        "k": K,
-        "probes": PROBES,
-        "rows": measure(FULL),
-    }
-    out.write_text(json.dumps(result, indent=2) + "\n")
-    print("\n".join(tables(result)))  # noqa: T201
+    settings = {"threads": torch.get_num_threads(), "dim": DIM, "temperature": TEMPERATURE, "k": K, "probes": PROBES}
+    result = {**header(), **settings, "rows": measure(FULL)}
+    write(out, result, rows="rows")
+    for table in TABLES.values():
+        print(table(result))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cl_as_gnn.errors import ConfigError
 
-HELPERS = {"__init__", "__main__", "planetoid", "report", "runs", "stopped_probe"}
+HELPERS = {"__init__", "__main__", "planetoid", "runs", "stopped_probe"}
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HELPERS)
     name, *words = sys.argv[1:] or [""]
     if name not in names:
-        sys.exit(f"python -m benchmarks.graph_ssl {name or 'NAME'}: there are {', '.join(names)}")
+        sys.exit(f"python -m benchmarks.graph_ssl {name or 'NAME'}: the benchmarks are {', '.join(names)}")
     try:
         importlib.import_module(f"benchmarks.graph_ssl.{name}").main(words)
     except ConfigError as error:

@@ -19,8 +19,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, Store, grid, read
+from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.planetoid import FixedProduct, features, load
-from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from cl_as_gnn.evaluation import effective_rank
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn import ContraNorm
@@ -30,6 +32,7 @@ from cl_as_gnn.tasks import propagated
 
 WIDTH, EPOCHS, RATE, DECAY, TEMPERATURE = 64, 100, 5e-3, 1e-5, 0.4
 DROP_EDGE, MASK_FEATURE = (0.3, 0.4), (0.3, 0.4)
+OUT = RESULTS / "graph_ssl_alignment.json"
 ABOUT = {
     "protocol": (
         "Cora, two views by edge drop .3/.4 and feature mask .3/.4; GCN 1433-64-64 with ReLU between, the norm on its "
@@ -156,14 +159,14 @@ def train(data: Data, views: Views, norm: str, seed: int) -> dict[str, Any]:
 
 def run(
     root: Path,
-    out: Path = RESULTS / "graph_ssl_alignment.json",
+    out: Path = OUT,
     seeds: int = 5,
     norms: Sequence[str] = tuple(NORMS),
     minutes: float | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """All runs that ``out`` does not have yet, seed by seed; returns what is in it. As in :mod:`.depth`."""
-    report = Report(out, ABOUT)
+    report = Store(out, ABOUT)
     data = load(root, "Cora")
     views = Views(data)
     if not report.has(norm=FLOOR):
@@ -191,25 +194,22 @@ def table(content: Mapping[str, Any]) -> str:
     return markdown(["norm", "untrained", "trained", "effective rank", "mean cosine"], rows)
 
 
-def write(content: Mapping[str, Any], page: Path) -> None:
-    """The table of the page."""
-    put(page, "alignment", table(content))
+def blocks() -> dict[str, Block]:
+    """The blocks of the docs pages."""
+    return {"alignment": lambda: table(read(OUT))}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, run, write the page."""
+    """Parse and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl.alignment", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
-    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_alignment.json")
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--skip-exact", action="store_true", help="without the rows that visit all pairs of nodes")
     parser.add_argument("--minutes", type=float, help="stop after so many")
-    parser.add_argument("--page", type=Path, help="write the table into this page")
     options = parser.parse_args(arguments)
     norms = [norm for norm in NORMS if not (options.skip_exact and norm.startswith("ContraNorm"))]
-    content = run(options.root, options.out, options.seeds, norms, options.minutes)
-    if options.page:
-        write(content, options.page)
+    run(options.root, options.out, options.seeds, norms, options.minutes)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,17 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, Store, grid, read
+from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.planetoid import FixedProduct, dropout, features, load, mean_adjacency
-from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from cl_as_gnn.compare.results import interval
 from cl_as_gnn.nn import ContraNorm
 
 WIDTH, EPOCHS, RATE, DECAY, DROPOUT = 32, 200, 5e-3, 5e-4, 0.6
 DEPTHS = (2, 4, 8, 16, 32)
 DATASETS = ("Cora", "CiteSeer")
+OUT = RESULTS / "graph_ssl_depth.json"
 ABOUT = {
     "protocol": (
         "supervised GCN, hidden 32, propagation D^-1 (A + I), one norm module shared by all hidden layers, order: "
@@ -106,7 +109,7 @@ def train(data: Data, x: FixedProduct, graph: FixedProduct, norm: str, depth: in
 
 def run(
     root: Path,
-    out: Path = RESULTS / "graph_ssl_depth.json",
+    out: Path = OUT,
     seeds: int = 5,
     datasets: Sequence[str] = DATASETS,
     depths: Sequence[int] = DEPTHS,
@@ -128,7 +131,7 @@ def run(
         say: where a line a run goes.
         device: to train on; kept with the runs of a GPU, whose ``cpu_seconds`` are those of the host.
     """
-    report = Report(out, ABOUT)
+    report = Store(out, ABOUT)
     where = {} if device == "cpu" else {"device": torch.cuda.get_device_name(device)}
     loaded = {name: load(root, name).to(device) for name in datasets}
     ready = {name: (data, features(data.x), mean_adjacency(data)) for name, data in loaded.items()}
@@ -188,24 +191,28 @@ def table(content: Mapping[str, Any], name: str) -> str:
     return markdown([name, *(f"{depth} layers" for depth in DEPTHS)], rows)
 
 
-def write(content: Mapping[str, Any], page: Path) -> None:
-    """The tables of the page."""
+def tables(content: Mapping[str, Any]) -> str:
+    """The tables of all data sets that have runs."""
     done = {run["data"] for run in content["runs"]}
-    put(page, "depth", "\n".join(table(content, name) for name in DATASETS if name in done))
+    return "\n".join(table(content, name) for name in DATASETS if name in done)
+
+
+def blocks() -> dict[str, Block]:
+    """The blocks of the docs pages."""
+    return {"depth": lambda: tables(read(OUT))}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, run, write the page."""
+    """Parse and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl.depth", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
-    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_depth.json")
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", default=",".join(DATASETS), help="(default: %(default)s)")
     parser.add_argument("--depths", default=",".join(map(str, DEPTHS)), help="(default: %(default)s)")
     parser.add_argument("--norms", default=",".join(NORMS), help="separated by commas (default: all)")
     parser.add_argument("--minutes", type=float, help="stop after so many")
     parser.add_argument("--device", default="cpu", help="cuda makes the exact ContraNorm fast (default: %(default)s)")
-    parser.add_argument("--page", type=Path, help="write the tables into this page")
     options = parser.parse_args(arguments)
     depths = [int(depth) for depth in options.depths.split(",")]
     norms = options.norms.split(",")
@@ -213,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--norms {','.join(wrong)}: there are {', '.join(NORMS)}")
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"--device {options.device}: PyTorch finds no GPU here, use --device cpu")
-    content = run(
+    run(
         options.root,
         options.out,
         options.seeds,
@@ -223,8 +230,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.minutes,
         device=options.device,
     )
-    if options.page:
-        write(content, options.page)
 
 
 if __name__ == "__main__":

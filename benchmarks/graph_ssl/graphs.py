@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, Store, grid, read
+from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.nodes import RUNS
-from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from benchmarks.graph_ssl.runs import configure, embedding, finished, settings, task_of
 from cl_as_gnn.evaluation import cross_validated_svm
 from cl_as_gnn.tasks import WholeGraphTask, propagated
@@ -27,6 +29,7 @@ PUBLISHED: dict[str, tuple[float | None, float | None]] = {
     "InfoGraph": (89.01, 74.44),
     "GraphMAE (generative)": (88.19, 75.30),
 }
+OUT = RESULTS / "graph_ssl_graphs.json"
 ABOUT = {
     "protocol": "frozen GIN in eval mode, sum over the nodes of a graph; SVM with RBF kernel, 10-fold "
     "cross-validation, C chosen by 5-fold cross-validation inside the training folds; the folds are drawn anew for "
@@ -39,7 +42,7 @@ ABOUT = {
 
 def run(
     root: Path,
-    out: Path = RESULTS / "graph_ssl_graphs.json",
+    out: Path = OUT,
     seeds: int = 5,
     data: Sequence[str] = DATA,
     extra: tuple[str, ...] = (),
@@ -48,7 +51,7 @@ def run(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """All that ``out`` does not have yet; as in :mod:`.nodes`."""
-    report = Report(out, ABOUT)
+    report = Store(out, ABOUT)
     for job in report.pending(grid(data=data, seed=range(seeds), row=ROWS), minutes):
         name, row, seed = job["data"], job["row"], job["seed"]
         words = (f"data.dataset={name}", "method.name=simclr", "eval.baselines=false", *extra)
@@ -89,19 +92,21 @@ def table(content: Mapping[str, Any]) -> str:
     return markdown(["", *DATA], lines)
 
 
+def blocks() -> dict[str, Block]:
+    """The blocks of the docs pages."""
+    return {"graphs": lambda: table(read(OUT))}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, run, write the page."""
+    """Parse and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl graphs", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of TUDatasets, with MUTAG/raw in it")
-    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_graphs.json")
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="begin no run after so many")
-    parser.add_argument("--page", type=Path, help="write the table into this page")
     options = parser.parse_args(arguments)
-    content = run(options.root, options.out, options.seeds, runs=options.runs, minutes=options.minutes)
-    if options.page:
-        put(options.page, "graphs", table(content))
+    run(options.root, options.out, options.seeds, runs=options.runs, minutes=options.minutes)
 
 
 if __name__ == "__main__":

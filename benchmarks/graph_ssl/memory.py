@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.graph_ssl.report import RESULTS, Report, markdown, put
-from benchmarks.speed.memory import cost_of
+from benchmarks.common.memory import cost_of
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, Store, read
+from benchmarks.common.table import markdown
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn.functional import nt_xent
 
@@ -23,6 +25,7 @@ WIDTH, TEMPERATURE = 128, 0.5
 NODES = (2_708, 10_000, 20_000, 50_000, 100_000, 200_000)
 LIMIT = 60.0  # seconds
 SHARE = 0.6  # of the machine's memory: it is not filled to see whether a loss fits
+OUT = RESULTS / "graph_ssl_memory.json"
 ABOUT = {
     "protocol": (
         "forward and backward of the loss on two views of N nodes, 2N features of width 128, fp32, τ = .5, negatives "
@@ -90,7 +93,7 @@ def physical() -> int:
 
 def run(
     root: Path | None = None,
-    out: Path = RESULTS / "graph_ssl_memory.json",
+    out: Path = OUT,
     seeds: int = 1,
     nodes: Sequence[int] = NODES,
     limit: float = LIMIT,
@@ -109,7 +112,7 @@ def run(
     del root, seeds
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    report = Report(out, ABOUT | {"memory_of_the_machine": physical()})
+    report = Store(out, ABOUT | {"memory_of_the_machine": physical()})
     report.runs[:] = [run for run in report.runs if not run["estimate"]]
     before: dict[str, dict[str, Any]] = {}
     for n in nodes:
@@ -175,22 +178,19 @@ def _time(run: Mapping[str, Any]) -> str:
     return ("≈ " if run["estimate"] else "") + text
 
 
-def write(content: Mapping[str, Any], page: Path) -> None:
-    """The table of the page."""
-    put(page, "memory", table(content))
+def blocks() -> dict[str, Block]:
+    """The blocks of the docs pages."""
+    return {"memory": lambda: table(read(OUT))}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, run, write the page."""
+    """Parse and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl.memory", description=__doc__)
     parser.add_argument("--root", type=Path, help="not used; the other benchmarks of graph SSL take it")
-    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_memory.json")
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds; calls that take longer are estimated")
-    parser.add_argument("--page", type=Path, help="write the table into this page")
     options = parser.parse_args(arguments)
-    content = run(options.root, options.out, limit=options.limit)
-    if options.page:
-        write(content, options.page)
+    run(options.root, options.out, limit=options.limit)
 
 
 if __name__ == "__main__":

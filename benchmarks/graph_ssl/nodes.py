@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch_geometric.data import Data
 
-from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, Store, grid, read
+from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.runs import configure, embedding, finished, settings, task_of
 from benchmarks.graph_ssl.stopped_probe import stopped_probe
 from cl_as_gnn.config import RunConfig
@@ -45,6 +47,7 @@ PUBLISHED: dict[str, tuple[float | None, float | None]] = {
     "ComMGAE (generative, self-reported, the highest seen)": (85.2, 74.5),
     "supervised GCN": (82.5, 71.2),
 }
+OUT = RESULTS / "graph_ssl_nodes.json"
 ABOUT = {
     "protocol": "public Planetoid split (20 labels a class, 500 validation, 1,000 test nodes); frozen encoder in eval "
     "mode on the whole graph; logistic regression on unit features, C chosen on the validation nodes, scored once on "
@@ -70,7 +73,7 @@ KEYS = ("linear_top1", "validation_top1", "knn_top1", "probe_C", "effective_rank
 
 def run(
     root: Path,
-    out: Path = RESULTS / "graph_ssl_nodes.json",
+    out: Path = OUT,
     seeds: int = 5,
     rows: Sequence[str] = tuple(ROWS),
     data: Sequence[str] = DATA,
@@ -92,7 +95,7 @@ def run(
         minutes: begin no run after so many.
         say: gets a line a run.
     """
-    report = Report(out, ABOUT)
+    report = Store(out, ABOUT)
     for job in report.pending(grid(seed=range(seeds), data=data, row=rows), minutes):
         name, row, seed = job["data"], job["row"], job["seed"]
         words = (*ROWS[row], *extra, *([] if row == rows[0] else ["eval.baselines=false"]))
@@ -189,23 +192,27 @@ def published() -> list[list[str]]:
     ]
 
 
+def blocks() -> dict[str, Block]:
+    """The blocks of the docs pages."""
+    return {"nodes": lambda: table(read(OUT)), "probes": lambda: probes(read(OUT))}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, run, write the page."""
+    """Parse and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl nodes", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
-    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_nodes.json")
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", default="", help=f"some of {'; '.join(ROWS)}, separated by semicolons")
     parser.add_argument("--data", default=",".join(DATA), help="default: %(default)s")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="begin no run after so many")
-    parser.add_argument("--page", type=Path, help="write the table into this page")
     parser.add_argument("settings", nargs="*", help="key=value over the settings of every row")
     options = parser.parse_args(arguments)
     rows = [row.strip() for row in options.rows.split(";")] if options.rows else list(ROWS)
     if wrong := [row for row in rows if row not in ROWS]:
         parser.error(f"--rows {'; '.join(wrong)}: there are {'; '.join(ROWS)}")
-    content = run(
+    run(
         options.root,
         options.out,
         options.seeds,
@@ -215,9 +222,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.runs,
         options.minutes,
     )
-    if options.page:
-        put(options.page, "nodes", table(content))
-        put(options.page, "probes", probes(content))
 
 
 if __name__ == "__main__":

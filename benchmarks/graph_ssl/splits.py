@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, Store, grid, read
+from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.nodes import DATA, ROWS, RUNS, slug
-from benchmarks.graph_ssl.report import RESULTS, Report, grid, markdown, put, spread
 from benchmarks.graph_ssl.runs import configure, embedding, finished, task_of
 from cl_as_gnn.evaluation import Probe, validated_probe
 from cl_as_gnn.tasks import NodeTask, propagated
@@ -22,6 +24,7 @@ from cl_as_gnn.tasks import NodeTask, propagated
 FOLDER = Path(__file__).parent / "splits"
 CHOSEN = ("GRACE", "GRACE, published settings", "NCL", "CCA-SSG", "CCA-SSG, diffused")
 UNTRAINED = "untrained encoder"
+OUT = RESULTS / "graph_ssl_splits.json"
 ABOUT = {
     "protocol": "the same embeddings as in graph_ssl_nodes.json, learnt without labels; five fixed random splits of "
     "10 % training, 10 % validation and 80 % test nodes (benchmarks/graph_ssl/splits); logistic regression on unit "
@@ -41,10 +44,10 @@ def draw(nodes: int, count: int = 5, share: float = 0.1) -> list[dict[str, list[
     return out
 
 
-def read(name: str, nodes: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+def masks(name: str, nodes: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """The splits kept for a data set, as masks."""
     path = FOLDER / f"{name}.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read(path)
     if content["nodes"] != nodes:
         raise ValueError(f"{path} is of a graph of {content['nodes']} nodes, and this one has {nodes}")
     out = []
@@ -74,7 +77,7 @@ def scores(x: Tensor, y: Tensor, splits: Sequence[tuple[Tensor, Tensor, Tensor]]
 
 def run(
     root: Path,
-    out: Path = RESULTS / "graph_ssl_splits.json",
+    out: Path = OUT,
     seeds: int = 5,
     rows: Sequence[str] = CHOSEN,
     data: Sequence[str] = DATA,
@@ -83,11 +86,11 @@ def run(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """All that ``out`` does not have yet; runs that :mod:`.nodes` has not trained are trained. As there."""
-    report = Report(out, ABOUT)
+    report = Store(out, ABOUT)
     for name in data:
         task = task_of(configure(name, root, (*ROWS[rows[0]], *extra), 0, runs / name))
         assert isinstance(task, NodeTask)
-        splits = read(name, task.size)
+        splits = masks(name, task.size)
         if not report.has(data=name, row="AᵏX"):
             powers = [scores(power, task.y, splits) for power in propagated(task.graph)]
             best = max(range(len(powers)), key=lambda k: mean(p.validation or 0 for p in powers[k]))
@@ -120,18 +123,20 @@ def table(content: Mapping[str, Any]) -> str:
     return markdown(["", "Cora", "CiteSeer"], lines)
 
 
+def blocks() -> dict[str, Block]:
+    """The blocks of the docs pages."""
+    return {"splits": lambda: table(read(OUT))}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, run, write the page."""
+    """Parse and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl splits", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
-    parser.add_argument("--out", type=Path, default=RESULTS / "graph_ssl_splits.json")
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (default: %(default)s)")
-    parser.add_argument("--page", type=Path, help="write the table into this page")
     options = parser.parse_args(arguments)
-    content = run(options.root, options.out, options.seeds, runs=options.runs)
-    if options.page:
-        put(options.page, "splits", table(content))
+    run(options.root, options.out, options.seeds, runs=options.runs)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.memory import extra_peak
-from benchmarks.speed.timing import Contender, Row, Settings, Work
+from benchmarks.common.memory import extra_peak
+from benchmarks.common.timing import Contender, Row, Settings, Work
 from cl_as_gnn.graph.view_graph import augmentation_edges
 from cl_as_gnn.nn.functional import nt_xent
 

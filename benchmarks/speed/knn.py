@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.timing import Contender, Row, Settings, Work, gemm, seconds
+from benchmarks.common.timing import Contender, Row, Settings, Work, gemm, seconds
 from cl_as_gnn.graph import knn_edges
 
 

@@ -1,17 +1,18 @@
-"""The page of the documentation, written from the numbers and from nothing else."""
+"""The part of ``docs/speed.md`` that is made from the results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, read
+from benchmarks.common.table import markdown, significant
+
 Report = Mapping[str, Any]
+Goal = tuple[str, str, float, float | None]
+OUT = RESULTS / "speed.json"
 
-HEAD = """# Speed
-
-Written by `python -m benchmarks.speed` from `benchmarks/results/speed.json`; do not edit it by hand.
-What is timed, and how, is said in `benchmarks/README.md`.
-"""
 GPU = "The same command measures on a GPU where PyTorch finds one; it has not been run on one."
 TITLES = {
     "all_pairs": "NT-Xent over all pairs, fp32",
@@ -26,23 +27,34 @@ TITLES = {
 }
 
 
+def blocks() -> dict[str, Block]:
+    """The blocks of the docs pages."""
+    return {"speed": lambda: page(read(OUT))}
+
+
+def where(report: Report) -> str:
+    """The GPU, or the processor with its cores and threads."""
+    its = report["machine"]
+    return str(its.get("gpu") or f"{its['processor']}, {its['cores']} cores, {its['threads']} threads")
+
+
 def page(report: Report) -> str:
-    """Markdown: the machine, the goals beside what was measured, then every row, losses included."""
-    its, has = report["machine"], report["versions"]
-    where = its.get("gpu") or f"{its['processor']}, {its['cores']} cores, {its['threads']} threads"
-    versions = ", ".join(f"{name} {value}" for name, value in has.items() if value)
-    lines = [HEAD, f"{where}; {report['date'][:10]}. {versions}.", "" if its["device"] == "cuda" else f"\n{GPU}\n"]
-    lines += ["## Goals\n", "| | goal | measured | |", "|---|---|---|---|"]
+    """Markdown: the machine, the goals beside the measured values, then every row."""
+    versions = ", ".join(f"{name} {value}" for name, value in report["versions"].items() if value)
+    lines = [f"{where(report)}; {report['date'][:10]}. {versions}.", ""]
+    lines += [] if report["machine"]["device"] == "cuda" else [GPU, ""]
+    rows = []
     for name, sign, goal, value in goals(report):
         held = "" if value is None else "held" if (value >= goal if sign == "≥" else value <= goal) else "**missed**"
-        lines.append(f"| {name} | {sign} {goal:g} | {number(value)} | {held} |")
-    lines += [f"\n{line}" for line in limits(report)]
+        rows.append([name, f"{sign} {goal:g}", significant(value), held])
+    lines += ["## Goals", "", markdown(["", "goal", "measured", ""], rows)]
+    lines += [f"{line}\n" for line in limits(report)]
     for group in TITLES:
-        rows = [row for row in report["rows"] if row["group"] == group]
-        if rows:
-            lines += ["", f"## {TITLES[group]}\n", *_table(rows), ""]
-            lines += [f"- {note}" for note in notes(rows)]
-    return "\n".join(lines) + "\n"
+        found = [row for row in report["rows"] if row["group"] == group]
+        if found:
+            lines += [f"## {TITLES[group]}", "", markdown(*cells(found), left=2)]
+            lines += [*(f"- {note}" for note in notes(found)), ""]
+    return "\n".join(lines)
 
 
 def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -54,72 +66,83 @@ def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [note if len(of) == len(rows) else f"{', '.join(of)}: {note}" for note, of in cases.items()]
 
 
-def goals(report: Report) -> list[tuple[str, str, float, float | None]]:
-    """What is asked for, whether at least or at most that much, and what was measured (None: not there)."""
-    rows = {(row["group"], row["case"]): {c["name"]: c for c in row["contenders"]} for row in report["rows"]}
+class Measured:
+    """Numbers of a report by group and the beginning of a case; None where the report has none."""
 
-    def of(group: str, case: str, value: Callable[[Mapping[str, Any]], float | None]) -> float | None:
-        found = [value(names) for (g, c), names in rows.items() if g == group and c.startswith(case)]
-        return found[0] if found else None
+    def __init__(self, report: Report):
+        self.rows = {(row["group"], row["case"]): {c["name"]: c for c in row["contenders"]} for row in report["rows"]}
 
-    def slower(group: str, case: str, peer: str) -> float | None:
-        return of(group, case, lambda row: row[peer]["times_ours"] if peer in row else None)
+    def of(self, group: str, case: str, name: str) -> Mapping[str, Any] | None:
+        """A contender."""
+        row = next((names for (g, c), names in self.rows.items() if g == group and c.startswith(case)), {})
+        return row.get(name)
 
-    def error(group: str, case: str, temperature: str) -> float | None:
-        return of(group, case, lambda row: row["cl_as_gnn"]["extra"][f"error τ={temperature}"])
+    def slower(self, group: str, case: str, peer: str) -> float | None:
+        """A peer's time relative to ours."""
+        found = self.of(group, case, peer)
+        return None if found is None else float(found["times_ours"])
 
-    def peak(row: Mapping[str, Any], name: str) -> float:
-        return float(row[name]["extra"]["peak MB"])
+    def extra(self, group: str, case: str, key: str, name: str = "cl_as_gnn") -> float | None:
+        """A number that only some groups have, such as an error or a peak."""
+        found = self.of(group, case, name)
+        return None if found is None else found["extra"].get(key)
 
-    def lighter(group: str, case: str, peer: str) -> float | None:
-        """How many times less memory than a peer."""
-        known = ("cl_as_gnn", peer)
-        return of(
-            group,
-            case,
-            lambda row: (
-                peak(row, peer) / peak(row, "cl_as_gnn")
-                if all(name in row and row[name]["extra"].get("peak MB") for name in known)
-                else None
-            ),
-        )
+    def lighter(self, group: str, case: str, peer: str) -> float | None:
+        """A peer's peak memory relative to ours."""
+        ours, theirs = (self.extra(group, case, "peak MB", name) for name in ("cl_as_gnn", peer))
+        return theirs / ours if ours and theirs else None
 
-    def share(row: Mapping[str, Any]) -> float:
-        return 100 * float(row["encoder alone"]["times_ours"])
 
-    peer = "lightly + Lightning"
-    on_gpu: list[tuple[str, str, float, float | None]] = []
-    if report["machine"]["device"] == "cuda":
-        seconds = of("all_pairs_large", "1048576 bf16", lambda row: row["cl_as_gnn"]["median_s"])
-        on_gpu = [
-            ("NT-Xent, n = 1024, fp32: times faster than lightly", "≥", 1, slower("all_pairs", "1024", "lightly")),
-            ("NT-Xent, n = 1,048,576, bf16: seconds", "≤", 5, seconds),
-            ("memory at n = 1,048,576 in MB", "≤", 4000, of("memory", "1048576", lambda row: peak(row, "cl_as_gnn"))),
-        ]
+def goals(report: Report) -> list[Goal]:
+    """Name, direction, goal and measured value (None: not measured)."""
+    found = Measured(report)
+    on_gpu = report["machine"]["device"] == "cuda"
+    return [*(_gpu_goals(found) if on_gpu else []), *_kernel_goals(found), *_training_goals(found)]
+
+
+def _gpu_goals(found: Measured) -> list[Goal]:
+    large = found.of("all_pairs_large", "1048576 bf16", "cl_as_gnn")
+    peak = found.extra("memory", "1048576", "peak MB")
     return [
-        *on_gpu,
+        ("NT-Xent, n = 1024, fp32: times faster than lightly", "≥", 1, found.slower("all_pairs", "1024", "lightly")),
+        ("NT-Xent, n = 1,048,576, bf16: seconds", "≤", 5, None if large is None else large["median_s"]),
+        ("memory at n = 1,048,576 in MB", "≤", 4000, peak),
+    ]
+
+
+def _kernel_goals(found: Measured) -> list[Goal]:
+    slower, lighter, extra = found.slower, found.lighter, found.extra
+    faiss = slower("knn", "8192", "faiss alone")
+    return [
         ("NT-Xent, n = 8192, fp32: times faster than lightly", "≥", 10, slower("all_pairs", "8192", "lightly")),
         ("the same under bf16 autocast", "≥", 20, slower("all_pairs_bf16", "8192", "lightly")),
         ("NT-Xent, n = 256: times faster than dense torch", "≥", 1, slower("all_pairs", "256", "dense torch")),
         ("memory at n = 8192: times less than lightly", "≥", 25, lighter("memory", "8192", "lightly")),
-        ("memory at n = 65,536 in MB", "≤", 400, of("memory", "65536", lambda row: peak(row, "cl_as_gnn"))),
-        ("gradient error, fp32, τ = 0.5, n = 8192", "≤", 1e-6, error("all_pairs", "8192", "0.5")),
-        ("gradient error, bf16, τ = 0.5, n = 8192", "≤", 2e-3, error("all_pairs_bf16", "8192", "0.5")),
-        ("gradient error, fp32, τ = 0.01, n = 8192", "≤", 1e-4, error("all_pairs", "8192", "0.01")),
+        ("memory at n = 65,536 in MB", "≤", 400, extra("memory", "65536", "peak MB")),
+        ("gradient error, fp32, τ = 0.5, n = 8192", "≤", 1e-6, extra("all_pairs", "8192", "error τ=0.5")),
+        ("gradient error, bf16, τ = 0.5, n = 8192", "≤", 2e-3, extra("all_pairs_bf16", "8192", "error τ=0.5")),
+        ("gradient error, fp32, τ = 0.01, n = 8192", "≤", 1e-4, extra("all_pairs", "8192", "error τ=0.01")),
         ("sparse: times faster than propagate on COO", "≥", 15, slower("sparse", "8192", "propagate, COO")),
-        (
-            "kNN graph: time over faiss alone",
-            "≤",
-            1.1,
-            of("knn", "8192", lambda row: 1 / row["faiss alone"]["times_ours"] if "faiss alone" in row else None),
-        ),
+        ("kNN graph: time over faiss alone", "≤", 1.1, 1 / faiss if faiss else None),
         ("views: times faster than torchvision in two workers", "≥", 15, slower("views", "", "torchvision v2")),
-        ("small encoder's share of a step in %", "≥", 93, of("step", "small", share)),
-        ("ResNet-18's share of a step in %", "≥", 93, of("step", "resnet18", share)),
-        (f"training, small encoder: times {peer}", "≥", 4, slower("training", "small", peer)),
-        (f"training, ResNet-18: times {peer}", "≥", 3, slower("training", "resnet18", peer)),
-        ("memory of training, small encoder: times less than lightly", "≥", 1, lighter("training", "small", peer)),
-        ("memory of training, ResNet-18: times less than lightly", "≥", 1, lighter("training", "resnet18", peer)),
+    ]
+
+
+def _training_goals(found: Measured) -> list[Goal]:
+    peer, names = "lightly + Lightning", {"small": "small encoder", "resnet18": "ResNet-18"}
+    share = {case: found.slower("step", case, "encoder alone") for case in names}
+    shares: list[Goal] = [
+        (f"{name}'s share of a step in %", "≥", 93, None if share[case] is None else 100 * (share[case] or 0))
+        for case, name in names.items()
+    ]
+    return [
+        *shares,
+        (f"training, small encoder: times {peer}", "≥", 4, found.slower("training", "small", peer)),
+        (f"training, ResNet-18: times {peer}", "≥", 3, found.slower("training", "resnet18", peer)),
+        *(
+            (f"memory of training, {name}: times less than lightly", "≥", 1, found.lighter("training", case, peer))
+            for case, name in names.items()
+        ),
     ]
 
 
@@ -132,41 +155,27 @@ def limits(report: Report) -> Iterator[str]:
         if peer is None or "times_floor" not in peer or not (pairs or row["group"] == "training"):
             continue
         what = "the matrix products" if pairs else "a step of the encoder"
-        most, measured = number(peer["times_floor"]), number(peer["times_ours"])
+        most, measured = significant(peer["times_floor"]), significant(peer["times_ours"])
         yield (
             f"{row['case']}: {what} alone, at the rate of a large square product, would be {most} times faster than "
             f"lightly; with all else it is {measured}."
         )
 
 
-def number(value: float | None) -> str:
-    """Three digits that count."""
-    if value is None:
-        return "–"
-    if value == 0 or 1e-3 <= abs(value) < 100:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.0e}"
-
-
-def columns(rows: list[Any] | tuple[Any, ...]) -> tuple[list[str], Callable[[Mapping[str, Any]], list[float | None]]]:
-    """Headings of a group's numbers and a contender's numbers under them."""
+def cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of a group's table: case, contender, the numbers that the group has."""
     entries = [entry for row in rows for entry in row["contenders"]]
     extras = list(dict.fromkeys(key for entry in entries for key in entry["extra"]))
-    known = {
+    known: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
         "ms": lambda e: 1e3 * e["median_s"] if "median_s" in e else None,
         "× ours": lambda e: e.get("times_ours"),
         "× floor": lambda e: e.get("times_floor"),
         "images/s": lambda e: e.get("items_per_s"),
     }
     used = {heading: get for heading, get in known.items() if any(get(entry) is not None for entry in entries)}
-    return [*used, *extras], lambda e: [get(e) for get in used.values()] + [e["extra"].get(key) for key in extras]
-
-
-def _table(rows: list[Any]) -> list[str]:
-    headings, numbers = columns(rows)
-    lines = ["| case | | " + " | ".join(headings) + " |", "|---|---|" + "---:|" * len(headings)]
+    out = []
     for row in rows:
         for position, entry in enumerate(row["contenders"]):
-            case = row["case"] if position == 0 else ""
-            lines.append(f"| {case} | {entry['name']} | " + " | ".join(map(number, numbers(entry))) + " |")
-    return lines
+            numbers = [get(entry) for get in used.values()] + [entry["extra"].get(key) for key in extras]
+            out.append([row["case"] if position == 0 else "", entry["name"], *map(significant, numbers)])
+    return ["case", "", *used, *extras], out

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing, SimpleConv
 
-from benchmarks.speed.timing import Contender, Row, Settings, Work
+from benchmarks.common.timing import Contender, Row, Settings, Work
 from cl_as_gnn.nn import AlignmentConv
 from cl_as_gnn.nn.operators import Adjacency
 

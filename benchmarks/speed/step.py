@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.timing import Contender, Row, Settings, Work
+from benchmarks.common.timing import Contender, Row, Settings, Work
 from cl_as_gnn.config import load_config
 from cl_as_gnn.datasets import ImageData, Split
 from cl_as_gnn.methods import Batch

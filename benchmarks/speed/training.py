@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.memory import extra_peak
+from benchmarks.common.memory import extra_peak
+from benchmarks.common.timing import Contender, Row, Settings, Work
 from benchmarks.speed.step import CONFIG, noise
-from benchmarks.speed.timing import Contender, Row, Settings, Work
 from cl_as_gnn.config import RunConfig, load_config
 from cl_as_gnn.encoders import build_encoder
 from cl_as_gnn.runs.process import keep_freed_memory, pick_precision

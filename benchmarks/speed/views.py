@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from benchmarks.speed.timing import Contender, Row, Settings, Work
+from benchmarks.common.timing import Contender, Row, Settings, Work
 from cl_as_gnn.datasets import RECIPES, BatchedViews
 
 SIDE, WORKERS = 32, 2

@@ -150,7 +150,7 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     Args:
         config: the seed that picks the images.
         task: training images and their augmentation.
-        method: of :func:`cl_as_gnn.runs.method.load_method`.
+        method: of :func:`cl_as_gnn.runs.load.load_method`.
         samples: images in the batch; all, if the data set has fewer.
     """
     train = task.data.train
@@ -184,7 +184,7 @@ def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_wa
     """Write the weight between different samples that the operators A have, which need no edge list: summed over the
     views of the source, averaged over those of the target, and ½(A + Aᵀ) where the message moves both ends."""
     n, views = data["view"].x.size(0), int(data.num_views)
-    square = [term for term in terms if term.source is None or term.source.size(0) == n]
+    square = [term for term in terms if not isinstance(term.source, Tensor) or term.source.size(0) == n]
     total = sum((term.graph.matmul(torch.eye(n)) for term in square), torch.zeros(n, n))
     between = total.view(views, size, views, size).sum(2).mean(0).fill_diagonal_(0)
     between = between if one_way else (between + between.t()) / 2

@@ -1,13 +1,10 @@
-"""The findings page holds what the results say."""
+"""Results of suites and of the cost become blocks of the findings page."""
 
 import importlib
 import json
 import re
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -45,47 +42,34 @@ RESULTS = {
 }
 
 
-def test_the_page_is_what_the_results_say(findings):
-    page = findings.PAGE.read_text(encoding="utf-8")
-    assert findings.refreshed(page) == page, "run python -m benchmarks.findings"
-    named = {name for _, kind, name, _ in findings.MARKED.findall(page) if kind == "suite"}
-    results = {path.stem for path in findings.RESULTS.glob("*.json") if "suite" in json.loads(path.read_text())}
-    assert results <= named <= {path.stem for path in (ROOT / "benchmarks" / "suites").glob("*.yaml")}
-
-
-def test_results_replace_what_was_there_and_nothing_else(findings, tmp_path, monkeypatch):
-    monkeypatch.setattr(findings, "RESULTS", tmp_path / "results")
-    page = "Before.\n<!-- suite: tiny -->\nold\n<!-- end -->\nAfter.\n"
-    assert "No results are checked in" in findings.refreshed(page)
+def test_a_folder_of_results_becomes_a_block(findings, tmp_path):
+    results = tmp_path / "results"
+    assert "No results are checked in" in findings.suite_block("tiny", results)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "results.json").write_text(json.dumps(RESULTS))
     (tmp_path / "run" / "results.png").write_bytes(b"")
-    assert findings.collect(tmp_path / "run") == "tiny"
-    new = findings.refreshed(page)
-    assert new.startswith("Before.\n<!-- suite: tiny -->\n")
-    assert new.endswith("<!-- end -->\nAfter.\n")
-    assert "old" not in new
-    assert findings.refreshed(new) == new
-    assert "results/tiny.png" in new
-    assert "1 label, interval clear of zero: above `a`: `b` +2.0; below: `c` -4.0; 0 of 2" in new
-    assert "kNN, interval clear of zero: above `a`: none; below: none; 2 of 2 within" in new
-    row = next(line for line in new.splitlines() if line.startswith("| `b`"))
+    assert findings.collect(tmp_path / "run", results) == "tiny"
+    block = findings.suite_block("tiny", results)
+    assert "results/tiny.png" in block
+    assert "1 label, interval clear of zero: above `a`: `b` +2.0; below: `c` -4.0; 0 of 2" in block
+    assert "kNN, interval clear of zero: above `a`: none; below: none; 2 of 2 within" in block
+    row = next(line for line in block.splitlines() if line.startswith("| `b`"))
     assert re.sub(r"\s", "", row).endswith("|+0.5±1.0|0.75|15|1.50|")
 
 
-def test_one_seed_has_no_verdict(findings, tmp_path, monkeypatch):
-    monkeypatch.setattr(findings, "RESULTS", tmp_path)
+def test_one_seed_has_no_verdict(findings, tmp_path):
     for seeds, said in (([0, 1], True), ([0], False)):
         (tmp_path / "tiny.json").write_text(json.dumps({**RESULTS, "seeds": seeds}))
-        block = findings.suite_block("tiny")
+        block = findings.suite_block("tiny", tmp_path)
         assert ("interval clear of zero" in block) == said
         assert ("one seed, top-1" in block) == (not said)
 
 
-def test_cost_is_a_row_a_method(findings, tmp_path, monkeypatch):
-    monkeypatch.setattr(findings, "RESULTS", tmp_path)
+def test_cost_is_a_row_per_method(tmp_path):
+    cost = importlib.import_module("benchmarks.cost")
+    assert "No results are checked in" in cost.block(tmp_path / "cost.json")
     rows = {"gat": {"views": 4, "median_s": 0.2, "step_ratio": 2.0, "view_ratio": 1.0}}
     (tmp_path / "cost.json").write_text(json.dumps({"methods": rows, "protocol": "alone"}))
-    block = findings.refreshed("<!-- cost: cost -->\n<!-- end -->\n")
+    block = cost.block(tmp_path / "cost.json")
     assert "| `gat` | 4 | 200.0 | 2.00 | 1.00 |" in block
     assert "alone." in block

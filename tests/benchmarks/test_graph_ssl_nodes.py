@@ -3,7 +3,6 @@
 import importlib
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -101,14 +100,14 @@ def test_nodes_then_splits_from_the_same_runs(root, tmp_path, monkeypatch):
 def test_splits_are_of_the_size_they_say():
     splits = graph_ssl("splits")
     for name, nodes in (("cora", 2708), ("citeseer", 3327)):
-        kept = splits.read(name, nodes)
+        kept = splits.masks(name, nodes)
         assert json.loads((splits.FOLDER / f"{name}.json").read_text())["splits"] == splits.draw(nodes)
         assert len(kept) == 5
         for train, validation, test in kept:
             assert int(train.sum()) == int(validation.sum()) == round(nodes / 10)
             assert ((train.int() + validation.int() + test.int()) == 1).all()
     with pytest.raises(ValueError, match="is of a graph of 2708 nodes, and this one has 5"):
-        splits.read("cora", 5)
+        splits.masks("cora", 5)
 
 
 def test_graphs(tmp_path, write_tu):
@@ -134,17 +133,6 @@ def test_rare_words_weigh_more(root, tmp_path, monkeypatch):
         expected = torch.tensor(weights) / max(sum(weights), 1e-12)
         torch.testing.assert_close(seen[0][node], expected)
     assert not torch.allclose(seen[0], words), "the words are not all equally rare"
-
-
-@pytest.mark.parametrize("name", ["nodes", "splits", "graphs"])
-def test_the_page_in_the_docs_is_made_of_the_results(name):
-    module, report = graph_ssl(name), graph_ssl("report")
-    content = json.loads((report.RESULTS / f"graph_ssl_{name}.json").read_text(encoding="utf-8"))
-    assert {key: content[key] for key in module.ABOUT} == module.ABOUT
-    page = (Path(__file__).parents[1] / "docs" / "graph_ssl.md").read_text(encoding="utf-8")
-    assert page.split(f"<!-- {name} -->\n")[1] == module.table(content)
-    if name == "nodes":
-        assert page.split("<!-- probes -->\n")[1] == module.probes(content)
 
 
 def test_a_stopped_probe_is_scored_where_validation_is_best_and_a_lenient_one_where_test_is():

@@ -8,26 +8,30 @@ import pytest
 import torch
 
 
+def common(module):
+    return importlib.import_module(f"benchmarks.common.{module}")
+
+
 def speed(module):
     return importlib.import_module(f"benchmarks.speed.{module}")
 
 
 @pytest.fixture
 def settings():
-    return speed("timing").Settings(quick=True, rounds=5, min_seconds=0, gemm=32, copy=64)
+    return common("timing").Settings(quick=True, rounds=5, min_seconds=0, gemm=32, copy=64)
 
 
 def test_contenders_take_turns_after_a_warm_up(settings):
     log = []
-    timings = speed("timing").in_turn({name: lambda name=name: log.append(name) for name in "ab"}, settings)
+    timings = common("timing").in_turn({name: lambda name=name: log.append(name) for name in "ab"}, settings)
     assert log[-10:] == ["a", "b"] * 5
-    assert log.index("b") > speed("timing").WARM_UP
+    assert log.index("b") > common("timing").WARM_UP
     assert [len(timing.samples) for timing in timings.values()] == [5, 5]
     assert min(timings["a"].samples) <= timings["a"].median <= max(timings["a"].samples)
 
 
 def test_short_calls_get_more_rounds_and_long_ones_do_not():
-    timing = speed("timing")
+    timing = common("timing")
 
     def rounds(pause):
         settings = timing.Settings(rounds=5, min_seconds=0, steady=0.1)
@@ -46,7 +50,7 @@ def test_a_note_names_its_case_where_it_is_not_everybodys():
 
 def test_a_median_wants_five_rounds():
     with pytest.raises(ValueError, match="at least 5 rounds"):
-        speed("timing").Settings(rounds=4)
+        common("timing").Settings(rounds=4)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 0.01])
@@ -59,7 +63,7 @@ def test_reference_gradient_is_that_of_the_loss(temperature):
 
 def test_row_of_all_pairs(settings):
     [row] = speed("all_pairs").rows(settings, sizes=(64,), dim=16)
-    result = json.loads(json.dumps(speed("timing").measure(row, settings)))
+    result = json.loads(json.dumps(common("timing").measure(row, settings)))
     ours, *others = result["contenders"]
     assert (ours["name"], ours["times_ours"]) == ("cl_as_gnn", 1)
     assert "dense torch" in [other["name"] for other in others]
@@ -74,7 +78,7 @@ def test_rows_of_very_many_pairs_are_in_both_precisions(settings):
     rows = list(speed("all_pairs").large(settings, sizes=(64,), dim=16))
     assert [row.case for row in rows] == ["64 fp32", "64 bf16"]
     assert [[c.name for c in row.contenders] for row in rows] == [["cl_as_gnn"]] * 2
-    assert speed("timing").measure(rows[1], settings)["contenders"][0]["floor_s"] > 0
+    assert common("timing").measure(rows[1], settings)["contenders"][0]["floor_s"] > 0
 
 
 def test_command_prints_eighty_columns_and_writes_what_was_asked_for(tmp_path, capsys):
@@ -102,7 +106,7 @@ def test_parts_of_a_run_add_up_and_other_machines_do_not(tmp_path, monkeypatch):
     for name in ("knn", "sparse", "knn"):
         command.main(["--quick", "--only", name, "--out", str(out)])
     assert [row["part"] for row in json.loads(out.read_text(encoding="utf-8"))["rows"]] == ["sparse", "knn"]
-    monkeypatch.setattr(command.machine, "_processor", lambda: "another")
+    monkeypatch.setattr(common("machine"), "_processor", lambda: "another")
     command.main(["--quick", "--only", "knn", "--out", str(out)])
     assert [row["part"] for row in json.loads(out.read_text(encoding="utf-8"))["rows"]] == ["knn"]
 
@@ -145,7 +149,7 @@ def test_page_says_what_held_what_was_missed_and_what_is_not_there():
 
 
 def test_a_row_that_times_itself_has_its_floor_in_the_page(settings):
-    timing = speed("timing")
+    timing = common("timing")
     work = timing.Work(flops=1e9)
     contenders = [
         timing.Contender(name, lambda took=took: took, work, items=8)
@@ -155,7 +159,7 @@ def test_a_row_that_times_itself_has_its_floor_in_the_page(settings):
     floor = 1e9 / result["rates"]["GEMM fp32"]
     assert [entry["times_floor"] for entry in result["contenders"]] == pytest.approx([0.5 / floor, 2 / floor])
     [line] = speed("page").limits({"rows": [result]})
-    number = speed("page").number
+    number = common("table").significant
     assert line.startswith("small: a step of the encoder alone")
     assert f"be {number(2 / floor)} times faster than lightly; with all else it is 4." in line
 
@@ -167,12 +171,10 @@ def test_work_of_training_grows_with_the_batch(settings):
     assert work.flops == batch * training._encoder_work(config, 1).flops > 0
 
 
-def test_the_page_in_the_docs_is_that_of_the_results():
-    main = speed("__main__")
-    results = json.loads(main.RESULTS.read_text(encoding="utf-8"))
-    assert main.PAGE.read_text(encoding="utf-8") == speed("page").page(results)
+def test_results_are_of_a_full_run():
+    results = common("store").read(speed("page").OUT)
     assert not results["quick"]
-    assert {row["part"] for row in results["rows"]} == set(main.GROUPS)
+    assert {row["part"] for row in results["rows"]} == set(speed("__main__").GROUPS)
 
 
 def test_cost_is_per_step_and_per_view(settings, monkeypatch):

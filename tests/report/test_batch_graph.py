@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from cl_as_gnn.runs.method import load_method
 from matplotlib.patches import FancyArrowPatch
 
 from cl_as_gnn.config import load_config
@@ -10,7 +9,8 @@ from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import METHODS, Batch
 from cl_as_gnn.report import draw_graph, inspect_batch
 from cl_as_gnn.report.batch_graph import ATTRACTION, batch_graph
-from cl_as_gnn.tasks.base import load_task
+from cl_as_gnn.runs.load import load_method
+from cl_as_gnn.tasks import load_task
 from cl_as_gnn.training.fit import train
 
 TINY = ["encoder.width=8", "encoder.projector_hidden=16", "encoder.projector_dim=8"]
