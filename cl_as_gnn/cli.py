@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,10 +65,13 @@ def _split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]
 
 
 def _load(settings: list[str] | None) -> RunConfig:
-    import cl_as_gnn.methods  # noqa: F401  (registers every method's settings)
     from cl_as_gnn.config import load_config
+    from cl_as_gnn.registry import from_source
 
-    return load_config(*_split_settings(settings))
+    path, words = _split_settings(settings)
+    with from_source():  # a mistake is answered before torch is imported
+        load_config(path, words)
+    return load_config(path, words)
 
 
 @app.command()
@@ -83,10 +87,9 @@ def train(settings: Settings = None) -> None:
     resume = [word for word in words if word.startswith("resume=")]
     if len(resume) > 1:
         raise ConfigError(f"resume= is given {len(resume)} times: name one run folder")
-    from cl_as_gnn.training.fit import continue_run
-    from cl_as_gnn.training.fit import train as run_training
-
     if resume:
+        from cl_as_gnn.training.fit import continue_run
+
         given = parse_overrides(word for word in words if not word.startswith("resume="))
         run, metrics = continue_run(
             Path(resume[0].removeprefix("resume=")), merge(read_yaml(path) if path else {}, given), console
@@ -96,6 +99,7 @@ def train(settings: Settings = None) -> None:
         config = _load(settings)
         from cl_as_gnn.runs.folder import prepare_run
         from cl_as_gnn.runs.process import is_first_rank
+        from cl_as_gnn.training.fit import train as run_training
 
         config = prepare_run(config)
         assert config.run_dir is not None
@@ -159,7 +163,6 @@ def compare(
     Finished runs are kept and stopped ones go on, so a killed suite continues where it was. Writes results.json,
     results.md and results.png (and curves.png, where the suite has curves).
     """
-    import cl_as_gnn.methods  # noqa: F401  (registers every method's settings)
     from cl_as_gnn.compare import load_suite, rich_table, run_suite
 
     folder = out or Path("runs") / suite.stem
@@ -168,19 +171,46 @@ def compare(
     console.print(f"{folder}/results.json, results.md, results.png", style="dim")
 
 
+def _listing(headings: dict[str, int | None], rows: Sequence[tuple[str, ...]], choose: str) -> None:
+    table = Table(box=None, pad_edge=False)
+    for i, (heading, ratio) in enumerate(headings.items()):
+        table.add_column(heading, ratio=ratio, overflow="fold", style="" if i else "bold")
+    for row in rows:
+        table.add_row(*row)
+        table.add_row()
+    console.print(table)
+    console.print(choose, style="dim")
+
+
 @app.command()
 def methods() -> None:
     """List every method and its graph reading: what attracts, what repels."""
-    from cl_as_gnn.methods import METHODS
+    from cl_as_gnn.registry import METHODS, from_source
 
-    table = Table(box=None, pad_edge=False, show_lines=False, row_styles=["", ""])
-    for heading, ratio in (("method", None), ("attracts along", 3), ("repels along", 2), ("source", 2)):
-        table.add_column(heading, ratio=ratio, overflow="fold", style="bold" if heading == "method" else "")
-    for name, method in sorted(METHODS.items()):
-        table.add_row(name, method.attracts, method.repels, method.source)
-        table.add_row()
-    console.print(table)
-    console.print("Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.", style="dim")
+    with from_source():
+        rows = [(name, method.attracts, method.repels, method.source) for name, method in METHODS.items()]
+    columns = {"method": None, "attracts along": 3, "repels along": 2, "source": 2}
+    _listing(columns, rows, "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.")
+
+
+@app.command()
+def encoders() -> None:
+    """List every encoder and what it reads."""
+    from cl_as_gnn.registry import ENCODERS, from_source
+
+    with from_source():
+        rows = [(name, ", ".join(encoder.reads), encoder.summary) for name, encoder in ENCODERS.items()]
+    _listing({"encoder": None, "reads": 1, "": 3}, rows, "Choose one with encoder.name=…")
+
+
+@app.command()
+def data() -> None:
+    """List every data set and what its samples are."""
+    from cl_as_gnn.registry import DATASETS, from_source
+
+    with from_source():
+        rows = [(name, source.holds, source.summary) for name, source in DATASETS.items()]
+    _listing({"data": None, "samples": None, "": 1}, rows, "Choose one with data.name=… (and data.root=FOLDER)")
 
 
 @app.command()

@@ -1,9 +1,10 @@
 import pytest
+from cl_as_gnn.recipes import recipe
 
 import cl_as_gnn.methods
-from cl_as_gnn.config import GNNConfig, build_config, load_config, read_yaml, to_yaml
+from cl_as_gnn.config import build_config, load_config, read_yaml, to_yaml
+from cl_as_gnn.encoders import GNNConfig
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.recipes import recipe
 
 assert cl_as_gnn.methods
 

@@ -21,7 +21,7 @@ from benchmarks.common.memory import extra_peak
 from benchmarks.common.timing import Contender, Row, Settings, Work
 from benchmarks.speed.step import CONFIG, noise
 from cl_as_gnn.config import RunConfig, load_config
-from cl_as_gnn.encoders import build_encoder
+from cl_as_gnn.encoders import Inputs, build_encoder
 from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
 from cl_as_gnn.training.module import ContrastiveModule
 
@@ -70,7 +70,7 @@ class LightlySimCLR(LightningModule):
         from lightly.models.modules import SimCLRProjectionHead
 
         super().__init__()
-        self.backbone = build_encoder(config.encoder.name, 3, SIDE, config.encoder.width)
+        self.backbone = build_encoder(config.encoder, Inputs(3, SIDE))
         for parameter in self.backbone.parameters():  # the plain layout, in which a network is made
             parameter.data = parameter.data.contiguous()
         sizes = (self.backbone.out_dim, config.encoder.projector_hidden, config.encoder.projector_dim)
@@ -152,7 +152,7 @@ def build_run(name: str, settings: Settings, encoder: str) -> Callable[[], float
 
 def _encoder_work(config: RunConfig, batch: int) -> Work:
     """Of a step, forward and backward over two views."""
-    encoder = build_encoder(config.encoder.name, 3, SIDE, config.encoder.width)
+    encoder = build_encoder(config.encoder, Inputs(3, SIDE))
     with FlopCounterMode(display=False) as counter:
         encoder(torch.zeros(2, 3, SIDE, SIDE)).sum().backward()
     bf16 = pick_precision(config.trainer) == "bf16-mixed"

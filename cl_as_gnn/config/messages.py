@@ -44,7 +44,7 @@ def _model(location: tuple[Any, ...], tree: Mapping[str, Any]) -> type[BaseModel
     """The settings among which a key stands."""
     model: type[BaseModel] = RunConfig
     for part in location[:-1]:
-        if part in ("method", *SECTIONS):
+        if part in SECTIONS:
             model = section_of(part, tree.get(part, {}))
             continue
         kind = model.model_fields[part].annotation if part in model.model_fields else None

@@ -10,9 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from cl_as_gnn.config.messages import one_line
-from cl_as_gnn.config.tree import MethodConfig, RunConfig
+from cl_as_gnn.config.tree import RunConfig
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.recipes import recipe
+from cl_as_gnn.registry import DATASETS, METHODS
 
 # Taken as they are written: YAML would read 2024-05-01 as a date and 007 as 7.
 _FOLDERS = ("run_dir", "data.root")
@@ -20,8 +20,6 @@ _FOLDERS = ("run_dir", "data.root")
 
 def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a YAML file (none: the defaults), apply ``key=value`` overrides with dots, check everything.
-
-    The methods are those that have been imported: ``cl_as_gnn.methods``, and your own.
 
     Raises:
         ConfigError: one line that names the key, the value and the cure.
@@ -44,14 +42,19 @@ def _wrong(tree: Mapping[str, Any]) -> str | None:
 
 
 def build_config(tree: Mapping[str, Any]) -> RunConfig:
-    """Check a nested mapping and freeze it; what it leaves open about a graph comes from :mod:`cl_as_gnn.recipes`."""
-    if not MethodConfig.registry:
-        raise ConfigError("no method is known yet: import cl_as_gnn.methods before a config is read")
-    tree = merge(recipe(tree), tree)
+    """Check a nested mapping and freeze it. Settings that it leaves open come from the recipe of its data set."""
+    tree = merge(_recipe(tree), tree)
     try:
-        return RunConfig.model_validate({"method": {"name": "gcn"}, **tree})
+        return RunConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(one_line(error, tree)) from None
+
+
+def _recipe(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings that a data set brings, given the sections of a config that name it and the method."""
+    data, method = (tree[key] if isinstance(tree.get(key), Mapping) else {} for key in ("data", "method"))
+    name = data.get("name", DATASETS.default)
+    return DATASETS[name].recipe(data, method.get("name")) if isinstance(name, str) and name in DATASETS else {}
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -124,17 +127,14 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shared_settings(old: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What a method takes over from another: settings of the same name and default, such as the temperature."""
-    before = MethodConfig.registry.get(str(old.get("name", "gcn")))
-    after = MethodConfig.registry.get(name)
-    if before is None or after is None:
+    names = str(old.get("name", METHODS.default)), name
+    if any(name not in METHODS for name in names):
         return {}
+    before, after = (METHODS[name].Config.model_fields for name in names)
     return {
         key: value
         for key, value in old.items()
-        if key in after.model_fields
-        and key in before.model_fields
-        and after.model_fields[key].default == before.model_fields[key].default
-        and key != "name"
+        if key in after and key in before and after[key].default == before[key].default and key != "name"
     }
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from cl_as_gnn.errors import ConfigError, unknown
+from cl_as_gnn.errors import unknown
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
 
 
 class Settings(BaseModel):
@@ -67,7 +68,7 @@ class AugmentConfig(Settings):
 class DataConfig(Settings):
     """Which images, and how views of them are drawn."""
 
-    name: Literal["digits", "folder", "cifar10", "cifar100", "stl10"] = "digits"
+    name: str = DATASETS.default
     root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
     image_size: int | None = Field(None, ge=4, le=512, description="folder: side in pixels, None = that of the images")
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
@@ -101,7 +102,7 @@ class GraphAugmentConfig(Settings):
 class GraphDataConfig(Settings):
     """Which graph, or graphs, and how views of them are drawn."""
 
-    name: Literal["karate", "cora", "citeseer", "pubmed", "planetoid", "tu"] = "karate"
+    name: str = "karate"
     root: Path | None = Field(None, description="folder that holds the data set (karate needs none)")
     dataset: str | None = Field(None, description="planetoid: Cora, CiteSeer or PubMed; tu: MUTAG, PROTEINS, …")
     normalize: bool = Field(True, description="scale the features of each node to sum to one")
@@ -125,59 +126,18 @@ class GraphDataConfig(Settings):
 class EncoderConfig(Settings):
     """The network under study and the head that is thrown away after training."""
 
-    name: Literal["small", "resnet18", "resnet50", "gcn", "gat", "sage", "gin"] = "small"
-    width: int = Field(32, ge=8, le=512, multiple_of=2, description="channels w of `small`; features are 8w wide")
+    name: str = ENCODERS.default
     projector_hidden: int = Field(256, ge=8, le=65536)
     projector_dim: int = Field(128, ge=2, le=65536, description="dimension d of the features that messages act on")
     projector_layers: int = Field(2, ge=0, le=4, description="0: messages act on the features themselves")
     predictor_hidden: int = Field(64, ge=2, le=65536, description="bottleneck of the predictor, where a method has one")
 
 
-class GNNConfig(EncoderConfig):
-    """A GNN of PyG under study, and the head."""
-
-    name: Literal["gcn", "gat", "sage", "gin"] = "gcn"
-    width: int = Field(256, ge=1, le=4096, description="channels of the hidden layers")
-    out_width: int | None = Field(None, ge=1, le=4096, description="channels of the last layer; None = width")
-    num_layers: int = Field(2, ge=1, le=64)
-    act: Literal["relu", "prelu", "elu", "rrelu"] = "relu"
-    norm: Literal["none", "batch", "layer", "pair", "mean_subtraction", "contra"] = Field(
-        "none", description="after every layer but the last, before its activation"
-    )
-    last_act: bool = Field(False, description="norm and activation after the last layer too")
-    jk: Literal["last", "cat"] = Field("last", description="features: those of the last layer, or of all side by side")
-    dropout: float = Field(0.0, ge=0, lt=1)
-    hops: int = Field(0, ge=0, le=64, description="hops by which the features are diffused once trained, as in APPNP")
-    teleport: float = Field(0.1, ge=0, le=1, description="share of a node's own features kept at each of those hops")
-    pool: Literal["sum", "mean", "max"] | None = Field(None, description="tu: how a graph is made of its nodes (sum)")
-    projector_act: Literal["elu", "prelu", "relu", "bn_relu"] = Field(
-        "elu", description="between the layers of the projector; bn_relu: batch norm and ReLU, as for images"
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> GNNConfig:
-        if self.jk == "cat" and (self.out_width is not None or self.last_act):
-            raise ValueError("encoder.jk=cat takes every layer alike: drop encoder.out_width and encoder.last_act")
-        heads = 4
-        if self.name == "gat" and (self.width % heads or (self.out_width or 0) % heads):
-            raise ValueError(f"encoder.name=gat has {heads} attention heads: make encoder.width a multiple of {heads}")
-        return self
-
-
 class MethodConfig(Settings):
     """Settings that every method has; its own class in :mod:`cl_as_gnn.methods` adds to them and sets ``name``."""
 
-    registry: ClassVar[dict[str, type[MethodConfig]]] = {}
-
     name: str
     num_views: int = Field(2, ge=2, le=16, description="views V drawn from each image")
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
-        name = cls.model_fields["name"].default
-        if isinstance(name, str):
-            cls.registry[name] = cls
 
 
 class OptimConfig(Settings):
@@ -231,8 +191,8 @@ class EvalConfig(Settings):
 class RunConfig(Settings):
     """Everything that decides a run."""
 
-    data: DataConfig | GraphDataConfig = DataConfig()
-    encoder: SerializeAsAny[EncoderConfig] = EncoderConfig()
+    data: SerializeAsAny[DataConfig | GraphDataConfig]
+    encoder: SerializeAsAny[EncoderConfig]
     method: SerializeAsAny[MethodConfig]
     optim: OptimConfig = OptimConfig()
     trainer: TrainerConfig = TrainerConfig()
@@ -240,20 +200,12 @@ class RunConfig(Settings):
     seed: int = Field(0, ge=0, lt=2**31)
     run_dir: Path | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>-<process>")
 
-    @field_validator("method", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _method_of_its_name(cls, value: Any) -> Any:
-        if isinstance(value, MethodConfig):
-            return value
-        if not isinstance(value, Mapping):
-            raise ValueError("expects a mapping with a name")
-        name = value.get("name", "gcn")
-        if not isinstance(name, str) or name not in MethodConfig.registry:
-            name = "null" if name is None else str(name)
-            raise ConfigError(unknown("method", name, MethodConfig.registry, key="method.name"))
-        return MethodConfig.registry[name].model_validate(dict(value))
+    def _sections_have_names(cls, tree: Any) -> Any:
+        return {"data": {}, "encoder": {}, "method": {}, **tree} if isinstance(tree, Mapping) else tree
 
-    @field_validator("data", "encoder", mode="before")
+    @field_validator("data", "encoder", "method", mode="before")
     @classmethod
     def _section_of_its_name(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, BaseModel):
@@ -265,19 +217,20 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> RunConfig:
-        graph, gnn = isinstance(self.data, GraphDataConfig), isinstance(self.encoder, GNNConfig)
-        name = f"encoder.name={self.encoder.name}"
-        if graph and not gnn:
-            raise ValueError(f"{name} reads images, and data.name={self.data.name} is a graph: {_use(GNNConfig)}")
-        if gnn and not graph:
-            raise ValueError(f"{name} reads graphs, and data.name={self.data.name} are images: {_use(EncoderConfig)}")
-        if isinstance(self.encoder, GNNConfig) and self.encoder.pool and self.data.name != "tu":
+        holds, reads = DATASETS[self.data.name].holds, ENCODERS[self.encoder.name].reads
+        if holds not in reads:
+            fit = [name for name, encoder in ENCODERS.items() if holds in encoder.reads]
             raise ValueError(
-                f"encoder.pool={self.encoder.pool} is for whole graphs (data.name=tu), and data.name={self.data.name} "
-                "is contrasted node by node: drop it"
+                f"encoder.name={self.encoder.name} reads {' and '.join(reads)}, and data.name={self.data.name} holds "
+                f"{holds}: use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
+            )
+        if getattr(self.encoder, "pool", None) and holds != "graphs":
+            raise ValueError(
+                f"encoder.pool={getattr(self.encoder, 'pool')} is for whole graphs (data.name=tu), and "  # noqa: B009
+                f"data.name={self.data.name} is contrasted node by node: drop it"
             )
         for key in ("devices", "num_nodes"):
-            if graph and (count := getattr(self.trainer, key)) > 1:
+            if holds != "images" and (count := getattr(self.trainer, key)) > 1:
                 raise ValueError(f"trainer.{key}={count}: a run on a graph takes one device, set trainer.{key}=1")
         return self
 
@@ -288,29 +241,16 @@ class RunConfig(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def _names(section: type[BaseModel]) -> tuple[str, ...]:
-    return get_args(section.model_fields["name"].annotation)
-
-
-def _use(section: type[EncoderConfig]) -> str:
-    """The encoders that fit."""
-    fit = [name for name in _names(section) if section is GNNConfig or name not in _names(GNNConfig)]
-    return f"use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
-
-
 def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
-    """The settings that a section has by its name: images or graphs, an image encoder or a GNN, a method."""
-    if key == "method":
-        return MethodConfig.registry.get(str(value.get("name", "gcn")), MethodConfig)
-    plain, other = SECTIONS[key]
-    name = value.get("name", plain.model_fields["name"].default)
-    known = {**dict.fromkeys(_names(plain), plain), **dict.fromkeys(_names(other), other)}
-    if not isinstance(name, str) or name not in known:
-        raise ConfigError(unknown("value", "null" if name is None else str(name), known, key=f"{key}.name"))
-    return known[name]
+    """Return the settings of a section by the name in it: of a data set, an encoder or a method.
+
+    Raises:
+        ConfigError: nothing has the name.
+    """
+    registry: Registry[Any] = SECTIONS[key]
+    name = value.get("name", registry.default)
+    config: type[BaseModel] = registry["null" if name is None else str(name)].Config
+    return config
 
 
-SECTIONS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
-    "data": (DataConfig, GraphDataConfig),
-    "encoder": (EncoderConfig, GNNConfig),
-}
+SECTIONS: dict[str, Registry[Any]] = {"data": DATASETS, "encoder": ENCODERS, "method": METHODS}

@@ -1,16 +1,20 @@
 """Images and graphs in memory, and random views of them drawn by the batch."""
 
-from cl_as_gnn.datasets.augment import RECIPES, BatchedViews, channel_stats, normalize
+from cl_as_gnn.datasets.augment import BatchedViews, channel_stats, normalize
+from cl_as_gnn.datasets.base import Dataset, ImageDataset, load_images
 from cl_as_gnn.datasets.graph_views import GraphViews, NodeViews
 from cl_as_gnn.datasets.graphs import GraphSet, NodeData, load_graphs
-from cl_as_gnn.datasets.images import ImageData, Split, load_images, read_images
+from cl_as_gnn.datasets.images import ImageData, Split, read_images
+from cl_as_gnn.registry import DATASETS
 
 __all__ = [
-    "RECIPES",
+    "DATASETS",
     "BatchedViews",
+    "Dataset",
     "GraphSet",
     "GraphViews",
     "ImageData",
+    "ImageDataset",
     "NodeData",
     "NodeViews",
     "Split",

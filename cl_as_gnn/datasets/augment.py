@@ -12,35 +12,6 @@ from cl_as_gnn.config import AugmentConfig
 from cl_as_gnn.datasets.images import Split
 from cl_as_gnn.errors import ConfigError
 
-_NATURAL = AugmentConfig(
-    crop_scale=(0.2, 1.0),
-    crop_ratio=(3 / 4, 4 / 3),
-    rotate=0.0,
-    flip=0.5,
-    jitter=(0.4, 0.4, 0.4, 0.1),
-    jitter_prob=0.8,
-    grayscale=0.2,
-    blur=0.0,
-)
-_DIGITS = AugmentConfig(
-    crop_scale=(0.7, 1.0),
-    crop_ratio=(4 / 5, 5 / 4),
-    rotate=25.0,
-    flip=0.0,
-    jitter=(0.4, 0.4, 0.0, 0.0),
-    jitter_prob=0.8,
-    grayscale=0.0,
-    blur=0.0,
-)
-RECIPES: dict[str, AugmentConfig] = {
-    "digits": _DIGITS,
-    "folder": _NATURAL,
-    "cifar10": _NATURAL,
-    "cifar100": _NATURAL,
-    "stl10": _NATURAL.model_copy(update={"blur": 0.5}),
-}
-"""The augmentation of each data set, by its name."""
-
 TRIES = 10
 """Candidate crops per view; the whole image (or its largest allowed centre) where none fits, as in torchvision."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,10 @@ from torch_geometric.datasets import KarateClub, Planetoid, TUDataset
 from torch_geometric.utils import degree, remove_self_loops
 
 from cl_as_gnn.config import GraphDataConfig
+from cl_as_gnn.datasets.base import Dataset
+from cl_as_gnn.datasets.graph_recipes import graph_recipe
 from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.registry import DATASETS
 
 PLANETOID = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 MAX_DEGREE = 64
@@ -56,32 +59,85 @@ class GraphSet:
         return len(self.labels)
 
 
-def load_graphs(config: GraphDataConfig) -> NodeData | GraphSet:
-    """Read the data set that ``config`` names, through PyG.
+class GraphDataset(Dataset):
+    """Base class of sets of graphs, whose recipes are in :mod:`cl_as_gnn.datasets.graph_recipes`."""
 
-    - ``karate``: Zachary's karate club with PyG's labels: 4 nodes to train a probe on, 30 to test it.
-    - ``cora``, ``citeseer``, ``pubmed``, ``planetoid``: with their public split, from ``root/Cora/raw`` and so on.
-    - ``tu``: the graphs of a TUDataset, MUTAG by default, from ``root/MUTAG/raw``.
+    @classmethod
+    def recipe(cls, data: Mapping[str, Any], method: str | None) -> Mapping[str, Any]:
+        name = data["name"] if data["name"] != "planetoid" else str(data.get("dataset", "Cora")).lower()
+        return graph_recipe(name, method)
 
-    Self-loops are taken out (GNNs add their own), and with ``normalize`` the features of a node sum to one.
 
-    Raises:
-        ConfigError: the files are not there and cannot be fetched, or cannot be read.
-    """
-    root = config.root or Path("data")
-    if config.name == "tu":
-        return _tu(root, config.dataset or "MUTAG", config.normalize)
-    if config.name == "karate":
-        graph, name = KarateClub()[0], "karate"
+class KarateConfig(GraphDataConfig):
+    """Settings of the karate club."""
+
+    name: Literal["karate"] = "karate"
+
+
+class Karate(GraphDataset):
+    """Zachary's karate club with PyG's labels: 4 nodes to train a probe on, 30 to test it."""
+
+    Config = KarateConfig
+    holds = "nodes"
+    summary = "Zachary's karate club, 34 nodes, nothing to download"
+
+    @classmethod
+    def load(cls, config: GraphDataConfig, progress: bool = True) -> NodeData:
+        graph = KarateClub()[0]
         masks = [graph.train_mask, torch.zeros_like(graph.train_mask), ~graph.train_mask]
-    else:
+        return _nodes("karate", graph, config, masks)
+
+
+class CitationConfig(GraphDataConfig):
+    """Settings of the citation graphs."""
+
+    name: Literal["cora", "citeseer", "pubmed", "planetoid"] = "planetoid"
+
+
+class Citations(GraphDataset):
+    """Cora, CiteSeer and PubMed with their public split, from ``root/Cora/raw`` and so on."""
+
+    Config = CitationConfig
+    holds = "nodes"
+    summary = "the citation graphs Cora, CiteSeer and PubMed, PyG's files"
+
+    @classmethod
+    def load(cls, config: GraphDataConfig, progress: bool = True) -> NodeData:
+        root = config.root or Path("data")
         dataset = PLANETOID.get(config.name) or config.dataset or "Cora"
-        name, files = dataset, _planetoid_files(dataset)
-        graph = _read(lambda: _Planetoid(str(root), dataset), root, dataset, files)[0]
-        masks = [graph.train_mask, graph.val_mask, graph.test_mask]
+        graph = _read(lambda: _Planetoid(str(root), dataset), root, dataset, _planetoid_files(dataset))[0]
+        return _nodes(dataset.lower(), graph, config, [graph.train_mask, graph.val_mask, graph.test_mask])
+
+
+class TUConfig(GraphDataConfig):
+    """Settings of the TUDatasets."""
+
+    name: Literal["tu"] = "tu"
+
+
+class TU(GraphDataset):
+    """The graphs of a TUDataset, MUTAG by default, from ``root/MUTAG/raw``."""
+
+    Config = TUConfig
+    holds = "graphs"
+    summary = "whole graphs of any TUDataset (MUTAG, PROTEINS, …), PyG's files"
+
+    @classmethod
+    def load(cls, config: GraphDataConfig, progress: bool = True) -> GraphSet:
+        return _tu(config.root or Path("data"), config.dataset or "MUTAG", config.normalize)
+
+
+def load_graphs(config: GraphDataConfig) -> NodeData | GraphSet:
+    """Read the graphs that a config names, through PyG, without self-loops (GNNs add their own). With ``normalize`` the
+    features of each node sum to one."""
+    data: NodeData | GraphSet = DATASETS[config.name].load(config)
+    return data
+
+
+def _nodes(name: str, graph: Data, config: GraphDataConfig, masks: list[Tensor]) -> NodeData:
     edge_index, _ = remove_self_loops(graph.edge_index)
     x = _row_normalized(graph.x) if config.normalize else graph.x
-    return NodeData(name.lower(), Data(x=x, edge_index=edge_index, y=graph.y), *masks)
+    return NodeData(name, Data(x=x, edge_index=edge_index, y=graph.y), *masks)
 
 
 def _tu(root: Path, dataset: str, normalize: bool) -> GraphSet:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -15,12 +14,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
-from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
-from cl_as_gnn.config import DataConfig
 from cl_as_gnn.errors import ConfigError, RunError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -72,40 +68,6 @@ class ImageData:
         return replace(self, train=both, validation=Split(both.images[:0], both.labels[:0]))
 
 
-def load_images(config: DataConfig, progress: bool = True) -> ImageData:
-    """Read the data set that ``config`` names.
-
-    - ``digits``: scikit-learn's 8 × 8 digits, a stratified quarter (450 images) as the test set.
-    - ``folder``: ``root/train/<class>/*`` and ``root/test/<class>/*``, or ``root/<class>/*``, of which a stratified
-      quarter becomes the test set. Always RGB; hidden files and files that are no images are passed over.
-    - ``cifar10``, ``cifar100``: their 50,000 and 10,000 images.
-    - ``stl10``: the 5,000 labelled training and 8,000 test images; the 100,000 unlabelled ones are not read.
-
-    A stratified ``config.validation`` share of the training images becomes the validation set. The splits depend on
-    the images and on ``config.split_seed`` alone, never on a training seed.
-
-    Args:
-        config: which data set, where it lies, and how much of it is kept for validation.
-        progress: show a progress bar on stderr while a folder is decoded.
-
-    Raises:
-        ConfigError: a path, the layout of a folder, the size of its images or a split is wrong.
-        RunError: image files cannot be decoded.
-    """
-    if config.name == "digits":
-        classes, train, test = _digits(config.split_seed)
-    elif config.name == "folder":
-        classes, train, test = _folder(config, progress)
-    else:
-        classes, train, test = _torchvision(config.name, config.root or Path("data"))
-    if config.validation > 0:
-        purpose = f"data.validation={config.validation:g}"
-        train, validation = _split(train, config.validation, classes, purpose, config.split_seed)
-    else:
-        validation = Split(train.images[:0], train.labels[:0])
-    return ImageData(config.name, classes, train, validation, test)
-
-
 def read_images(folder: Path | str, channels: int, image_size: int, progress: bool = True) -> tuple[list[Path], Tensor]:
     """The image files under a folder, at any depth and in alphabetical order, and their pixels.
 
@@ -139,14 +101,15 @@ def read_images(folder: Path | str, channels: int, image_size: int, progress: bo
     paths = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ConfigError(f"{folder} holds no images (such as .png or .jpg)")
-    return paths, _decode(paths, image_size, progress, "L" if channels == 1 else "RGB")
+    return paths, decode(paths, image_size, progress, "L" if channels == 1 else "RGB")
 
 
-_Parts = tuple[tuple[str, ...], Split, Split]
+Parts = tuple[tuple[str, ...], Split, Split]
+"""Names of the classes, training images, test images."""
 _Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def _split(split: Split, share: float, classes: tuple[str, ...], purpose: str, seed: int) -> tuple[Split, Split]:
+def split_off(split: Split, share: float, classes: tuple[str, ...], purpose: str, seed: int) -> tuple[Split, Split]:
     """Part off a stratified ``share``, for a seed always the same one: ``(rest, share)``."""
     counts = torch.bincount(split.labels, minlength=len(classes))
     least = int(counts.argmin())
@@ -166,102 +129,6 @@ def _split(split: Split, share: float, classes: tuple[str, ...], purpose: str, s
     return split.take(torch.from_numpy(kept)), split.take(torch.from_numpy(parted))
 
 
-def _digits(seed: int) -> _Parts:
-    pixels, labels = load_digits(return_X_y=True)
-    images = torch.from_numpy(np.rint(pixels * (255 / 16)).astype(np.uint8)).reshape(-1, 1, 8, 8)
-    classes = tuple(str(digit) for digit in range(10))
-    train, test = _split(Split(images, torch.from_numpy(labels).long()), TEST_SHARE, classes, "a test set", seed)
-    return classes, train, test
-
-
-def _torchvision(name: str, root: Path) -> _Parts:
-    opened: dict[str, tuple[Callable[[bool, bool], Any], str]] = {
-        "cifar10": (lambda train, fetch: CIFAR10(root, train, download=fetch), "cifar-10-batches-py"),
-        "cifar100": (lambda train, fetch: CIFAR100(root, train, download=fetch), "cifar-100-python"),
-        "stl10": (lambda train, fetch: STL10(root, "train" if train else "test", download=fetch), "stl10_binary"),
-    }
-    build, folder = opened[name]
-
-    def read(train: bool) -> Any:
-        try:
-            return build(train, False)
-        except RuntimeError:  # torchvision's "not found or corrupted"
-            return build(train, True)
-
-    try:
-        parts = [read(True), read(False)]
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{name} is not under data.root={root} and could not be downloaded ({reason}): "
-            f"put the folder {folder} there, as {root / folder}"
-        ) from error
-    train, test = (
-        Split(
-            torch.from_numpy(part.data if name == "stl10" else part.data.transpose(0, 3, 1, 2)).contiguous(),
-            torch.as_tensor(part.labels if name == "stl10" else part.targets).long(),
-        )
-        for part in parts
-    )
-    return tuple(parts[0].classes), train, test
-
-
-def _folder(config: DataConfig, progress: bool) -> _Parts:
-    root = config.root
-    if root is None:
-        raise ConfigError("data.name=folder needs the folder of the images: set data.root=PATH")
-    if not root.is_dir():
-        raise ConfigError(f"data.root={root} is no folder: give the one that holds train/ and test/, or <class>/*")
-    has_train, has_test = (root / "train").is_dir(), (root / "test").is_dir()
-    if has_train != has_test:
-        there, lacking = ("train", "test") if has_train else ("test", "train")
-        raise ConfigError(
-            f"data.root={root} has {there}/ but no {lacking}/: add it, or put the class folders straight under "
-            "data.root for a random quarter as the test set"
-        )
-    train_files = _class_files(root / "train" if has_train else root)
-    classes = tuple(train_files)
-    if len(classes) < 2:
-        raise ConfigError(
-            f"data.root={root} holds one class ({classes[0]!r}), evaluation expects two or more: add class folders"
-        )
-    test_files = _class_files(root / "test") if has_test else {}
-    unknown = sorted(set(test_files) - set(train_files))
-    if unknown:
-        raise ConfigError(
-            f"data.root={root}: test/ has the class {unknown[0]!r}, which train/ lacks: "
-            f"add train/{unknown[0]}/ or remove test/{unknown[0]}/"
-        )
-
-    listed = [
-        (path, classes.index(name)) for files in (train_files, test_files) for name in files for path in files[name]
-    ]
-    images = _decode([path for path, _ in listed], config.image_size, progress)
-    labels = torch.tensor([label for _, label in listed])
-    if has_test:
-        count = sum(len(files) for files in train_files.values())
-        return classes, Split(images[:count], labels[:count]), Split(images[count:], labels[count:])
-    train, test = _split(Split(images, labels), TEST_SHARE, classes, "a test set of one quarter", config.split_seed)
-    return classes, train, test
-
-
-def _class_files(root: Path) -> dict[str, list[Path]]:
-    """The image files of each class folder, in alphabetical order of both."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    files = {
-        folder.name: sorted(
-            path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        )
-        for folder in folders
-    }
-    if not files:
-        raise ConfigError(f"{root} holds no class folders: put the images at {root / '<class>' / '*.png'}")
-    for name, found in files.items():
-        if not found:
-            raise ConfigError(f"{root / name} holds no images (such as .png or .jpg): add some or remove the folder")
-    return files
-
-
 def _read(path: Path, side: int | None, mode: str) -> _Pixels:
     """One image ``(H, W, C)`` in Pillow's mode; with ``side``, its centre square resized to that side."""
     with Image.open(BytesIO(path.read_bytes())) as opened:
@@ -277,7 +144,7 @@ def _read(path: Path, side: int | None, mode: str) -> _Pixels:
     return np.asarray(image).reshape(image.height, image.width, -1)
 
 
-def _decode(paths: list[Path], side: int | None, progress: bool, mode: str = "RGB") -> Tensor:
+def decode(paths: list[Path], side: int | None, progress: bool, mode: str = "RGB") -> Tensor:
     """Decode the files to uint8 ``(N, C, H, W)``, in their order."""
 
     def attempt(path: Path) -> _Pixels | None:

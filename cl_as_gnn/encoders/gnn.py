@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import APPNP, GAT, GCN, GIN, GraphSAGE, MeanSubtractionNorm, PairNorm
 from torch_geometric.nn.resolver import activation_resolver
 from torch_geometric.utils import scatter, to_torch_csr_tensor
 
-from cl_as_gnn.config import GNNConfig
+from cl_as_gnn.config import EncoderConfig
+from cl_as_gnn.encoders.base import Encoder, Inputs
 from cl_as_gnn.nn import ContraNorm
 
 _MODELS = {"gcn": GCN, "gat": GAT, "sage": GraphSAGE, "gin": GIN}
@@ -29,7 +31,38 @@ def _norm(name: str, width: int) -> nn.Module | None:
     return None if name == "none" else norms[name](width)
 
 
-class GraphEncoder(nn.Module):
+class GNNConfig(EncoderConfig):
+    """A GNN of PyG under study, and the head."""
+
+    name: Literal["gcn", "gat", "sage", "gin"] = "gcn"
+    width: int = Field(256, ge=1, le=4096, description="channels of the hidden layers")
+    out_width: int | None = Field(None, ge=1, le=4096, description="channels of the last layer; None = width")
+    num_layers: int = Field(2, ge=1, le=64)
+    act: Literal["relu", "prelu", "elu", "rrelu"] = "relu"
+    norm: Literal["none", "batch", "layer", "pair", "mean_subtraction", "contra"] = Field(
+        "none", description="after every layer but the last, before its activation"
+    )
+    last_act: bool = Field(False, description="norm and activation after the last layer too")
+    jk: Literal["last", "cat"] = Field("last", description="features: those of the last layer, or of all side by side")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    hops: int = Field(0, ge=0, le=64, description="hops by which the features are diffused once trained, as in APPNP")
+    teleport: float = Field(0.1, ge=0, le=1, description="share of a node's own features kept at each of those hops")
+    pool: Literal["sum", "mean", "max"] | None = Field(None, description="tu: how a graph is made of its nodes (sum)")
+    projector_act: Literal["elu", "prelu", "relu", "bn_relu"] = Field(
+        "elu", description="between the layers of the projector; bn_relu: batch norm and ReLU, as for images"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> GNNConfig:
+        if self.jk == "cat" and (self.out_width is not None or self.last_act):
+            raise ValueError("encoder.jk=cat takes every layer alike: drop encoder.out_width and encoder.last_act")
+        heads = 4
+        if self.name == "gat" and (self.width % heads or (self.out_width or 0) % heads):
+            raise ValueError(f"encoder.name=gat has {heads} attention heads: make encoder.width a multiple of {heads}")
+        return self
+
+
+class GraphEncoder(Encoder):
     r"""A GNN of PyG (``GCN``, ``GAT``, ``GraphSAGE``, ``GIN``) as an encoder: ``Data`` in, features out.
 
     With ``hops`` K > 0 the features Z that it hands on in eval mode are diffused, as in `APPNP
@@ -53,6 +86,14 @@ class GraphEncoder(nn.Module):
         ``(N,)`` where there are several graphs. Out: ``(N, out_dim)``, or, if the data has them, the rows
         ``data.chosen`` of it; with ``pool`` ``(G, out_dim)``.
     """
+
+    Config = GNNConfig
+    reads = ("nodes", "graphs")
+    summary = "PyG's GCN, GAT, GraphSAGE and GIN"
+
+    @classmethod
+    def build(cls, config: GNNConfig, inputs: Inputs) -> GraphEncoder:
+        return cls(inputs.channels, config, inputs.pool)
 
     def __init__(self, in_channels: int, config: GNNConfig, pool: str | None = None):
         super().__init__()

@@ -1,14 +1,9 @@
 """Every method is one rule, attract along one graph and repel along another; each has a file here.
 
-A module of this package that defines a :class:`Method` is found by itself: add the file, and ``clgnn`` knows it.
+``METHODS`` finds a module of this package by itself: add the file, and ``clgnn`` knows its :class:`Method`.
 """
 
-from importlib import import_module
-from pkgutil import iter_modules
-
-from cl_as_gnn.methods.base import METHODS, Batch, Method, build_method
-
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+from cl_as_gnn.methods.base import Batch, Method, build_method
+from cl_as_gnn.registry import METHODS
 
 __all__ = ["METHODS", "Batch", "Method", "build_method"]

@@ -11,18 +11,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
 
-from cl_as_gnn.config import EncoderConfig, GNNConfig, MethodConfig
+from cl_as_gnn.config import EncoderConfig, MethodConfig
+from cl_as_gnn.encoders.base import Encoder
+from cl_as_gnn.encoders.gnn import GNNConfig
 from cl_as_gnn.encoders.heads import mlp_head, plain_head
-from cl_as_gnn.errors import ConfigError, unknown
+from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.schema import AUGMENTATION
 from cl_as_gnn.nn.distributed import LocalRows, gather_views, local_rows
 from cl_as_gnn.nn.operators import Adjacency, LinearOperator
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term, objective
+from cl_as_gnn.registry import METHODS
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound="SoftmaxConfig")
-METHODS: dict[str, type[Method[Any]]] = {}
 
 
 @dataclass
@@ -96,7 +98,7 @@ class Method(nn.Module, Generic[ConfigT]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "Config" in cls.__dict__:
-            METHODS[cls.Config.model_fields["name"].default] = cls
+            METHODS.register(cls)
 
     def __init__(self, config: ConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
         super().__init__()
@@ -122,6 +124,13 @@ class Method(nn.Module, Generic[ConfigT]):
     def normalize(self, z: Tensor) -> Tensor:
         """Map network outputs to the space of the messages; the default is the unit sphere."""
         return F.normalize(z, dim=1)
+
+    def no_weight_decay(self) -> set[str]:
+        """Name the parameters without weight decay: the encoder's own choice, and the vectors of everything else."""
+        vectors = {name for name, p in self.named_parameters() if p.dim() <= 1 and not name.startswith("encoder.")}
+        if not isinstance(self.encoder, Encoder):
+            return {name for name, parameter in self.named_parameters() if parameter.dim() <= 1}
+        return vectors | {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
 
     def begin_epoch(self, progress: float) -> None:
         """Prepare an epoch, given the completed share of the training. The default does nothing."""
@@ -204,8 +213,7 @@ class SoftmaxMethod(Method[SoftmaxConfigT]):
 
 def build_method(config: MethodConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int) -> Method[Any]:
     """Build the method that a config names."""
-    if config.name not in METHODS:
-        raise ConfigError(unknown("method", config.name, METHODS, key="method.name"))
+    kind = METHODS[config.name]
     if heads.projector_layers == 0:  # messages act on the features themselves
         heads = heads.model_copy(update={"projector_dim": encoder.out_dim})
-    return METHODS[config.name](config, encoder, heads, num_samples)
+    return kind(config, encoder, heads, num_samples)

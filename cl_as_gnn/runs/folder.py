@@ -14,7 +14,6 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-import cl_as_gnn.methods  # noqa: F401  (the config of a run names one)
 from cl_as_gnn.config import RunConfig, build_config, read_yaml, to_yaml
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.process import is_first_rank

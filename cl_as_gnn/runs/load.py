@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from cl_as_gnn.config import GNNConfig, RunConfig
-from cl_as_gnn.encoders import GraphEncoder, build_encoder
+from cl_as_gnn.config import RunConfig
+from cl_as_gnn.encoders import ENCODERS, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import Method, build_method
 from cl_as_gnn.runs.folder import RunFolder
@@ -22,8 +22,8 @@ def read_header(run: RunFolder) -> dict[str, Any]:
     """Read what a finished run's encoder is and which inputs it expects.
 
     Returns:
-        for images ``name``, ``width``, ``channels``, ``image_size``, and ``mean`` and ``std`` of each channel on the
-        scale [0, 1], which normalize the images; for graphs ``gnn``, ``in_channels`` and ``pool``.
+        ``encoder``, its settings, and ``channels``; for images also ``image_size``, and ``mean`` and ``std`` of each
+        channel on the scale [0, 1], which normalize the images; for graphs ``pool``.
 
     Raises:
         ConfigError: the run has not finished.
@@ -55,16 +55,14 @@ def load_encoder(run: RunFolder) -> nn.Module:
         ConfigError, RunError: as in :func:`read_header`, or the weights do not fit the encoder.
     """
     meta = read_header(run)
-    encoder: nn.Module
-    if "gnn" in meta:
-        encoder = GraphEncoder(meta["in_channels"], GNNConfig.model_validate(meta["gnn"]), meta["pool"])
-    else:
-        encoder = build_encoder(meta["name"], meta["channels"], meta["image_size"], meta["width"])
+    name = meta["encoder"]["name"]
+    config = ENCODERS[name].Config.model_validate(meta["encoder"])
+    encoder = build_encoder(config, Inputs(meta["channels"], meta.get("image_size"), meta.get("pool")))
     try:
         encoder.load_state_dict(load_file(run.encoder))
     except RuntimeError:
         raise RunError(
-            f"{run.encoder} does not fit the encoder {meta.get('gnn', meta)['name']!r} of this version: use the "
+            f"{run.encoder} does not fit the encoder {name!r} of this version: use the "
             "version of cl_as_gnn that trained it (metrics.json names it), or train again"
         ) from None
     return encoder.eval()

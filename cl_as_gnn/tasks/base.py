@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from cl_as_gnn.config import EvalConfig, GNNConfig, GraphDataConfig, RunConfig
-from cl_as_gnn.encoders import GraphEncoder
+from cl_as_gnn.config import EvalConfig, GraphDataConfig, RunConfig
+from cl_as_gnn.encoders import Encoder, Inputs, build_encoder
 from cl_as_gnn.evaluation import (
     alignment,
     edge_purity,
@@ -163,14 +163,14 @@ class GraphTask(Task):
     def __init__(self, config: RunConfig):
         super().__init__(config)
         assert isinstance(config.data, GraphDataConfig)
-        assert isinstance(config.encoder, GNNConfig)
-        self.data_config, self.gnn = config.data, config.encoder
+        self.data_config = config.data
 
-    def encoder(self) -> GraphEncoder:
-        return GraphEncoder(self.graph.x.size(1), self.gnn, self.pool)
+    def encoder(self) -> Encoder:
+        return build_encoder(self.config.encoder, Inputs(self.graph.x.size(1), pool=self.pool))
 
     def header(self) -> dict[str, Any]:
-        return {"gnn": self.gnn.model_dump(), "in_channels": self.graph.x.size(1), "pool": self.pool}
+        encoder = self.config.encoder.model_dump(mode="json")
+        return {"encoder": encoder, "channels": self.graph.x.size(1), "pool": self.pool}
 
     @torch.no_grad()
     def embed(self, encoder: nn.Module, device: torch.device | str) -> Tensor:

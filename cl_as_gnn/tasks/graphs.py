@@ -29,7 +29,7 @@ class WholeGraphTask(GraphTask):
         self.data, self.name, self.size, self.y = data, data.name, len(data), data.labels
         self.graph = data.graph
         self.graph.num_graphs = len(data)
-        self.pool = self.gnn.pool or "sum"
+        self.pool = getattr(config.encoder, "pool", None) or "sum"
         self.watched = evenly(config.eval.online_size, self.size)
 
     def views(self) -> GraphViews:

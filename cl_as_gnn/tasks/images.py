@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from cl_as_gnn.config import DataConfig, RunConfig
-from cl_as_gnn.datasets import RECIPES, BatchedViews, ImageData, channel_stats, load_images
-from cl_as_gnn.encoders import build_encoder
+from cl_as_gnn.datasets import DATASETS, BatchedViews, ImageData, ImageDataset, channel_stats, load_images
+from cl_as_gnn.encoders import Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe
 from cl_as_gnn.methods import Method
@@ -50,17 +50,18 @@ class ImageTask(Task):
 
     def views(self) -> nn.Module:
         assert isinstance(self.config.data, DataConfig)
-        recipe = self.config.data.augment or RECIPES[self.config.data.name]
-        return BatchedViews(recipe, self.data.image_size, self.data.channels, *self.stats)
+        source = DATASETS[self.config.data.name]
+        assert issubclass(source, ImageDataset)
+        return BatchedViews(
+            self.config.data.augment or source.augment, self.data.image_size, self.data.channels, *self.stats
+        )
 
     def encoder(self) -> nn.Module:
-        encoder = self.config.encoder
-        return build_encoder(encoder.name, self.data.channels, self.data.image_size, encoder.width)
+        return build_encoder(self.config.encoder, Inputs(self.data.channels, self.data.image_size))
 
     def header(self) -> dict[str, Any]:
         return {
-            "name": self.config.encoder.name,
-            "width": self.config.encoder.width,
+            "encoder": self.config.encoder.model_dump(mode="json"),
             "channels": self.data.channels,
             "image_size": self.data.image_size,
             "mean": list(self.stats[0]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cl_as_gnn.config import GraphDataConfig, RunConfig
-from cl_as_gnn.datasets import NodeData, load_graphs
+from cl_as_gnn.datasets import DATASETS, NodeData, load_graphs
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.tasks.base import Task
@@ -26,8 +26,7 @@ def load_task(config: RunConfig, progress: bool = True) -> Task:
         task = ImageTask(config, scored_data(config, progress))
     reads = METHODS[config.method.name].reads
     if task.kind not in reads:
-        fit = {"images": "digits, cifar10", "nodes": "karate, cora, citeseer", "graphs": "tu"}
-        names = ", ".join(fit[kind] for kind in reads)
+        names = ", ".join(name for name, data in DATASETS.items() if data.holds in reads)
         raise ConfigError(
             f"method.name={config.method.name} learns from {' or '.join(reads)}, and data.name={config.data.name} has "
             f"{task.kind}: use data.name={names}, or another method"

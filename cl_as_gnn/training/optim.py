@@ -6,15 +6,16 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
 
 from cl_as_gnn.config import OptimConfig
+from cl_as_gnn.methods import Method
 
 
-def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, Adam, SGD or LARS; vectors (biases, normalization) get no weight decay and no LARS scaling."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
+def build_optimizer(config: OptimConfig, method: Method[Any]) -> torch.optim.Optimizer:
+    """AdamW, Adam, SGD or LARS; the parameters in ``method.no_weight_decay()`` get no decay and no LARS scaling."""
+    spared = method.no_weight_decay()
+    named = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
+    decayed, plain = ([p for name, p in named if (name in spared) == spare] for spare in (False, True))
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": plain, "weight_decay": 0.0},

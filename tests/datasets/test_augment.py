@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from cl_as_gnn.config import AugmentConfig
-from cl_as_gnn.datasets import RECIPES, BatchedViews, Split, channel_stats, normalize
+from cl_as_gnn.datasets import DATASETS, BatchedViews, Split, channel_stats, normalize
 from cl_as_gnn.errors import ConfigError
 
 OFF = AugmentConfig(
@@ -115,7 +115,7 @@ def test_flip_share_and_exactness() -> None:
 def test_rows_are_view_major_and_every_draw_is_its_own() -> None:
     base = natural(1)
     images = torch.cat([base.expand(6, -1, -1, -1), 255 - base])
-    out = views(RECIPES["cifar10"])(images, 3, rng())
+    out = views(DATASETS["cifar10"].augment)(images, 3, rng())
     assert out.shape == (21, 3, 32, 32)
     same = out.unflatten(0, (3, 7))[:, :6].reshape(18, -1)
     assert float(torch.pdist(same).min()) > 0.1
@@ -129,14 +129,14 @@ def test_blocks_of_a_large_batch_are_not_mixed(monkeypatch: pytest.MonkeyPatch) 
     images = natural(35, 8)
     assert torch.allclose(views(OFF, 8)(images, 2), (images / 255).repeat(2, 1, 1, 1), atol=1e-5)
     same = images[:1].expand(35, -1, -1, -1)
-    out = views(RECIPES["cifar10"].model_copy(update={"jitter_prob": 1.0}), 8)(same, 2, rng()).flatten(1)
+    out = views(DATASETS["cifar10"].augment.model_copy(update={"jitter_prob": 1.0}), 8)(same, 2, rng()).flatten(1)
     assert len(out.unique(dim=0)) == 70
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10", "stl10"])
 def test_a_generator_decides_everything(name: str) -> None:
     channels, size = (1, 8) if name == "digits" else (3, 32)
-    images, module = natural(20, size, channels), views(RECIPES[name], size, channels)
+    images, module = natural(20, size, channels), views(DATASETS[name].augment, size, channels)
     one = module(images, 2, rng(5))
     torch.manual_seed(99)
     assert torch.equal(one, module(images, 2, rng(5)))
@@ -173,7 +173,7 @@ def test_recipe_matches_torchvision_in_level_spread_chroma_and_clipping() -> Non
             v2.RandomGrayscale(0.2),
         ]
     )
-    ours, theirs = both(RECIPES["cifar10"], compose, 800)
+    ours, theirs = both(DATASETS["cifar10"].augment, compose, 800)
     assert torch.allclose(ours.mean((0, 2, 3)), theirs.mean((0, 2, 3)), atol=0.015)
     assert torch.allclose(ours.std((0, 2, 3)), theirs.std((0, 2, 3)), atol=0.015)
     assert float(chroma(ours).mean()) == pytest.approx(float(chroma(theirs).mean()), rel=0.08)
@@ -265,18 +265,18 @@ def test_values_are_clamped_before_they_are_normalized() -> None:
 
 
 def test_views_may_be_smaller_than_images() -> None:
-    assert views(RECIPES["cifar10"], 16)(natural(3, 40), 2).shape == (6, 3, 16, 16)
+    assert views(DATASETS["cifar10"].augment, 16)(natural(3, 40), 2).shape == (6, 3, 16, 16)
 
 
 def test_memory_format_of_the_images_does_not_matter() -> None:
     images = natural(5)
     last = images.contiguous(memory_format=torch.channels_last)
-    module = views(RECIPES["cifar10"])
+    module = views(DATASETS["cifar10"].augment)
     assert torch.equal(module(images, 2, rng(1)), module(last, 2, rng(1)))
 
 
 def test_module_adds_nothing_to_a_checkpoint() -> None:
-    assert not views(RECIPES["stl10"]).state_dict()
+    assert not views(DATASETS["stl10"].augment).state_dict()
 
 
 def test_channel_stats() -> None:
@@ -303,7 +303,7 @@ def test_mistakes_are_one_line() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_draws_without_waiting_for_the_host() -> None:
     images = natural(64).cuda()
-    module = views(RECIPES["stl10"]).cuda()
+    module = views(DATASETS["stl10"].augment).cuda()
     source = torch.Generator("cuda").manual_seed(0)
     module(images, 2, source)
     torch.cuda.set_sync_debug_mode("error")

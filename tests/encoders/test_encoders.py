@@ -3,12 +3,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from cl_as_gnn.encoders.images import _MeanMax
 from torch import nn
 
-from cl_as_gnn.encoders import build_encoder
-from cl_as_gnn.encoders.images import _MeanMax
+from cl_as_gnn import encoders
 
 NAMES = ["small", "resnet18", "resnet50"]
+
+
+def build_encoder(name, in_channels, image_size, width=None):
+    """The encoder of that name; ``width`` is a setting of ``small``."""
+    settings = {} if width is None else {"width": width}
+    config = encoders.ENCODERS[name].Config(name=name, **settings)
+    return encoders.build_encoder(config, encoders.Inputs(in_channels, image_size))
 
 
 @pytest.mark.parametrize("name", NAMES)

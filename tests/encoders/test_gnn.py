@@ -3,8 +3,7 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.nn import APPNP
 
-from cl_as_gnn.config import GNNConfig
-from cl_as_gnn.encoders import GraphEncoder
+from cl_as_gnn.encoders import GNNConfig, GraphEncoder
 
 N, F = 30, 12
 

@@ -14,7 +14,8 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.config import EncoderConfig, build_config
-from cl_as_gnn.encoders import build_encoder
+from cl_as_gnn.encoders import Inputs, build_encoder
+from cl_as_gnn.encoders.small import SmallConfig
 from cl_as_gnn.graph import FeatureQueue, SampleBank
 from cl_as_gnn.methods import METHODS, Batch, build_method
 from cl_as_gnn.nn.distributed import own_rank, world_size
@@ -49,7 +50,7 @@ def steps(case):
     name, settings = case
     torch.manual_seed(0)
     config = build_config({"method": {"name": name, **settings}}).method
-    method = build_method(config, build_encoder("small", 1, 8, width=8), HEADS, SAMPLES).double()
+    method = build_method(config, build_encoder(SmallConfig(width=8), Inputs(1, 8)), HEADS, SAMPLES).double()
     for module in method.modules():
         if isinstance(module, FeatureQueue | SampleBank):
             module.float()  # features are kept and compared in float32

@@ -1,20 +1,17 @@
-"""Encoders: images ``(n, C, H, W)`` to features ``(n, out_dim)``."""
+"""A small convolutional encoder for small images."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet50
 
+from cl_as_gnn.config import EncoderConfig
+from cl_as_gnn.encoders.base import Encoder, Inputs, image_side
 from cl_as_gnn.encoders.batch_norm import BatchNorm2d
-from cl_as_gnn.errors import ConfigError
-
-_RESNETS = {"resnet18": resnet18, "resnet50": resnet50}
-_NAMES = ("small", *_RESNETS)
 
 
 class ConvNorm(nn.Sequential):
@@ -69,7 +66,14 @@ class _MeanMax(torch.autograd.Function):
         return to_x
 
 
-class SmallEncoder(nn.Module):
+class SmallConfig(EncoderConfig):
+    """Settings of the small encoder."""
+
+    name: Literal["small"] = "small"
+    width: int = Field(32, ge=8, le=512, multiple_of=2, description="channels w; features are 8w wide")
+
+
+class SmallEncoder(Encoder):
     """Four convolutions for images of 8 to 32 px, laid out for the arithmetic of a CPU.
 
     Channels ``C -> w/2 -> 2w -> 2w (residual) -> average pool -> 4w`` for width w; then the mean and the maximum over
@@ -78,8 +82,15 @@ class SmallEncoder(nn.Module):
     its peak.
 
     The side is halved ``round(log2(image_size / 4))`` times, at most three and the latest layers first: images of 8,
-    16 and 32 px all end in maps of 4×4. Kernels want the channels-last layout, which :func:`build_encoder` gives.
+    16 and 32 px all end in maps of 4×4. Kernels want the channels-last layout, which :meth:`build` gives.
     """
+
+    Config = SmallConfig
+    summary = "four convolutions for images of 8 to 32 px, fast on a CPU"
+
+    @classmethod
+    def build(cls, config: SmallConfig, inputs: Inputs) -> SmallEncoder:
+        return cls(inputs.channels, image_side(inputs), config.width).to(memory_format=torch.channels_last)
 
     def __init__(self, in_channels: int, image_size: int, width: int = 64) -> None:
         super().__init__()
@@ -103,57 +114,3 @@ class SmallEncoder(nn.Module):
             return _MeanMax.forward(positions)
         out: Tensor = _MeanMax.apply(positions)
         return out
-
-
-class ResNetEncoder(nn.Module):
-    """torchvision's ResNet without its classifier: ``(n, C, H, W) -> (n, out_dim)``, 512 or 2048 wide.
-
-    Images of at most 64 px get the CIFAR stem of SimCLR: a 3×3 first convolution of stride 1, and no max-pooling.
-    """
-
-    def __init__(self, name: str, in_channels: int, image_size: int) -> None:
-        super().__init__()
-        net = _RESNETS[name](norm_layer=BatchNorm2d)
-        self.out_dim: int = net.fc.in_features
-        net.fc = nn.Identity()
-        if image_size <= 64:
-            net.conv1 = nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
-            net.maxpool = nn.Identity()
-        elif in_channels != 3:
-            net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self.body = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.body(x)
-        return features
-
-
-def build_encoder(name: str, in_channels: int, image_size: int, width: int = 64) -> SmallEncoder | ResNetEncoder:
-    """The encoder of that name, with random weights: ``(n, in_channels, H, W) -> (n, encoder.out_dim)``.
-
-    The weights are channels-last, and so are all maps computed from them.
-
-    Args:
-        name: ``small``, ``resnet18`` or ``resnet50``.
-        in_channels: 1 for grey images, 3 for colour.
-        image_size: side of the images it is meant for; it sets the number of downsamplings, other sides run too.
-        width: channels of ``small``; the ResNets have their own.
-
-    Raises:
-        ValueError: on a name it does not know, or a size below 1 channel, 4 px or width 2.
-    """
-    if name not in _NAMES:
-        near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0)[0]
-        raise ConfigError(f"no encoder is called {name!r}: did you mean {near!r}? There are {', '.join(_NAMES)}")
-    if in_channels < 1 or image_size < 4 or width < 2:
-        raise ConfigError(
-            "an encoder expects in_channels of at least 1, image_size of at least 4 and width of at least 2, "
-            f"got {in_channels}, {image_size} and {width}"
-        )
-    net: SmallEncoder | ResNetEncoder
-    if name == "small":
-        net = SmallEncoder(in_channels, image_size, width)
-    else:
-        net = ResNetEncoder(name, in_channels, image_size)
-    return net.to(memory_format=torch.channels_last)

@@ -1,5 +1,5 @@
-"""What graph data sets and methods leave open in a config, by their names. A user's settings go over it, and the
-resolved values are written to the run's ``config.yaml``.
+"""Training settings of the graph data sets, by data set and method. The user's settings override them, and the resolved
+values are written to the run's ``config.yaml``.
 
 Recipes lie over each other: all graphs < data set < method (on nodes) < method on that data set. The settings of
 CCA-SSG and DGI follow published code; those of GRACE (``simclr``) do not: ``configs/graph_cora_grace.yaml`` has the
@@ -116,25 +116,16 @@ _BOTH: dict[tuple[str, str], Tree] = {
 }
 
 
-def recipe(tree: Mapping[str, Any]) -> Tree:
-    """The settings that a config with these (its data set, its method) leaves open; none for images."""
-    data, given = _named(tree, "data"), _named(tree, "method")
-    name = str(data.get("name"))
-    if name == "planetoid":
-        name = str(data.get("dataset", "Cora")).lower()
+def graph_recipe(name: str, method: str | None) -> Tree:
+    """Return the settings that a config with this data set and this method leaves open."""
     if name not in _DATA:
         return {}
-    method = str(given.get("name", _DATA[name]["method"]["name"]))
+    method = method or str(_DATA[name]["method"]["name"])
     nodes = {} if name == "tu" else _NODE_METHOD.get(method, {})
     out: Tree = {}
     for part in (_GRAPHS, _DATA[name], {"method": {"name": method}}, nodes, _BOTH.get((name, method), {})):
         out = _over(out, part)
     return out
-
-
-def _named(tree: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    value = tree.get(section)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _over(base: Tree, top: Mapping[str, Any]) -> Tree:

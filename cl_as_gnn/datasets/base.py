@@ -1,0 +1,71 @@
+"""Base classes of the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from cl_as_gnn.config import AugmentConfig, DataConfig, GraphDataConfig
+from cl_as_gnn.datasets.images import ImageData, Parts, Split, split_off
+from cl_as_gnn.registry import DATASETS
+
+
+class Dataset:
+    """Base class of data sets. A subclass sets ``Config``, whose ``name`` is the name of the data set."""
+
+    Config: ClassVar[type[DataConfig] | type[GraphDataConfig]]
+    holds: ClassVar[str]
+    """What the samples are: ``images``, ``nodes`` or ``graphs``."""
+    summary: ClassVar[str] = ""
+    """One line for ``clgnn data``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Config" in cls.__dict__:
+            DATASETS.register(cls)
+
+    @classmethod
+    def load(cls, config: Any, progress: bool = True) -> Any:
+        """Read the data that a config names: ``ImageData``, ``NodeData`` or ``GraphSet``.
+
+        Raises:
+            ConfigError: a path, the layout of a folder or a split is wrong.
+            RunError: files cannot be decoded.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def recipe(cls, data: Mapping[str, Any], method: str | None) -> Mapping[str, Any]:
+        """Return the settings that a config leaves open, by section, given its section ``data`` and its method."""
+        return {}
+
+
+class ImageDataset(Dataset):
+    """Base class of sets of images: a stratified share of the training images becomes the validation set.
+
+    The splits depend on the images and on ``config.split_seed`` alone, never on a training seed.
+    """
+
+    holds = "images"
+    augment: ClassVar[AugmentConfig] = AugmentConfig()
+    """How views are drawn where the config does not say."""
+
+    @classmethod
+    def parts(cls, config: Any, progress: bool) -> Parts:
+        """Read the names of the classes, the training images and the test images."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, config: Any, progress: bool = True) -> ImageData:
+        classes, train, test = cls.parts(config, progress)
+        validation = Split(train.images[:0], train.labels[:0])
+        if config.validation > 0:
+            purpose = f"data.validation={config.validation:g}"
+            train, validation = split_off(train, config.validation, classes, purpose, config.split_seed)
+        return ImageData(config.name, classes, train, validation, test)
+
+
+def load_images(config: DataConfig, progress: bool = True) -> ImageData:
+    """Read the images that a config names; ``progress`` shows a bar on stderr while a folder is decoded."""
+    data: ImageData = DATASETS[config.name].load(config, progress)
+    return data

@@ -1,0 +1,78 @@
+"""Base class of the encoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from cl_as_gnn.config import EncoderConfig
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.registry import ENCODERS
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an encoder is built for.
+
+    Attributes:
+        channels: channels of an image, or features of a node.
+        image_size: side of the images in pixels; ``None`` for graphs.
+        pool: how node features become those of a graph, ``sum``, ``mean`` or ``max``; ``None`` for images and nodes.
+    """
+
+    channels: int
+    image_size: int | None = None
+    pool: str | None = None
+
+
+class Encoder(nn.Module):
+    """Base class of encoders: inputs to features ``(n, out_dim)``.
+
+    A subclass sets ``Config``, whose ``name`` is the name of the encoder, and implements :meth:`build`.
+    """
+
+    Config: ClassVar[type[EncoderConfig]]
+    reads: ClassVar[tuple[str, ...]] = ("images",)
+    """What the samples are: ``images``, ``nodes``, ``graphs``."""
+    summary: ClassVar[str] = ""
+    """One line for ``clgnn encoders``."""
+    out_dim: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Config" in cls.__dict__:
+            ENCODERS.register(cls)
+
+    @classmethod
+    def build(cls, config: Any, inputs: Inputs) -> Encoder:
+        """Build the encoder of a config with random weights.
+
+        Raises:
+            ConfigError: the encoder cannot read such inputs.
+        """
+        raise NotImplementedError
+
+    def no_weight_decay(self) -> set[str]:
+        """Name the parameters without weight decay: here vectors, which are biases and normalization."""
+        return {name for name, parameter in self.named_parameters() if parameter.dim() <= 1}
+
+
+def image_side(inputs: Inputs) -> int:
+    """Return the side of the images, after a check that there are images large enough to encode.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if inputs.image_size is None or inputs.image_size < 4 or inputs.channels < 1:
+        raise ConfigError(
+            f"an encoder of images expects at least 1 channel and a side of 4 px, got {inputs.channels} and "
+            f"{inputs.image_size}"
+        )
+    return inputs.image_size
+
+
+def build_encoder(config: EncoderConfig, inputs: Inputs) -> Encoder:
+    """Build the encoder that a config names."""
+    return ENCODERS[config.name].build(config, inputs)

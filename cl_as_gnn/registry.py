@@ -1,0 +1,126 @@
+"""Registries of methods, encoders and data sets: a class with its ``Config``, found by name.
+
+A class registers itself when its module is imported. The first lookup imports every module of the registry's package,
+and the modules that other packages name in its group of entry points: the answer never depends on earlier imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+
+from cl_as_gnn import light
+from cl_as_gnn.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from cl_as_gnn.datasets.base import Dataset
+    from cl_as_gnn.encoders.base import Encoder
+    from cl_as_gnn.methods.base import Method
+
+EntryT = TypeVar("EntryT", bound=type[Any])
+
+
+class Registry(Generic[EntryT]):
+    """Classes of one kind by the name in their ``Config``, in alphabetical order.
+
+    Within :meth:`from_source` an unused registry answers from the source of its modules, without importing torch: the
+    classes then have their settings and literal attributes and cannot be built.
+
+    Args:
+        key: the section of a config that names an entry, ``method``, ``encoder`` or ``data``.
+        package: its modules define the entries of this package.
+        default: the entry of a run that names none.
+    """
+
+    def __init__(self, key: str, package: str, default: str):
+        self.key, self.package, self.default = key, package, default
+        self.group = f"cl_as_gnn.{'data' if key == 'data' else key + 's'}"
+        self._entries: dict[str, EntryT] = {}
+        self._light: dict[str, EntryT] = {}
+        self._loaded = False
+
+    def register(self, entry: EntryT) -> None:
+        """Register a class under the name, or the names, that its ``Config`` allows.
+
+        Raises:
+            ConfigError: another class has the name.
+        """
+        field = entry.Config.model_fields["name"]
+        table = self._light if entry.__module__.startswith(light.PREFIX) else self._entries
+        for name in get_args(field.annotation) or (field.default,):
+            old = table.get(name)
+            if old is not None and (old.__module__, old.__qualname__) != (entry.__module__, entry.__qualname__):
+                raise ConfigError(
+                    f"{entry.__module__} and {old.__module__} both define {self.key}.name={name}: rename one"
+                )
+            table[name] = entry
+
+    def remove(self, name: str) -> None:
+        """Remove an entry."""
+        del self._entries[name]
+
+    def __getitem__(self, name: str) -> EntryT:
+        table = self._table()
+        if name not in table:
+            kind = "data set" if self.key == "data" else self.key
+            raise ConfigError(unknown(kind, name, table, key=f"{self.key}.name"))
+        return table[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._table()))
+
+    def items(self) -> list[tuple[str, EntryT]]:
+        """Names and classes."""
+        return sorted(self._table().items())
+
+    def _table(self) -> dict[str, EntryT]:
+        if _reads_source and not self._loaded:
+            try:
+                if not self._light:
+                    self._import(light.read)
+                return self._light
+            except Exception:  # a module that computes with an absent package has to be imported
+                self._light.clear()
+        if not self._loaded:
+            self._import(import_module)
+            self._loaded = True
+        return self._entries
+
+    def _import(self, load: Callable[[str], object]) -> None:
+        folders = light.find(self.package).submodule_search_locations
+        for module in iter_modules(folders):
+            load(f"{self.package}.{module.name}")
+        for point in sorted(entry_points(group=self.group), key=lambda point: point.value):
+            try:
+                load(point.module)
+            except Exception as error:  # whatever the code of another package raises
+                raise ConfigError(
+                    f"{point.value}, an entry point of {self.group}, cannot be imported "
+                    f"({type(error).__name__}: {error}): repair or uninstall its package"
+                ) from error
+
+
+_reads_source = False
+
+
+@contextmanager
+def from_source() -> Iterator[None]:
+    """Let unused registries answer from the source of their modules: for listings, and to check settings early."""
+    global _reads_source
+    _reads_source = True
+    try:
+        yield
+    finally:
+        _reads_source = False
+
+
+METHODS: Registry[type[Method[Any]]] = Registry("method", "cl_as_gnn.methods", "gcn")
+ENCODERS: Registry[type[Encoder]] = Registry("encoder", "cl_as_gnn.encoders", "small")
+DATASETS: Registry[type[Dataset]] = Registry("data", "cl_as_gnn.datasets", "digits")
