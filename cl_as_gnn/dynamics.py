@@ -171,12 +171,7 @@ def simulate(
         ConfigError: a number is out of its range.
         RunError: the features are not finite, because the step size is too large.
     """
-    for name, value, low in (("num_points", num_points, 1), ("steps", steps, 1), ("every", every or 1, 1)):
-        if value < low:
-            raise ConfigError(f"{name} is {value}: pass {low} or more")
-    for name, length in (("step_size", step_size), ("std", std), ("radius", radius)):
-        if not (length > 0 and math.isfinite(length)):
-            raise ConfigError(f"{name} is {length}: pass a finite number above 0")
+    _check_settings({"num_points": num_points, "steps": steps, "every": every or 1}, step_size, std, radius)
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(2).repeat_interleave(num_points)
     noise = torch.randn(2 * num_points, 2, generator=generator, dtype=torch.float64)
@@ -194,12 +189,11 @@ def simulate(
 
     def step(regime: str, x: Tensor) -> Tensor:
         nodes = (x, x) if diagonal else x
-        if regime == "align":
-            moved: Tensor = align(x, edge_index)
-        elif regime == "uniformity":
-            moved = uniformity(nodes)
-        else:
-            moved = both(nodes, edge_index)
+        moved: Tensor = {
+            "align": lambda: align(x, edge_index),
+            "uniformity": lambda: uniformity(nodes),
+            "both": lambda: both(nodes, edge_index),
+        }[regime]()
         return moved
 
     def measure(x: Tensor) -> list[float]:
@@ -313,6 +307,15 @@ def _scatter(axes: Axes, trajectories: Trajectories, place: Any, edge_alpha: flo
     colours = [CLASS_COLOURS[label] for label in trajectories.labels[order].tolist()]
     axes.scatter(place[order, 0], place[order, 1], c=colours, s=13, alpha=0.85, linewidths=0, zorder=2)
     axes.tick_params(labelsize=9)
+
+
+def _check_settings(counts: dict[str, int], step_size: float, std: float, radius: float) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}: pass 1 or more")
+    for name, length in (("step_size", step_size), ("std", std), ("radius", radius)):
+        if not (length > 0 and math.isfinite(length)):
+            raise ConfigError(f"{name} is {length}: pass a finite number above 0")
 
 
 def _recorded(steps: int, every: int | None) -> set[int]:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cl_as_gnn"
 # From the bottom up: a package imports from lower rows and from its own.
 ROWS = (
-    {"errors", "compat", "registry", "config"},
+    {"errors", "compat", "light", "registry", "config"},
     {"nn"},
     {"graph"},
     {"encoders", "datasets", "evaluation"},
@@ -30,8 +30,13 @@ def part(path: Path) -> str:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Parts of the package that a file imports at its top level, not inside functions."""
-    inside = {node for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    """Parts of the package that a file imports at its top level, not inside functions or ``if TYPE_CHECKING``."""
+    later = [
+        f
+        for f in ast.walk(tree)
+        if isinstance(f, ast.FunctionDef) or "TYPE_CHECKING" in ast.dump(getattr(f, "test", f))
+    ]
+    inside = {node for f in later if isinstance(f, ast.FunctionDef | ast.If) for node in ast.walk(f)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node not in inside and (node.module or "").startswith("cl_as_gnn."):
             yield node.module.split(".")[1]

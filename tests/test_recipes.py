@@ -1,17 +1,14 @@
 import pytest
-from cl_as_gnn.recipes import recipe
 
-import cl_as_gnn.methods
 from cl_as_gnn.config import build_config, load_config, read_yaml, to_yaml
 from cl_as_gnn.encoders import GNNConfig
 from cl_as_gnn.errors import ConfigError
-
-assert cl_as_gnn.methods
+from cl_as_gnn.registry import DATASETS, METHODS
 
 
 def test_images_have_none_here():
-    assert recipe({}) == {}
-    assert recipe({"data": {"name": "cifar10"}, "method": {"name": "simclr"}}) == {}
+    assert DATASETS["digits"].recipe({}, None) == {}
+    assert DATASETS["cifar10"].recipe({"name": "cifar10"}, "simclr") == {}
     assert not isinstance(load_config().encoder, GNNConfig)
 
 
@@ -45,7 +42,7 @@ def test_resolved_settings_are_written_and_read_back_alike(tmp_path):
 
 @pytest.mark.parametrize("data", ["karate", "cora", "citeseer", "pubmed", "planetoid", "tu"])
 def test_every_method_has_a_config_on_every_graph(data):
-    for name in cl_as_gnn.methods.METHODS:
+    for name in METHODS:
         assert build_config({"data": {"name": data}, "method": {"name": name}}).method.name == name
 
 
@@ -54,15 +51,15 @@ def test_every_method_has_a_config_on_every_graph(data):
     [
         (
             ["data.name=cora", "encoder.name=small"],
-            "encoder.name=small reads images, and data.name=cora is a graph: use",
+            "encoder.name=small reads images, and data.name=cora holds nodes: use",
         ),
-        (["data.name=cora", "encoder.name=small"], "encoder.name=gcn, gat, sage or gin"),
+        (["data.name=cora", "encoder.name=small"], "encoder.name=gat, gcn, gin or sage"),
         (
             ["encoder.name=gcn"],
-            "encoder.name=gcn reads graphs, and data.name=digits are images: use encoder.name=small",
+            "encoder.name=gcn reads nodes and graphs, and data.name=digits holds images: use encoder.name=",
         ),
-        (["data.name=cora", "encoder.name=gaat"], "unknown value 'gaat' (encoder.name=gaat): did you mean 'gat'?"),
-        (["data.name=corra"], "unknown value 'corra' (data.name=corra): did you mean 'cora'?"),
+        (["data.name=cora", "encoder.name=gaat"], "unknown encoder 'gaat' (encoder.name=gaat): did you mean 'gat'?"),
+        (["data.name=corra"], "unknown data set 'corra' (data.name=corra): did you mean 'cora'?"),
         (["data.name=cora", "data.image_size=8"], "unknown setting data.image_size=8: data has name, root, dataset"),
         (["data.name=cora", "data.augment.crop_scale=1"], "unknown setting data.augment.crop_scale=1"),
         (["data.name=cora", "data.augment.drop_egde=.1"], "did you mean data.augment.drop_edge?"),
@@ -80,8 +77,8 @@ def test_every_method_has_a_config_on_every_graph(data):
         (["data.name=cora", "trainer.devices=2"], "trainer.devices=2: a run on a graph takes one device"),
         (["data.name=cora", "encoder.name=gat", "encoder.width=30"], "make encoder.width a multiple of 4"),
         (["data.name=tu", "encoder.out_width=8"], "drop encoder.out_width"),
-        (["encoder.num_layers=3"], "unknown setting encoder.num_layers=3: did you"),
-        (["data.name=3"], "unknown value '3' (data.name=3)"),
+        (["encoder.num_layers=3"], "unknown setting encoder.num_layers=3: encoder has"),
+        (["data.name=3"], "unknown data set '3' (data.name=3)"),
         (["data=3"], "data=3"),
         (["method.name=dgi", "data.name=cora", "method.num_views=2"], "method.num_views=2"),
     ],

@@ -100,7 +100,7 @@ def one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
     value = _shown(first["input"])
     if first["type"] == "extra_forbidden":
         names = list(_model(location, tree).model_fields)
-        close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.6)
         where = _joined(location[:-1])
         cure = f"{where or 'the top'} has {', '.join(names)}"
         if close:

@@ -29,7 +29,7 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
     try:
         return build_config(merge(file, given))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}" if _wrong(file) == str(error) else str(error)) from None
+        raise ConfigError(f"{path}: {error}" if path and _wrong(file) == str(error) else str(error)) from None
 
 
 def _wrong(tree: Mapping[str, Any]) -> str | None:

@@ -251,8 +251,8 @@ def test_torchvision_arrays_become_channel_first(tmp_path: Path, monkeypatch: py
             self.labels = np.array([0, 1] * 20, np.uint8)
             self.classes = ["cat", "dog"]
 
-    monkeypatch.setattr("cl_as_gnn.datasets.images.CIFAR10", Cifar)
-    monkeypatch.setattr("cl_as_gnn.datasets.images.STL10", Stl)
+    monkeypatch.setattr("cl_as_gnn.datasets.torchvision_images.CIFAR10", Cifar)
+    monkeypatch.setattr("cl_as_gnn.datasets.torchvision_images.STL10", Stl)
     cifar = load_images(config(tmp_path, name="cifar10"))
     assert cifar.train.images.shape == (32, 3, 32, 32)
     assert cifar.train.images.amax((0, 2, 3)).tolist() == [0, 9, 0]

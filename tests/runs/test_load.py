@@ -47,7 +47,8 @@ def test_an_encoder_of_another_method_is_not_scored(tmp_path, configure):
 def test_the_method_of_a_run_is_that_of_its_last_checkpoint(tmp_path, configure, weights):
     train(configure(tmp_path / "run", "trainer.epochs=1", "method.name=nn_positives"))
     run = open_run(tmp_path / "run")
-    found = load_method(run, load_task(run.load_config())).state_dict()
+    config = run.load_config()
+    found = load_method(config, load_task(config), run).state_dict()
     expected = {k.removeprefix("method."): v for k, v in weights(run.path).items() if k.startswith("method.")}
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key], expected[key]) for key in found)

@@ -1,9 +1,10 @@
 import itertools
 
 import pytest
-import torch
 
-from cl_as_gnn.config import OptimConfig
+from cl_as_gnn.config import OptimConfig, load_config
+from cl_as_gnn.encoders import Inputs, build_encoder
+from cl_as_gnn.methods import build_method
 from cl_as_gnn.runs.folder import open_run
 from cl_as_gnn.training.fit import train
 from cl_as_gnn.training.optim import build_optimizer, rate_factor
@@ -21,15 +22,32 @@ def test_schedule_rises_then_falls_to_zero():
     assert [rate_factor(step, 20, flat) for step in (0, 1, 2, 19)] == [0.5, 1, 1, 1]
 
 
+def small_method():
+    config = load_config(None, ["method.name=simclr", "encoder.width=8"])
+    return build_method(config.method, build_encoder(config.encoder, Inputs(1, 8)), config.encoder, 10)
+
+
+def test_an_encoder_names_its_parameters_without_weight_decay(monkeypatch):
+    method = small_method()
+    token = "body.0.0.weight"
+    monkeypatch.setattr(type(method.encoder), "no_weight_decay", lambda self: {token})
+    decayed, plain = build_optimizer(OptimConfig(), method).param_groups
+    names = {id(parameter): name for name, parameter in method.named_parameters()}
+    spared = {names[id(p)] for p in plain["params"]}
+    assert f"encoder.{token}" in spared
+    assert not any(name.startswith("encoder.") for name in spared - {f"encoder.{token}"})
+    assert {names[id(p)] for p in decayed["params"]} | spared == set(names.values())
+
+
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "lars"])
 def test_vectors_get_no_weight_decay(name):
-    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
-    optimizer = build_optimizer(OptimConfig(name=name, weight_decay=0.1), model)
+    method = small_method()
+    optimizer = build_optimizer(OptimConfig(name=name, weight_decay=0.1), method)
     decayed, plain = optimizer.param_groups
-    assert {p.dim() for p in decayed["params"]} == {2}
+    assert {p.dim() for p in decayed["params"]} == {2, 4}
     assert {p.dim() for p in plain["params"]} == {1}
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
-    assert sum(len(g["params"]) for g in optimizer.param_groups) == 4
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(method.parameters()))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lars"])

@@ -1,0 +1,184 @@
+"""The registries: entries are whole, an unknown name costs one line, other packages join, listings stay light."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
+
+REGISTRIES = {"method": METHODS, "encoder": ENCODERS, "data": DATASETS}
+ENTRIES = [(key, name) for key, registry in REGISTRIES.items() for name in registry]
+KINDS = {"images", "nodes", "graphs"}
+
+FOREIGN = """
+from typing import Literal
+
+import torch
+from cl_as_gnn.config import DataConfig, EncoderConfig
+from cl_as_gnn.datasets import ImageDataset, Split
+from cl_as_gnn.encoders import Encoder
+from cl_as_gnn.evaluation.scores import Score
+from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
+
+
+class MineConfig(SoftmaxConfig):
+    name: Literal["mine"] = "mine"
+    scale: float = 2.0
+
+
+class Mine(SoftmaxMethod[MineConfig]):
+    Config = MineConfig
+    attracts = "the other view"
+    source = "a test"
+
+
+class FlatConfig(EncoderConfig):
+    name: Literal["flat"] = "flat"
+
+
+class Flat(Encoder):
+    Config = FlatConfig
+    summary = "one linear map"
+
+    def __init__(self, size):
+        super().__init__()
+        self.out_dim = 16
+        self.linear = torch.nn.Linear(size, 16)
+
+    @classmethod
+    def build(cls, config, inputs):
+        return cls(inputs.channels * inputs.image_size**2)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+
+class StripesConfig(DataConfig):
+    name: Literal["stripes"] = "stripes"
+
+
+class Stripes(ImageDataset):
+    Config = StripesConfig
+    summary = "noise and stripes"
+
+    @classmethod
+    def parts(cls, config, progress):
+        images = torch.randint(0, 255, (64, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
+        labels = torch.arange(64) % 2
+        images[labels == 1, :, ::2] = 0
+        return ("noise", "stripes"), Split(images[:48], labels[:48]), Split(images[48:], labels[48:])
+
+
+height = Score("height", "Height", measure=lambda features: float(features["test"].abs().max()))
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path, monkeypatch):
+    """A package of someone else, as pip installs it, on the path of new processes."""
+    (tmp_path / "strange.py").write_text(FOREIGN)
+    info = tmp_path / "strange-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1.0\n")
+    groups = {"methods": "Mine", "encoders": "Flat", "data": "Stripes", "scores": "height"}
+    points = "".join(f"[cl_as_gnn.{group}]\nmine = strange:{name}\n" for group, name in groups.items())
+    (info / "entry_points.txt").write_text(points)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])]))
+    return tmp_path
+
+
+def clgnn(*words, folder):
+    command = [sys.executable, "-m", "cl_as_gnn.cli", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("key", "name"), ENTRIES)
+def test_every_entry_is_whole(key, name):
+    entry = REGISTRIES[key][name]
+    assert entry.Config(name=name).name == name
+    if key == "method":
+        assert entry.attracts
+        assert entry.repels
+        assert entry.source
+        assert set(entry.reads) <= KINDS
+    elif key == "encoder":
+        assert entry.summary
+        assert set(entry.reads) <= KINDS
+    else:
+        assert entry.summary
+        assert entry.holds in KINDS
+
+
+def schemas(light):
+    """The settings of every entry, read in a new process: from source, or from the classes."""
+    code = f"""
+import json, sys
+from contextlib import nullcontext
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, from_source
+with from_source() if {light} else nullcontext():
+    registries = (METHODS, ENCODERS, DATASETS)
+    found = {{r.key: {{name: entry.Config.model_json_schema() for name, entry in r.items()}} for r in registries}}
+assert ("torch" in sys.modules) is not {light}
+print(json.dumps(found, sort_keys=True))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_settings_read_from_source_are_those_of_the_classes():
+    assert schemas(light=True) == schemas(light=False)
+
+
+@pytest.mark.parametrize(
+    "words", [["methods"], ["encoders"], ["data"], ["train", "method.name=gcm"], ["train", "seed=x"]]
+)
+def test_listings_and_mistakes_do_not_import_torch(words):
+    code = f"import sys; from cl_as_gnn import cli; sys.argv[1:] = {words!r}\n"
+    code += "try: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_that_do_not_exist_and_names_taken_twice_are_one_line():
+    with pytest.raises(
+        ConfigError, match=r"unknown encoder 'resnet8' \(encoder.name=resnet8\): did you mean 'resnet18'"
+    ):
+        ENCODERS["resnet8"]
+    registry = Registry("method", "cl_as_gnn.methods", "gcn")
+    gcn = METHODS["gcn"]
+    registry.register(gcn)
+    registry.register(gcn)
+    other = type("Other", (), {"Config": gcn.Config, "__module__": "elsewhere"})
+    with pytest.raises(ConfigError, match=r"elsewhere and cl_as_gnn.methods.gcn both define method.name=gcn"):
+        registry.register(other)
+
+
+def test_the_real_classes_are_used_once_they_are_there():
+    entry = METHODS["gcn"]
+    with from_source():
+        assert METHODS["gcn"] is entry
+
+
+def test_a_method_an_encoder_a_data_set_and_a_score_of_another_package(foreign):
+    for command, name in (("methods", "mine"), ("encoders", "flat"), ("data", "stripes")):
+        assert name in clgnn(command, folder=foreign).stdout
+    names = ["method.name=mine", "encoder.name=flat", "data.name=stripes"]
+    done = clgnn("train", *names, "trainer.epochs=1", "trainer.batch_size=16", "run_dir=run", folder=foreign)
+    assert done.returncode == 0, done.stderr
+    assert '"height"' in (foreign / "run" / "metrics.json").read_text()
+    again = clgnn("evaluate", "run", folder=foreign)
+    assert again.returncode == 0, again.stderr
+    wrong = clgnn("train", *names, "method.scal=3", folder=foreign)
+    assert wrong.stderr == "error: unknown setting method.scal=3: did you mean method.scale?\n"
+
+
+def test_a_broken_package_is_named(foreign):
+    (foreign / "strange.py").write_text("import absent_package_of_theirs")
+    done = clgnn("train", "trainer.epochs=1", folder=foreign)
+    assert done.returncode == 2
+    assert "an entry point of cl_as_gnn.data, cannot be imported" in done.stderr
