@@ -7,7 +7,8 @@ import torch
 
 from cl_as_gnn import nn
 from cl_as_gnn.config import build_config, flatten, load_config
-from cl_as_gnn.methods import METHODS
+from cl_as_gnn.encoders import Inputs, build_encoder
+from cl_as_gnn.methods import METHODS, Batch, build_method
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,3 +57,20 @@ def test_every_link_of_the_readme_leads_somewhere():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_example_of_a_method_in_contributing_builds_and_is_found():
+    import re
+
+    block = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[0]
+    names: dict[str, object] = {"__name__": "contributing"}
+    try:
+        exec(compile(block, "CONTRIBUTING.md", "exec"), names)
+        config = load_config(None, ["method.name=drop", "method.p=0.5"])
+        method = build_method(config.method, build_encoder(config.encoder, Inputs(1, 8)), config.encoder, 8)
+        views = torch.randn(config.method.num_views * 8, 1, 8, 8)
+        loss, graph = method(Batch(views, torch.arange(8), 0.0))
+        loss.backward()
+        assert graph["view", "augmentation", "view"].edge_index.size(1) < 4 * 3 * 8
+    finally:
+        METHODS.remove("drop")
