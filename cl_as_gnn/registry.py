@@ -41,7 +41,7 @@ class Registry(Generic[EntryT]):
         self.group = f"cl_as_gnn.{'data' if key == 'data' else key + 's'}"
         self._entries: dict[str, EntryT] = {}
         self._light: dict[str, EntryT] = {}
-        self._loaded = False
+        self._loaded = self._read = False
 
     def register(self, entry: EntryT) -> None:
         """Register a class under the name, or the names, that its ``Config`` allows.
@@ -83,8 +83,9 @@ class Registry(Generic[EntryT]):
     def _table(self) -> dict[str, EntryT]:
         if _reads_source and not self._loaded:
             try:
-                if not self._light:
+                if not self._read:  # some entries may be there already, read by another registry
                     self._import(light.read)
+                    self._read = True
                 return self._light
             except Exception:  # a module that computes with an absent package has to be imported
                 self._light.clear()
