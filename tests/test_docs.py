@@ -1,5 +1,7 @@
 """The pages say what the code does."""
 
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from cl_as_gnn import nn
 from cl_as_gnn.config import build_config, flatten, load_config
 from cl_as_gnn.encoders import Inputs, build_encoder
 from cl_as_gnn.methods import METHODS, Batch, build_method
+from cl_as_gnn.registry import DATASETS, ENCODERS
+from cl_as_gnn.training.fit import train
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,8 +36,6 @@ def test_every_layer_and_setting_is_on_its_page():
 
 
 def test_every_example_of_the_layers_runs_and_every_layer_has_one():
-    import re
-
     page = (ROOT / "docs" / "layers.md").read_text()
     names: dict[str, object] = {}
     torch.manual_seed(0)
@@ -51,26 +53,38 @@ def test_every_config_loads(path):
     assert load_config(path).method.name in METHODS
 
 
-def test_every_link_of_the_readme_leads_somewhere():
-    import re
-
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+def test_every_link_leads_somewhere():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_example_of_a_method_in_contributing_builds_and_is_found():
-    import re
-
-    block = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[0]
+@pytest.fixture(scope="module")
+def contributing():
+    """The names that the examples of CONTRIBUTING.md define; what they register is removed afterwards."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
     names: dict[str, object] = {"__name__": "contributing"}
-    try:
+    before = [(registry, set(registry)) for registry in (METHODS, ENCODERS, DATASETS)]
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(block, "CONTRIBUTING.md", "exec"), names)
-        config = load_config(None, ["method.name=drop", "method.p=0.5"])
-        method = build_method(config.method, build_encoder(config.encoder, Inputs(1, 8)), config.encoder, 8)
-        views = torch.randn(config.method.num_views * 8, 1, 8, 8)
-        loss, graph = method(Batch(views, torch.arange(8), 0.0))
-        loss.backward()
-        assert graph["view", "augmentation", "view"].edge_index.size(1) < 4 * 3 * 8
-    finally:
-        METHODS.remove("drop")
+    yield names
+    for registry, old in before:
+        for name in set(registry) - old:
+            registry.remove(name)
+
+
+def test_the_examples_of_contributing_train_together(contributing, tmp_path):
+    settings = ["method.name=drop", "method.p=0.5", "encoder.name=flat", "encoder.features=64", "data.name=stripes"]
+    small = ["trainer.epochs=1", "trainer.batch_size=16", "eval.baselines=false", f"run_dir={tmp_path / 'run'}"]
+    metrics = train(load_config(None, [*settings, *small]))
+    assert (metrics["method"], metrics["dataset"]) == ("drop", "stripes")
+    assert math.isfinite(metrics["loss"])
+
+
+def test_the_method_and_the_score_of_contributing_do_what_they_say(contributing):
+    config = load_config(None, ["method.name=drop", "method.p=0.5"])
+    method = build_method(config.method, build_encoder(config.encoder, Inputs(1, 8)), config.encoder, 8)
+    _, graph = method(Batch(torch.randn(config.method.num_views * 8, 1, 8, 8), torch.arange(8), 0.0))
+    assert graph["view", "augmentation", "view"].edge_index.size(1) < 4 * 3 * 8
+    assert contributing["MEAN_NORM"].measure({"test": torch.tensor([[3.0, 4.0]])}) == 5
+    assert contributing["MEAN_NORM"].measure({}) is None
