@@ -88,3 +88,30 @@ def test_the_method_and_the_score_of_contributing_do_what_they_say(contributing)
     assert graph["view", "augmentation", "view"].edge_index.size(1) < 4 * 3 * 8
     assert contributing["MEAN_NORM"].measure({"test": torch.tensor([[3.0, 4.0]])}) == 5
     assert contributing["MEAN_NORM"].measure({}) is None
+
+
+STUMBLES = re.compile(
+    r"\bwants?\b|\b(re)?(normal|standard|initial|summar|synchron|minim|maxim|recogn)is(e|ed|es|er|ing|ation)\b"
+    r"|\boptimis|have their say|has its say|whatever leaves|up to which|in full from|where an index says"
+    r"|\b(images|nodes|graphs\)?|views|labels|rows|neighbou?rs|edges|epochs?)"
+    r" an? (step|class|sample|view|image|epoch|run)\b",
+    re.IGNORECASE,
+)
+PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+PROSE += [path for part in ("docs/*.md", "configs/*.yaml", "cl_as_gnn/**/*.py") for path in sorted(ROOT.glob(part))]
+
+
+def test_no_text_has_the_phrases_that_readers_stumble_over():
+    """British -ise, "wants" for "expects", "a step" for "per step" and kin; tables made from results are left out."""
+    found = []
+    for path in PROSE:
+        text = re.sub(
+            r"<!-- results: .*?<!-- end -->",
+            lambda block: "\n" * block[0].count("\n"),
+            path.read_text(),
+            flags=re.DOTALL,
+        )
+        for number, line in enumerate(text.splitlines(), 1):
+            if phrase := STUMBLES.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {phrase[0]!r}")
+    assert found == []

@@ -25,7 +25,7 @@ class Settings:
     """How everything is measured.
 
     Args:
-        device: where the work runs; on CUDA every sample starts and ends with a synchronised device.
+        device: where the work runs; on CUDA every sample starts and ends with a synchronized device.
         quick: small sizes, for seeing that it runs.
         rounds: samples of each contender, at least five.
         steady: seconds; short calls get more rounds, until the slowest contender of a row has taken about as long.
@@ -132,15 +132,15 @@ def in_turn(calls: Mapping[str, Callable[[], object]], settings: Settings) -> di
 
 def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
     """Of one call, the mean of some."""
-    _synchronise(device)
+    _synchronize(device)
     start = time.perf_counter()
     for _ in range(repeats):
         call()
-    _synchronise(device)
+    _synchronize(device)
     return (time.perf_counter() - start) / repeats
 
 
-def _synchronise(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -1,6 +1,6 @@
 """``python -m benchmarks.speed``: measure, print a table, keep the numbers.
 
-Rows run on the GPU where ``torch.cuda.is_available()``, with the device synchronised around every sample, else on the
+Rows run on the GPU where ``torch.cuda.is_available()``, with the device synchronized around every sample, else on the
 CPU (``CUDA_VISIBLE_DEVICES=`` hides the GPU). The rows on CUDA are the same code, but nobody has run them yet.
 """
 

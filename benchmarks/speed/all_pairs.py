@@ -53,7 +53,7 @@ def peaks(settings: Settings, sizes: tuple[int, ...] | None = None, dim: int = 1
 
 
 def large(settings: Settings, sizes: tuple[int, ...] | None = None, dim: int = 128) -> Iterator[Row]:
-    """Time alone, where the others would want tens of gigabytes: up to a million nodes on a GPU."""
+    """Time alone, where the others would need tens of gigabytes: up to a million nodes on a GPU."""
     usual = (65536, MILLION) if settings.device.type == "cuda" else (32768,)
     for n in sizes or ((2048,) if settings.quick else usual):
         x = features(n, dim, settings.device).requires_grad_()

@@ -159,7 +159,7 @@ class TrainerConfig(Settings):
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(
-        256, ge=2, description="images (nodes, graphs) a step, over all devices; each gives method.num_views views"
+        256, ge=2, description="images (nodes, graphs) per step, over all devices; each gives method.num_views views"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where that is fast")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"

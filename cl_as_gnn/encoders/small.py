@@ -82,7 +82,7 @@ class SmallEncoder(Encoder):
     its peak.
 
     The side is halved ``round(log2(image_size / 4))`` times, at most three and the latest layers first: images of 8,
-    16 and 32 px all end in maps of 4×4. Kernels want the channels-last layout, which :meth:`build` gives.
+    16 and 32 px all end in maps of 4×4. Kernels are fastest in the channels-last layout, which :meth:`build` sets.
     """
 
     Config = SmallConfig
