@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 from cl_as_gnn.config import DataConfig, RunConfig
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.graph import FeatureQueue, SampleBank
-from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED, TARGET_AUGMENTATION
 from cl_as_gnn.methods import METHODS, Batch, Method
 from cl_as_gnn.nn.operators import Mixture
 from cl_as_gnn.nn.terms import Attraction
@@ -87,20 +87,26 @@ class BatchGraph:
         weight = torch.ones(store.edge_index.size(1)) if weight is None else weight.float()
         (source, target), weight = store.edge_index[:, weight > 0], weight[weight > 0]
         size = 1 + int(store.edge_index.max()) if store.edge_index.numel() else 1
-        if kind[0] != kind[2] or (kind == ATTRACTION and self.one_way):
+        if kind[0] != kind[2]:
             one_way = torch.ones_like(source, dtype=torch.bool)
         else:
             one_way = ~torch.isin(source * size + target, target * size + source)
         own, other = self.labels[kind[0]][source], self.labels[kind[2]][target]
-        attracts = attracts and not (kind == AUGMENTATION and self.one_way)
+        replaced = kind == TARGET_AUGMENTATION and REWIRED in self.data.edge_types
+        attracts = attracts and not replaced and not (kind == AUGMENTATION and self.one_way)
         known = (own >= 0) & (other >= 0)
         same, across = known & (own == other), known & (own != other)
         return Relation(kind, torch.stack([source, target]), weight, one_way, same, across, attracts)
 
     def lines(self) -> list[str]:
-        """What a picture shows, a line each edge type."""
+        """Describe the graph: one line per edge type, per node type that is not drawn, and for the gate."""
         gate = ", ".join(f"{name} {value:.2f}" for name, value in self.gate.items())
-        return [*map(str, self.relations()), *([f"gate: {gate}"] if gate else [])]
+        alone = [name for name in self.data.node_types if name not in self.labels]
+        return [
+            *map(str, self.relations()),
+            *(f"{name}: {len(self.data[name].x)} nodes without edges, not drawn" for name in alone),
+            *([f"gate: {gate}"] if gate else []),
+        ]
 
 
 def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, samples: int) -> list[str]:
@@ -170,13 +176,17 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     into_views = any(source != "view" for source, _, target in data.edge_types if target == "view")
     one_way = into_views and all(term.source is not None for term in terms)
     _add_attraction(data, terms, len(sample), one_way)
+    mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in task.stats)
     images, labels = {}, {"sample": train.labels[sample]}
-    for name in data.node_types:
-        if name != "sample":
-            owner = _samples(data, name, sample)
-            views = name in ("view", "target")
-            images[name] = denormalize(pixels, task.stats) if views else _images(train.images, owner)
-            labels[name] = torch.where(owner < 0, -1, train.labels[owner])
+    drawn = {end for source, _, target in data.edge_types for end in (source, target)} - {"sample"}
+    for name in drawn:
+        if name in ("view", "target"):
+            owner, tiles = sample.repeat(config.method.num_views), pixels * std + mean
+        else:
+            owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
+            tiles = torch.where((owner < 0).view(-1, 1, 1, 1), 0.8, train.images[owner] / 255)
+        images[name] = tiles.clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+        labels[name] = torch.where(owner < 0, -1, train.labels[owner])
     return BatchGraph(data, images, labels, dict(gate), one_way)
 
 
@@ -192,30 +202,3 @@ def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_wa
     if len(source):
         data[ATTRACTION].edge_index = torch.stack([source, target])
         data[ATTRACTION].edge_weight = between[target, source]
-
-
-def _samples(data: HeteroData, name: str, sample: Tensor) -> Tensor:
-    """Data-set index of each node of a type, −1 where it is unknown."""
-    nodes = data[name]
-    if "sample" in nodes:
-        known: Tensor = nodes.sample
-        return known
-    count = nodes.x.size(0)
-    of_batch = name != "neighbour" and count % len(sample) == 0
-    return sample.repeat(count // len(sample)) if of_batch else torch.full((count,), -1)
-
-
-def _images(images: Tensor, index: Tensor) -> np.ndarray[Any, Any]:
-    """Images ``(m, H, W, 3)`` in 0 … 1 by index, grey where it is −1."""
-    chosen = (images[index].float() / 255).expand(-1, 3, -1, -1)
-    chosen = torch.where((index < 0).view(-1, 1, 1, 1), 0.8, chosen)
-    array: np.ndarray[Any, Any] = chosen.permute(0, 2, 3, 1).numpy()
-    return array
-
-
-def denormalize(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
-    """Normalized views to ``(n, H, W, 3)`` in 0 … 1."""
-    mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in stats)
-    image = (pixels.float() * std + mean).clamp(0, 1).expand(-1, 3, -1, -1)
-    array: np.ndarray[Any, Any] = image.permute(0, 2, 3, 1).numpy()
-    return array

@@ -57,7 +57,11 @@ def test_every_edge_of_the_method_is_drawn(name):
     lines = 0
     for relation in relations.values():
         once = relation.one_way | (relation.edge_index[0] < relation.edge_index[1])
-        seen = relation.weight >= 0.1 * relation.weight.max() if relation.kind == ATTRACTION and len(once) else once
+        seen = once
+        if relation.kind == ATTRACTION:  # a mutual pair is seen if either of its edges is heavy enough
+            weight = torch.zeros(SIZE, SIZE)
+            weight[tuple(relation.edge_index)] = relation.weight
+            seen = torch.maximum(weight, weight.t())[tuple(relation.edge_index)] >= 0.1 * weight.max()
         lines += int((once & seen).sum())
     assert len(heads(figure)) == lines
 
@@ -89,6 +93,19 @@ def test_what_does_not_attract_says_so():
     assert lines[0].endswith("not attracted along")
     assert "one-way" in lines[1]
     assert "not attracted" not in lines[1]
+
+
+def test_targets_do_not_attract_where_neighbours_replace_them():
+    lines = {line.split(" (")[0]: line for line in build("nnclr")[-1].lines()[1:]}
+    assert lines["augmentation"].endswith("not attracted along")
+    assert "not attracted" not in lines["rewired"]
+
+
+def test_a_queue_without_edges_is_named_but_not_drawn():
+    drawn = build("moco")[-1]
+    assert drawn.lines()[-1] == "queue: 1024 nodes without edges, not drawn"
+    assert set(drawn.images) == {"view", "target"}
+    assert len(draw_graph(drawn).axes[0].images) == 4 * SIZE
 
 
 def test_a_trained_run(tmp_path):
