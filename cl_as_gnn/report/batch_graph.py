@@ -136,7 +136,7 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
     state = "trained" if run else "untrained"
     figure = draw_graph(batch, f"{config.method.name} on {task.name}: {count} images, {state} encoder")
     try:
-        figure.savefig(out, dpi=150)
+        figure.savefig(out, dpi=200)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}") from None
     memory = any(isinstance(part, FeatureQueue | SampleBank) for part in method.modules())

@@ -23,7 +23,7 @@ pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--r
 .note { padding: .75rem 1rem; border-radius: .5rem; background: var(--note); max-width: none; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .5rem; }
+caption { text-align: left; padding-bottom: .5rem; min-width: 16rem; }
 th, td { padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { color: var(--soft); font-size: .875rem; font-weight: 600; }
 tbody th { font-weight: 500; }
