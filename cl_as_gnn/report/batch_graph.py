@@ -1,4 +1,4 @@
-"""The graph of one minibatch, as the method of a run builds it."""
+"""The graph that a method builds from one minibatch."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from cl_as_gnn.runs.load import load_method
 from cl_as_gnn.tasks import ImageTask, load_task
 
 ATTRACTION = ("sample", "attraction", "sample")
-"""Weight with which the views of a sample are attracted to those of another, read off the method's operators."""
+"""A sample and one whose views attract to it. The weights are read off the method's operators."""
 
 
 class Relation(NamedTuple):
-    """The edges of one type that have a weight, from row 0 to row 1."""
+    """The edges of one type with positive weight, from row 0 to row 1, with one entry per edge in each mask."""
 
     kind: tuple[str, str, str]
     edge_index: Tensor
     weight: Tensor
     one_way: Tensor
-    """Of each edge: whether no edge runs back."""
+    """Edges without a reverse edge."""
     same: Tensor
-    """Of each edge: whether both ends are of one class."""
+    """Edges whose ends have the same class."""
     across: Tensor
-    """Of each edge: whether the ends are of two classes; neither where a class is unknown."""
+    """Edges whose ends have different classes. Neither mask holds an edge with an unknown class."""
     attracts: bool
-    """Whether the method attracts along these edges, or only builds them."""
+    """Whether messages flow along these edges; a method may build edges that its terms do not use."""
 
     def __str__(self) -> str:
         source, name, target = self.kind
@@ -60,14 +60,14 @@ class Relation(NamedTuple):
 
 @dataclass
 class BatchGraph:
-    """A minibatch graph with what a picture of it needs.
+    """A minibatch graph with images and labels of its nodes.
 
     Attributes:
-        data: of ``Method.graph`` and ``Method.rewire``, with :data:`ATTRACTION` edges where samples attract each other.
-        images: ``(nodes, H, W, 3)`` in 0 … 1 for each node type but ``sample``.
-        labels: class of each node of each type, −1 where it is unknown.
-        gate: agreement of the views' neighbourhoods and share λ, where the method has them.
-        one_way: whether no message flows from a view back to what attracts it.
+        data: result of ``Method.graph`` and ``Method.rewire``, and :data:`ATTRACTION` edges if samples attract others.
+        images: images ``(nodes, H, W, 3)`` in [0, 1] for each node type with edges except ``sample``.
+        labels: class of each node for the same types and ``sample``, −1 if unknown.
+        gate: agreement of the views' neighbourhoods and share λ, if the method has them.
+        one_way: whether views attract only to nodes that receive no message from them.
     """
 
     data: HeteroData
@@ -77,7 +77,7 @@ class BatchGraph:
     one_way: bool
 
     def relations(self) -> list[Relation]:
-        """Every edge type of the graph."""
+        """Return the edges of each type."""
         across = ATTRACTION in self.data.edge_types
         return [self._relation(kind, across if kind[0] == "sample" else True) for kind in self.data.edge_types]
 
@@ -110,13 +110,13 @@ class BatchGraph:
 
 
 def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, samples: int) -> list[str]:
-    """Draw the graph of one minibatch to ``out``; returns the lines to print.
+    """Draw the graph of one minibatch and return the lines to print.
 
     Args:
-        config: data and method; ``None`` takes those of ``run_path``.
-        run_path: a run whose last checkpoint makes the graph; without one a fresh method does.
-        out: a ``.png``, ``.svg`` or ``.pdf`` file.
-        samples: images in the batch.
+        config: data and method; ``None`` uses the settings of ``run_path``.
+        run_path: run whose last checkpoint is loaded; ``None`` draws the graph of an untrained method.
+        out: path of a ``.png``, ``.svg`` or ``.pdf`` file.
+        samples: number of images in the batch.
     """
     from cl_as_gnn.report.draw import draw_graph
 
@@ -151,13 +151,13 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
 
 @torch.no_grad()
 def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples: int) -> BatchGraph:
-    """Build the graph of one minibatch as at the end of the training.
+    """Build the graph of one minibatch as at the end of training.
 
     Args:
-        config: the seed that picks the images.
+        config: settings of the run; the seed selects the images.
         task: training images and their augmentation.
-        method: of :func:`cl_as_gnn.runs.load.load_method`.
-        samples: images in the batch; all, if the data set has fewer.
+        method: result of :func:`cl_as_gnn.runs.load.load_method`.
+        samples: number of images, at most the size of the training set.
     """
     train = task.data.train
     generator = torch.Generator().manual_seed(config.seed)
@@ -166,7 +166,7 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     batch = Batch(pixels, sample, 1.0, train.labels[sample])
     torch.manual_seed(config.seed)
     method.begin_epoch(1.0)
-    # The networks stay in eval mode, and edges that are dropped in training are dropped.
+    # Only the method itself is in training mode: it drops edges, while its networks stay in eval mode.
     method.training = True
     data = method.rewire(method.graph(batch), batch)
     method.training = False
@@ -191,8 +191,11 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
 
 
 def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_way: bool) -> None:
-    """Write the weight between different samples that the operators A have, which need no edge list: summed over the
-    views of the source, averaged over those of the target, and ½(A + Aᵀ) where the message moves both ends."""
+    """Add the weights between different samples of the operators A, which may have no edge list.
+
+    Weights are summed over the views of the source and averaged over those of the target. Where both ends receive the
+    message, the weights are those of ½(A + Aᵀ).
+    """
     n, views = data["view"].x.size(0), int(data.num_views)
     square = [term for term in terms if not isinstance(term.source, Tensor) or term.source.size(0) == n]
     total = sum((term.graph.matmul(torch.eye(n)) for term in square), torch.zeros(n, n))

@@ -1,4 +1,4 @@
-"""A minibatch graph as a figure: a box for each sample, with its views and what attracts them inside."""
+"""A minibatch graph as a figure: one box per sample, which holds its views and the nodes that attract them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cl_as_gnn.report.batch_graph import ATTRACTION, BatchGraph, Relation
 
 Array = np.ndarray[Any, Any]
 
-# The colors of Okabe and Ito, which color-blind readers can tell apart.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart.
 LOOKS = {
     AUGMENTATION: ("#0072b2", "two views of one image"),
     ATTRACTION: ("#56b4e9", "attraction between images (over 10 % of the largest)"),
@@ -43,7 +43,7 @@ _PITCH, _LIFT = 1.6, 2.2
 
 
 def looks(batch: BatchGraph) -> dict[tuple[str, str, str], tuple[str, str]]:
-    """Colour and description of each edge type of the graph."""
+    """Return colour and description of each edge type."""
     out = {}
     others = iter(_OTHERS * len(batch.data.edge_types))
     for relation in batch.relations():
@@ -54,13 +54,13 @@ def looks(batch: BatchGraph) -> dict[tuple[str, str, str], tuple[str, str]]:
 
 
 def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
-    """Draw a minibatch graph: each relation has its colour, each weight its width.
+    """Draw a minibatch graph: colours show edge types, line widths show weights.
 
-    Edges within a class are solid and across classes dashed; an arrow head marks an edge without one back.
+    Edges within a class are solid and across classes dashed; an arrow head marks an edge without a reverse edge.
 
     Args:
-        batch: of :func:`cl_as_gnn.report.batch_graph.batch_graph`.
-        title: above the picture; without one there is neither a title nor a legend, and a page says both.
+        batch: result of :func:`cl_as_gnn.report.batch_graph.batch_graph`.
+        title: title of the figure; if empty, the figure has no title and no legend.
     """
     relations = [relation for relation in batch.relations() if len(relation.weight)]
     box, offset = _inside(batch, relations)
@@ -113,7 +113,7 @@ def _legend(relations: list[Relation], colours: dict[tuple[str, str, str], tuple
 
 
 def _inside(batch: BatchGraph, relations: list[Relation]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Box of each node, −1 for one without edges, and its place in the box: views below, what attracts them above."""
+    """Return the box of each node (−1 without edges) and its position in the box: sources lie above their targets."""
     views, size = int(batch.data.num_views), len(batch.labels["sample"])
     box = {"view": np.arange(views * size) % size}
     for _ in relations:
@@ -142,7 +142,7 @@ def _inside(batch: BatchGraph, relations: list[Relation]) -> tuple[dict[str, Arr
 
 
 def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Array:
-    """A place for each box, none on top of another: a spring layout, moved to the points of a staggered grid."""
+    """Return centres of boxes that do not overlap: a spring layout, assigned to the points of a staggered grid."""
     size = int(box["view"].max()) + 1
     net = nx.Graph()
     net.add_nodes_from(range(size))
@@ -165,7 +165,7 @@ def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Arr
     if not joined:
         return grid[:size]
     layout = nx.spring_layout(net, seed=0, k=3 / np.sqrt(size), iterations=300)
-    # Ranks, so that clusters far apart do not leave the middle of the picture empty.
+    # Ranks fill the middle of the picture where clusters lie far apart.
     wanted = rankdata(np.array([layout[i] for i in range(size)]), axis=0) / size
     scaled = grid.min(0) + wanted * (grid.max(0) - grid.min(0))
     chosen = linear_sum_assignment(((scaled[:, None] - grid[None]) ** 2).sum(-1))[1]
@@ -176,7 +176,7 @@ def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Arr
 def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array], half: Array) -> None:
     """Draw lines from border to border of the nodes; a mutual pair is one line with the larger of the two weights."""
     band = relation.kind == ATTRACTION
-    # Many edges into a node are drawn finer.
+    # Nodes with many incoming edges get thinner lines.
     inside = relation.kind[0] != "sample"
     fine = 0.6 if inside and relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
     pairs = list(zip(*relation.edge_index.tolist(), strict=True))

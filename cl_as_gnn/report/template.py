@@ -1,4 +1,4 @@
-"""The page around the sections. Well-formed as XML too, so that any parser reads it."""
+"""The page around the sections. It is well-formed XML, so that any parser reads it."""
 
 from string import Template
 
@@ -81,7 +81,7 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line);
 @media print { details > * { display: block; } }
 """
 
-# The policy keeps the promise that nothing is fetched.
+# The policy forbids the page to fetch anything.
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
