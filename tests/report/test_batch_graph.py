@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch
 
 from cl_as_gnn.config import load_config
 from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
 from cl_as_gnn.methods import METHODS, Batch
 from cl_as_gnn.report import draw_graph, inspect_batch
 from cl_as_gnn.report.batch_graph import ATTRACTION, batch_graph
+from cl_as_gnn.report.draw import looks
 from cl_as_gnn.runs.load import load_method
 from cl_as_gnn.tasks import load_task
 from cl_as_gnn.training.fit import train
@@ -79,6 +82,17 @@ def test_mutual_edges_have_none():
     drawn = build("simclr")[-1]
     assert drawn.lines() == [f"augmentation (view → view): {2 * SIZE} edges, mutual, weight 1"]
     assert heads(draw_graph(drawn)) == [False] * SIZE
+
+
+def test_a_mutual_pair_is_as_wide_as_the_larger_of_its_weights():
+    drawn = build("gcn")[-1]
+    relation = next(r for r in drawn.relations() if r.kind == SAMPLE_AFFINITY)
+    weight = torch.zeros(SIZE, SIZE)
+    weight[tuple(relation.edge_index)] = relation.weight
+    pairs = torch.maximum(weight, weight.t()).triu(1)
+    colour, patches = looks(drawn)[SAMPLE_AFFINITY][0], draw_graph(drawn).axes[0].patches
+    widths = [p.get_linewidth() for p in patches if to_hex(p.get_edgecolor()) == colour]
+    assert sorted(widths) == pytest.approx(sorted((0.8 + 1.7 * pairs[pairs > 0] / weight.max()).tolist()), rel=1e-5)
 
 
 def test_attraction_without_an_edge_list_is_read_off_the_operator():
