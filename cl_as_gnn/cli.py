@@ -220,7 +220,7 @@ def inspect(
     out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("graph.png"),
     samples: Annotated[int, typer.Option(min=2, max=128, help="Images in the minibatch.")] = 20,
 ) -> None:
-    """Draw the graph that a method builds from one minibatch of images: every edge with its weight and direction."""
+    """Draw the graph that a method builds from one minibatch of images, with the weight and direction of each edge."""
     if run is not None and settings:
         raise ConfigError(f"--run {run} fixes all settings: drop {' '.join(settings)}, or drop --run")
     from cl_as_gnn.report import inspect_batch
@@ -236,10 +236,10 @@ def report(
         Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].", show_default=False)
     ] = None,
 ) -> None:
-    """Write one HTML page of a run: numbers beside baselines, curves, graph, map, neighbours, settings.
+    """Write one HTML page of a run: scores and baselines, curves, graph, map, neighbours, settings.
 
-    The page is a single file that fetches nothing. A run that has not finished gets what there is; one whose images
-    are not at hand goes without the pictures.
+    The page is a single file that fetches nothing. The page of an unfinished run has curves and settings only; without
+    the images or a readable encoder the page has no pictures.
     """
     from cl_as_gnn.report import write_report
 

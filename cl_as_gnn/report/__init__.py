@@ -1,7 +1,7 @@
-"""What a run looks like: the picture of a minibatch, and one HTML page of all there is to see."""
+"""Pictures of a run: the graph of a minibatch, and one HTML page with scores, curves and settings."""
 
-from cl_as_gnn.report.batch_graph import denormalize, inspect_batch
+from cl_as_gnn.report.batch_graph import inspect_batch
 from cl_as_gnn.report.draw import draw_graph
 from cl_as_gnn.report.page import write_report
 
-__all__ = ["denormalize", "draw_graph", "inspect_batch", "write_report"]
+__all__ = ["draw_graph", "inspect_batch", "write_report"]

@@ -1,4 +1,4 @@
-"""The graph of one minibatch, as the method of a run builds it."""
+"""The graph that a method builds from one minibatch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 from cl_as_gnn.config import DataConfig, RunConfig
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.graph import FeatureQueue, SampleBank
-from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED, TARGET_AUGMENTATION
 from cl_as_gnn.methods import METHODS, Batch, Method
 from cl_as_gnn.nn.operators import Mixture
 from cl_as_gnn.nn.terms import Attraction
@@ -23,23 +23,23 @@ from cl_as_gnn.runs.load import load_method
 from cl_as_gnn.tasks import ImageTask, load_task
 
 ATTRACTION = ("sample", "attraction", "sample")
-"""Weight with which the views of a sample are attracted to those of another, read off the method's operators."""
+"""A sample and one whose views attract to it. The weights are read off the method's operators."""
 
 
 class Relation(NamedTuple):
-    """The edges of one type that have a weight, from row 0 to row 1."""
+    """The edges of one type with positive weight, from row 0 to row 1, with one entry per edge in each mask."""
 
     kind: tuple[str, str, str]
     edge_index: Tensor
     weight: Tensor
     one_way: Tensor
-    """Of each edge: whether no edge runs back."""
+    """Edges without a reverse edge."""
     same: Tensor
-    """Of each edge: whether both ends are of one class."""
+    """Edges whose ends have the same class."""
     across: Tensor
-    """Of each edge: whether the ends are of two classes; neither where a class is unknown."""
+    """Edges whose ends have different classes. Neither mask holds an edge with an unknown class."""
     attracts: bool
-    """Whether the method attracts along these edges, or only builds them."""
+    """Whether messages flow along these edges; a method may build edges that its terms do not use."""
 
     def __str__(self) -> str:
         source, name, target = self.kind
@@ -60,14 +60,14 @@ class Relation(NamedTuple):
 
 @dataclass
 class BatchGraph:
-    """A minibatch graph with what a picture of it needs.
+    """A minibatch graph with images and labels of its nodes.
 
     Attributes:
-        data: of ``Method.graph`` and ``Method.rewire``, with :data:`ATTRACTION` edges where samples attract each other.
-        images: ``(nodes, H, W, 3)`` in 0 … 1 for each node type but ``sample``.
-        labels: class of each node of each type, −1 where it is unknown.
-        gate: agreement of the views' neighbourhoods and share λ, where the method has them.
-        one_way: whether no message flows from a view back to what attracts it.
+        data: result of ``Method.graph`` and ``Method.rewire``, and :data:`ATTRACTION` edges if samples attract others.
+        images: images ``(nodes, H, W, 3)`` in [0, 1] for each node type with edges except ``sample``.
+        labels: class of each node for the same types and ``sample``, −1 if unknown.
+        gate: agreement of the views' neighbourhoods and share λ, if the method has them.
+        one_way: whether views attract only to nodes that receive no message from them.
     """
 
     data: HeteroData
@@ -77,7 +77,7 @@ class BatchGraph:
     one_way: bool
 
     def relations(self) -> list[Relation]:
-        """Every edge type of the graph."""
+        """Return the edges of each type."""
         across = ATTRACTION in self.data.edge_types
         return [self._relation(kind, across if kind[0] == "sample" else True) for kind in self.data.edge_types]
 
@@ -87,30 +87,36 @@ class BatchGraph:
         weight = torch.ones(store.edge_index.size(1)) if weight is None else weight.float()
         (source, target), weight = store.edge_index[:, weight > 0], weight[weight > 0]
         size = 1 + int(store.edge_index.max()) if store.edge_index.numel() else 1
-        if kind[0] != kind[2] or (kind == ATTRACTION and self.one_way):
+        if kind[0] != kind[2]:
             one_way = torch.ones_like(source, dtype=torch.bool)
         else:
             one_way = ~torch.isin(source * size + target, target * size + source)
         own, other = self.labels[kind[0]][source], self.labels[kind[2]][target]
-        attracts = attracts and not (kind == AUGMENTATION and self.one_way)
+        replaced = kind == TARGET_AUGMENTATION and REWIRED in self.data.edge_types
+        attracts = attracts and not replaced and not (kind == AUGMENTATION and self.one_way)
         known = (own >= 0) & (other >= 0)
         same, across = known & (own == other), known & (own != other)
         return Relation(kind, torch.stack([source, target]), weight, one_way, same, across, attracts)
 
     def lines(self) -> list[str]:
-        """What a picture shows, a line each edge type."""
+        """Describe the graph: one line per edge type, per node type that is not drawn, and for the gate."""
         gate = ", ".join(f"{name} {value:.2f}" for name, value in self.gate.items())
-        return [*map(str, self.relations()), *([f"gate: {gate}"] if gate else [])]
+        alone = [name for name in self.data.node_types if name not in self.labels]
+        return [
+            *map(str, self.relations()),
+            *(f"{name}: {len(self.data[name].x)} nodes without edges, not drawn" for name in alone),
+            *([f"gate: {gate}"] if gate else []),
+        ]
 
 
 def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, samples: int) -> list[str]:
-    """Draw the graph of one minibatch to ``out``; returns the lines to print.
+    """Draw the graph of one minibatch and return the lines to print.
 
     Args:
-        config: data and method; ``None`` takes those of ``run_path``.
-        run_path: a run whose last checkpoint makes the graph; without one a fresh method does.
-        out: a ``.png``, ``.svg`` or ``.pdf`` file.
-        samples: images in the batch.
+        config: data and method; ``None`` uses the settings of ``run_path``.
+        run_path: run whose last checkpoint is loaded; ``None`` draws the graph of an untrained method.
+        out: path of a ``.png``, ``.svg`` or ``.pdf`` file.
+        samples: number of images in the batch.
     """
     from cl_as_gnn.report.draw import draw_graph
 
@@ -130,7 +136,7 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
     state = "trained" if run else "untrained"
     figure = draw_graph(batch, f"{config.method.name} on {task.name}: {count} images, {state} encoder")
     try:
-        figure.savefig(out, dpi=150)
+        figure.savefig(out, dpi=200)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}") from None
     memory = any(isinstance(part, FeatureQueue | SampleBank) for part in method.modules())
@@ -145,13 +151,13 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
 
 @torch.no_grad()
 def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples: int) -> BatchGraph:
-    """Build the graph of one minibatch as at the end of the training.
+    """Build the graph of one minibatch as at the end of training.
 
     Args:
-        config: the seed that picks the images.
+        config: settings of the run; the seed selects the images.
         task: training images and their augmentation.
-        method: of :func:`cl_as_gnn.runs.load.load_method`.
-        samples: images in the batch; all, if the data set has fewer.
+        method: result of :func:`cl_as_gnn.runs.load.load_method`.
+        samples: number of images, at most the size of the training set.
     """
     train = task.data.train
     generator = torch.Generator().manual_seed(config.seed)
@@ -160,7 +166,7 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     batch = Batch(pixels, sample, 1.0, train.labels[sample])
     torch.manual_seed(config.seed)
     method.begin_epoch(1.0)
-    # The networks stay in eval mode, and edges that are dropped in training are dropped.
+    # Only the method itself is in training mode: it drops edges, while its networks stay in eval mode.
     method.training = True
     data = method.rewire(method.graph(batch), batch)
     method.training = False
@@ -170,19 +176,26 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     into_views = any(source != "view" for source, _, target in data.edge_types if target == "view")
     one_way = into_views and all(term.source is not None for term in terms)
     _add_attraction(data, terms, len(sample), one_way)
+    mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in task.stats)
     images, labels = {}, {"sample": train.labels[sample]}
-    for name in data.node_types:
-        if name != "sample":
-            owner = _samples(data, name, sample)
-            views = name in ("view", "target")
-            images[name] = denormalize(pixels, task.stats) if views else _images(train.images, owner)
-            labels[name] = torch.where(owner < 0, -1, train.labels[owner])
+    drawn = {end for source, _, target in data.edge_types for end in (source, target)} - {"sample"}
+    for name in drawn:
+        if name in ("view", "target"):
+            owner, tiles = sample.repeat(config.method.num_views), pixels * std + mean
+        else:
+            owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
+            tiles = torch.where((owner < 0).view(-1, 1, 1, 1), 0.8, train.images[owner] / 255)
+        images[name] = tiles.clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+        labels[name] = torch.where(owner < 0, -1, train.labels[owner])
     return BatchGraph(data, images, labels, dict(gate), one_way)
 
 
 def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_way: bool) -> None:
-    """Write the weight between different samples that the operators A have, which need no edge list: summed over the
-    views of the source, averaged over those of the target, and ½(A + Aᵀ) where the message moves both ends."""
+    """Add the weights between different samples of the operators A, which may have no edge list.
+
+    Weights are summed over the views of the source and averaged over those of the target. Where both ends receive the
+    message, the weights are those of ½(A + Aᵀ).
+    """
     n, views = data["view"].x.size(0), int(data.num_views)
     square = [term for term in terms if not isinstance(term.source, Tensor) or term.source.size(0) == n]
     total = sum((term.graph.matmul(torch.eye(n)) for term in square), torch.zeros(n, n))
@@ -192,30 +205,3 @@ def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_wa
     if len(source):
         data[ATTRACTION].edge_index = torch.stack([source, target])
         data[ATTRACTION].edge_weight = between[target, source]
-
-
-def _samples(data: HeteroData, name: str, sample: Tensor) -> Tensor:
-    """Data-set index of each node of a type, −1 where it is unknown."""
-    nodes = data[name]
-    if "sample" in nodes:
-        known: Tensor = nodes.sample
-        return known
-    count = nodes.x.size(0)
-    of_batch = name != "neighbour" and count % len(sample) == 0
-    return sample.repeat(count // len(sample)) if of_batch else torch.full((count,), -1)
-
-
-def _images(images: Tensor, index: Tensor) -> np.ndarray[Any, Any]:
-    """Images ``(m, H, W, 3)`` in 0 … 1 by index, grey where it is −1."""
-    chosen = (images[index].float() / 255).expand(-1, 3, -1, -1)
-    chosen = torch.where((index < 0).view(-1, 1, 1, 1), 0.8, chosen)
-    array: np.ndarray[Any, Any] = chosen.permute(0, 2, 3, 1).numpy()
-    return array
-
-
-def denormalize(pixels: Tensor, stats: tuple[Any, Any]) -> np.ndarray[Any, Any]:
-    """Normalized views to ``(n, H, W, 3)`` in 0 … 1."""
-    mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in stats)
-    image = (pixels.float() * std + mean).clamp(0, 1).expand(-1, 3, -1, -1)
-    array: np.ndarray[Any, Any] = image.permute(0, 2, 3, 1).numpy()
-    return array

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, in the colours of the page around them."""
+"""Charts as inline SVG, which take their colours from the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMED_CLASSES = 20
 
 
 def _ticks(low: float, high: float, count: int, **kwargs: Any) -> list[float]:
-    """Round numbers that enclose ``low`` and ``high``."""
+    """Return round numbers that enclose ``low`` and ``high``."""
     return [float(t) for t in MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], **kwargs).tick_values(low, high)]
 
 
@@ -26,7 +26,7 @@ def _label(value: float) -> str:
 
 
 def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
-    """Curves over the epochs, each ``[(epoch, value), …]`` with one point at least."""
+    """Draw curves over the epochs, each ``[(epoch, value), …]`` with at least one point."""
     width, height, left, right, top, bottom = 360, 200, 58, 12, 10, 34
     x = [p[0] for curve in curves.values() for p in curve]
     y = [p[1] for curve in curves.values() for p in curve]
@@ -66,7 +66,7 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
 
 
 def scatter(title: str, points: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: Sequence[str]) -> str:
-    """Points ``(n, 2)`` in the colour of their class, both axes on one scale; classes are named where they lie."""
+    """Draw points ``(n, 2)`` in the colours of their classes, with equal axes, class names and a legend."""
     width, margin = 720, 24
     low, high = points.min(0), points.max(0)
     extent = np.maximum(high - low, 1e-9)
@@ -85,16 +85,18 @@ def scatter(title: str, points: np.ndarray[Any, Any], labels: np.ndarray[Any, An
         parts.append(f'<path class="dots" stroke="{colour(i, len(classes))}" d="{dots}"/>')
         x, y = np.median(own, axis=0)
         names.append((float(x), float(y) + 7, name))
-    if len(names) <= _NAMED_CLASSES:
+    key = ""
+    if len(classes) <= _NAMED_CLASSES:  # more colours could not be told apart
+        key = legend({name: colour(i, len(classes)) for i, name in enumerate(classes)})
         parts += [
             f'<text class="name" x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(name)}</text>'
             for x, y, name in _apart(names)
         ]
-    return _svg(width, height, title, parts, "map")
+    return key + _svg(width, height, title, parts, "map")
 
 
 def _apart(names: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Names moved down until none lies on another."""
+    """Move names down until they do not overlap."""
     kept: list[tuple[float, float, str]] = []
     for x, y, name in sorted(names, key=lambda n: n[1]):
         while any(abs(y - oy) < 28 and abs(x - ox) < 7 * (len(name) + len(other)) for ox, oy, other in kept):
@@ -104,19 +106,12 @@ def _apart(names: list[tuple[float, float, str]]) -> list[tuple[float, float, st
 
 
 def legend(entries: Mapping[str, str]) -> str:
-    """Names and their colours."""
+    """Return a legend of names and their colours."""
     items = "".join(
         f'<li><span class="swatch" style="background:{shade}"></span>{escape(name)}</li>'
         for name, shade in entries.items()
     )
     return f'<ul class="legend">{items}</ul>'
-
-
-def class_legend(classes: Sequence[str]) -> str:
-    """Names of the classes, where they are few enough to tell their colours apart."""
-    if len(classes) > _NAMED_CLASSES:
-        return ""
-    return legend({name: colour(i, len(classes)) for i, name in enumerate(classes)})
 
 
 def _svg(width: float, height: float, said: str, parts: Sequence[str], kind: str) -> str:

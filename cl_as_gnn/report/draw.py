@@ -1,4 +1,4 @@
-"""A minibatch graph as a figure: a box for each sample, with its views and what attracts them inside."""
+"""A minibatch graph as a figure: one box per sample, which holds its views and the nodes that attract them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,37 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION, REWIRED, SAMPLE_AFFINITY, TARGET_AUGMENTATION
+from cl_as_gnn.graph.schema import (
+    AFFINITY,
+    AUGMENTATION,
+    REWIRED,
+    SAMPLE_AFFINITY,
+    STAGE,
+    TARGET_AUGMENTATION,
+    TARGET_NEIGHBOUR,
+)
 from cl_as_gnn.report.batch_graph import ATTRACTION, BatchGraph, Relation
 
 Array = np.ndarray[Any, Any]
 
-# Okabe and Ito's colours, which the colour-blind tell apart.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart.
 LOOKS = {
     AUGMENTATION: ("#0072b2", "two views of one image"),
-    ATTRACTION: ("#56b4e9", "attraction between images, if over a tenth of the largest"),
+    ATTRACTION: ("#56b4e9", "attraction between images (over 10 % of the largest)"),
     SAMPLE_AFFINITY: ("#e69f00", "neighbouring images"),
     AFFINITY: ("#e69f00", "neighbouring views"),
     TARGET_AUGMENTATION: ("#d55e00", "target without gradient → view"),
     REWIRED: ("#009e73", "neighbour in the memory → view"),
+    TARGET_NEIGHBOUR: ("#009e73", "neighbour in the memory → target"),
+    STAGE: ("#cc79a7", "earlier epoch → target"),
 }
-_OTHERS = ("#cc79a7", "#8a6d00", "#444444")
+_OTHERS = ("#8a6d00", "#444444")
 _UNUSED = "#9a9a9a"
 _PITCH, _LIFT = 1.6, 2.2
 
 
 def looks(batch: BatchGraph) -> dict[tuple[str, str, str], tuple[str, str]]:
-    """Colour and description of each edge type of the graph."""
+    """Return colour and description of each edge type."""
     out = {}
     others = iter(_OTHERS * len(batch.data.edge_types))
     for relation in batch.relations():
@@ -44,13 +54,13 @@ def looks(batch: BatchGraph) -> dict[tuple[str, str, str], tuple[str, str]]:
 
 
 def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
-    """Draw a minibatch graph: each relation has its colour, each weight its width.
+    """Draw a minibatch graph: colours show edge types, line widths show weights.
 
-    Edges within a class are solid and across classes dashed; an arrow head marks an edge without one back.
+    Edges within a class are solid and across classes dashed; an arrow head marks an edge without a reverse edge.
 
     Args:
-        batch: of :func:`cl_as_gnn.report.batch_graph.batch_graph`.
-        title: above the picture; without one there is neither a title nor a legend, and a page says both.
+        batch: result of :func:`cl_as_gnn.report.batch_graph.batch_graph`.
+        title: title of the figure; if empty, the figure has no title and no legend.
     """
     relations = [relation for relation in batch.relations() if len(relation.weight)]
     box, offset = _inside(batch, relations)
@@ -59,7 +69,10 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
     place = {name: centre[np.maximum(box[name], 0)] + offset[name] for name in offset}
     low, high = centre.min(0) - half - 0.2, centre.max(0) + half + 0.2
     width, height = high - low
-    figure = Figure(figsize=(9, 9 * height / width + (1.3 if title else 0)), layout="constrained")
+    colours = looks(batch)
+    handles = _legend(relations, colours)
+    around = 0.55 + 0.23 * ((len(handles) + 1) // 2) if title else 0
+    figure = Figure(figsize=(9, 9 * height / width + around), layout="constrained")
     axes: Axes = figure.subplots()
     for x, y in centre:
         corner, size = (x - half[0] + 0.2, y - half[1] + 0.2), 2 * half - 0.4
@@ -68,7 +81,6 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
                 corner, size[0], size[1], boxstyle="round,pad=0.2", fc=(1, 1, 1, 0.8), ec="#b5bcc8", lw=1, zorder=3
             )
         )
-    colours = looks(batch)
     for relation in sorted(relations, key=lambda r: r.kind != ATTRACTION):
         ends = (place | {"sample": centre}, half if relation.kind[0] == "sample" else np.array([0.56, 0.56]))
         _edges(axes, relation, colours[relation.kind][0], *ends)
@@ -83,7 +95,7 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
     axes.set_axis_off()
     if title:
         figure.suptitle(title)
-        figure.legend(handles=_legend(relations, colours), loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -93,7 +105,7 @@ def _legend(relations: list[Relation], colours: dict[tuple[str, str, str], tuple
         colour, text = colours[relation.kind]
         band = relation.kind == ATTRACTION
         lines.append(Line2D([], [], color=colour, lw=6 if band else 2.2, alpha=0.45 if band else 1, label=text))
-    if any(relation.across.any() for relation in relations):
+    if any(relation.across.any() and relation.kind != ATTRACTION for relation in relations):
         lines.append(Line2D([], [], color="#404040", lw=1.5, ls=(0, (3, 2)), label="dashed: across classes"))
     if any(relation.one_way.any() for relation in relations):
         lines.append(Line2D([], [], color="#404040", lw=0, marker=r"$\rightarrow$", ms=14, label="arrow: one-way"))
@@ -101,7 +113,7 @@ def _legend(relations: list[Relation], colours: dict[tuple[str, str, str], tuple
 
 
 def _inside(batch: BatchGraph, relations: list[Relation]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Box of each node, −1 for one without edges, and its place in the box: views below, what attracts them above."""
+    """Return the box of each node (−1 without edges) and its position in the box: sources lie above their targets."""
     views, size = int(batch.data.num_views), len(batch.labels["sample"])
     box = {"view": np.arange(views * size) % size}
     for _ in relations:
@@ -115,7 +127,7 @@ def _inside(batch: BatchGraph, relations: list[Relation]) -> tuple[dict[str, Arr
         order = index[np.argsort(owner[index], kind="stable")]
         rank = np.arange(len(order)) - np.searchsorted(owner[order], owner[order])
         count = int(rank.max()) + 1
-        columns = min(count, max(views, 5))
+        columns = -(-count // -(-count // max(views, 5)))
         row, column = np.divmod(rank, columns)
         place = np.stack([(column - (columns - 1) / 2) * _PITCH, top + _LIFT * row], 1)
         if len(box) == 1 and views > 2:
@@ -130,7 +142,7 @@ def _inside(batch: BatchGraph, relations: list[Relation]) -> tuple[dict[str, Arr
 
 
 def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Array:
-    """A place for each box, none on top of another: a spring layout, moved to the points of a staggered grid."""
+    """Return centres of boxes that do not overlap: a spring layout, assigned to the points of a staggered grid."""
     size = int(box["view"].max()) + 1
     net = nx.Graph()
     net.add_nodes_from(range(size))
@@ -145,13 +157,15 @@ def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Arr
     slots, gap = (1.25, 1.5) if joined else (1.0, 0.4)
     pitch = 2 * half + gap
     columns = int(np.ceil(np.sqrt(slots * size * 1.2 * pitch[1] / pitch[0])))
+    if not joined:  # the last row as full as possible
+        columns = min((columns, max(1, columns - 1), columns + 1), key=lambda count: -size % count)
     rows = int(np.ceil(slots * size / columns))
     row, column = np.divmod(np.arange(rows * columns), columns)
     grid = np.stack([column + 0.5 * joined * (row % 2), -1.0 * row], axis=1) * pitch
     if not joined:
         return grid[:size]
     layout = nx.spring_layout(net, seed=0, k=3 / np.sqrt(size), iterations=300)
-    # Ranks, so that clusters far apart do not leave the middle of the picture empty.
+    # Ranks fill the middle of the picture where clusters lie far apart.
     wanted = rankdata(np.array([layout[i] for i in range(size)]), axis=0) / size
     scaled = grid.min(0) + wanted * (grid.max(0) - grid.min(0))
     chosen = linear_sum_assignment(((scaled[:, None] - grid[None]) ** 2).sum(-1))[1]
@@ -160,15 +174,16 @@ def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Arr
 
 
 def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array], half: Array) -> None:
-    """Lines from border to border of what they join; a mutual pair once."""
+    """Draw lines from border to border of the nodes; a mutual pair is one line with the larger of the two weights."""
     band = relation.kind == ATTRACTION
-    # Many edges into a node are drawn finer.
+    # Nodes with many incoming edges get thinner lines.
     inside = relation.kind[0] != "sample"
     fine = 0.6 if inside and relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
-    share = (relation.weight / relation.weight.max()).tolist()
+    pairs = list(zip(*relation.edge_index.tolist(), strict=True))
+    share = dict(zip(pairs, (relation.weight / relation.weight.max()).tolist(), strict=True))
     source, target = (place[name] for name in relation.kind[::2])
-    edges = zip(*relation.edge_index.tolist(), share, relation.one_way.tolist(), relation.across.tolist(), strict=True)
-    for start, end, weight, one_way, across in edges:
+    for (start, end), one_way, across in zip(pairs, relation.one_way.tolist(), relation.across.tolist(), strict=True):
+        weight = share[start, end] if one_way else max(share[start, end], share[end, start])
         if (not one_way and start > end) or (band and weight < 0.1):
             continue
         way = target[end] - source[start]

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a run: its numbers beside its baselines, its curves, its graph, its settings."""
+"""One self-contained HTML page of a run: scores and baselines, curves, pictures, settings."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _EPOCH_ROWS = 50
 
 
 def write_report(path: Path, out: Path | None = None, console: Console | None = None) -> list[str]:
-    """Write the page of a run; returns what to tell the user, a line each.
+    """Write the page of a run and return the lines to print.
 
-    An unfinished run gets the page of what there is, and a run whose images are not at hand the page without pictures;
-    both say so.
+    The page of an unfinished run has curves and settings only; the page of a run whose images or encoder cannot be
+    read has no pictures. A note on the page gives the reason.
 
     Args:
         path: a run folder.
-        out: an ``.html`` file; ``report.html`` in the run folder if not given.
-        console: where progress goes; a quiet one if not given.
+        out: path of an ``.html`` file, by default ``report.html`` in the run folder.
+        console: console for progress, by default quiet.
 
     Raises:
-        ConfigError: ``path`` is no run folder, or ``out`` no place for a page.
+        ConfigError: ``path`` is not a run folder, or ``out`` is not an HTML file in an existing folder.
         RunError: the page cannot be written.
     """
     run = open_run(path)
@@ -44,7 +44,7 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: a report is a web page, name the file {out.with_suffix('.html').name}")
     if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+        raise ConfigError(f"--out {out}: the folder {out.parent} does not exist, create it first")
     config = run.load_config()
     notes = []
     finished = run.metrics.is_file()
@@ -75,7 +75,7 @@ def page(
     drawn: list[tuple[str, str]],
     notes: list[str],
 ) -> str:
-    """The whole page. ``metrics`` is empty for an unfinished run; ``drawn`` are titles and HTML of the pictures."""
+    """Return the page. ``metrics`` is empty for an unfinished run; ``drawn`` holds titles and HTML of the pictures."""
     sections = [
         ("Accuracy", _scores(metrics)),
         ("Geometry of the features", _geometry(metrics)),
@@ -110,7 +110,7 @@ def _header(title: str, config: RunConfig, metrics: dict[str, Any], notes: list[
 
 
 def _facts(metrics: dict[str, Any]) -> dict[str, str]:
-    """The run in a line, each fact as HTML."""
+    """Return the facts of the run's first line as HTML."""
     facts = {
         name.replace("_per_", "/"): number(name, metrics[name], find_score(name).text(metrics[name]))
         for name in _FACTS
@@ -144,7 +144,7 @@ def _scores(metrics: dict[str, Any]) -> str:
 
 
 def _geometry(metrics: dict[str, Any]) -> str:
-    """Every other number of ``metrics.json``."""
+    """Return a table of all other numbers of ``metrics.json``."""
     known = {*headline(), *_FACTS}
     values = {k: v for k, v in metrics.items() if k not in known and isinstance(v, int | float)}
     if not values:
@@ -157,7 +157,7 @@ def _geometry(metrics: dict[str, Any]) -> str:
 
 
 def read_curves(history: list[dict[str, str]]) -> dict[str, Curve]:
-    """The numeric columns of ``metrics.csv`` as ``[(epoch, value), …]``, without what is missing or not finite."""
+    """Return the numeric columns of ``metrics.csv`` as ``[(epoch, value), …]``, finite values only."""
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in history:
         for name, text in row.items():

@@ -1,4 +1,4 @@
-"""The parts of a report that need the images: the graph of a minibatch, the map of the features, nearest neighbours."""
+"""The sections of a report that need images: graph of a minibatch, map of the features, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.report.batch_graph import batch_graph
-from cl_as_gnn.report.charts import class_legend, legend, scatter
+from cl_as_gnn.report.charts import legend, scatter
 from cl_as_gnn.report.draw import draw_graph, looks
 from cl_as_gnn.report.markup import figure_uri, image_uri, table
 from cl_as_gnn.runs.folder import RunFolder
@@ -28,18 +28,18 @@ _QUERIES, _NEIGHBOURS = 8, 5
 
 
 def pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
-    """Titles and HTML of the sections.
+    """Return titles and HTML of the sections.
 
     Raises:
-        ConfigError, RunError: the run has no encoder yet, or its data is not at hand.
+        ConfigError, RunError: the run has no readable encoder, or its images are missing.
     """
     encoder = load_encoder(run)
     root = config.data.root
     if root is not None and not root.is_dir():
-        # Said before torchvision tries to download what has only moved.
-        raise ConfigError(f"data.root={root} is not there: put the images back, or change data.root in {run.config}")
+        # torchvision would try to download a data set that has only moved.
+        raise ConfigError(f"data.root={root} does not exist: put the images back, or change data.root in {run.config}")
     data = scored_data(config, progress=False)
-    # A checkpoint that was removed to save space takes only this picture with it.
+    # Only this picture needs the checkpoint, which a user may have removed to save space.
     sections = [("The graph of a minibatch", _graph(run, config, data))] if run.checkpoint.is_file() else []
     device = pick_device(config.trainer)
     encoder.to(device)
@@ -52,7 +52,7 @@ def pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
 
 
 def _some(split: Split, count: int) -> Split:
-    """At most ``count`` images, evenly spread over a split that may be sorted by class."""
+    """Return at most ``count`` images, evenly spread because a split may be sorted by class."""
     return split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long())
 
 
@@ -62,7 +62,7 @@ def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
     said = (
         f"{len(batch.labels['sample'])} training images (boxes), {config.method.num_views} views of each, and the "
         "edges that the trained method builds between them: wider for a larger weight, dashed across classes, with an "
-        "arrow head where no edge runs back."
+        "arrow head on edges without a reverse edge."
     )
     colours = {text: colour for colour, text in looks(batch).values()}
     lines = "".join(f"<li>{escape(line)}</li>" for line in batch.lines())
@@ -75,14 +75,14 @@ def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
 def _map(x: Tensor, labels: Tensor, classes: tuple[str, ...], split: str) -> str:
     centred = (x - x.mean(0)).double()
     _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()  # of the two signs, one
+    axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()  # fixes the sign of each axis
     share = float(scale[:2].square().sum() / scale.square().sum())
     said = (
         f"The two principal axes of the unit features of {len(x):,} {split} images, coloured by class; "
         f"they hold {100 * share:.0f} % of the variance."
     )
     drawn = scatter(said, (centred @ axes.T).numpy(), labels.numpy(), classes)
-    return f"<figure>{class_legend(classes)}{drawn}<figcaption>{escape(said)}</figcaption></figure>"
+    return f"<figure>{drawn}<figcaption>{escape(said)}</figcaption></figure>"
 
 
 def _neighbours(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple[str, ...], config: RunConfig) -> str:

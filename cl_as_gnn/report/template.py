@@ -1,4 +1,4 @@
-"""The page around the sections. Well-formed as XML too, so that any parser reads it."""
+"""The page around the sections. It is well-formed XML, so that any parser reads it."""
 
 from string import Template
 
@@ -23,7 +23,7 @@ pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--r
 .note { padding: .75rem 1rem; border-radius: .5rem; background: var(--note); max-width: none; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .5rem; }
+caption { text-align: left; padding-bottom: .5rem; min-width: 16rem; }
 th, td { padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { color: var(--soft); font-size: .875rem; font-weight: 600; }
 tbody th { font-weight: 500; }
@@ -81,7 +81,7 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line);
 @media print { details > * { display: block; } }
 """
 
-# The policy keeps the promise that nothing is fetched.
+# The policy forbids the page to fetch anything.
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -45,6 +45,8 @@ def read_header(run: RunFolder) -> dict[str, Any]:
             f"{run.encoder} was trained by method.name={meta['method']}, and {run.config} says {method}: put back "
             "the files of that run"
         )
+    if "encoder" not in meta:
+        raise RunError(f"{run.encoder} was written by cl_as_gnn 0.1: read it with that version, or train again")
     return meta
 
 

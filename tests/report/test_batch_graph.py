@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch
 
 from cl_as_gnn.config import load_config
 from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
 from cl_as_gnn.methods import METHODS, Batch
 from cl_as_gnn.report import draw_graph, inspect_batch
 from cl_as_gnn.report.batch_graph import ATTRACTION, batch_graph
+from cl_as_gnn.report.draw import looks
 from cl_as_gnn.runs.load import load_method
 from cl_as_gnn.tasks import load_task
 from cl_as_gnn.training.fit import train
@@ -57,7 +60,11 @@ def test_every_edge_of_the_method_is_drawn(name):
     lines = 0
     for relation in relations.values():
         once = relation.one_way | (relation.edge_index[0] < relation.edge_index[1])
-        seen = relation.weight >= 0.1 * relation.weight.max() if relation.kind == ATTRACTION and len(once) else once
+        seen = once
+        if relation.kind == ATTRACTION:  # a mutual pair is seen if either of its edges is heavy enough
+            weight = torch.zeros(SIZE, SIZE)
+            weight[tuple(relation.edge_index)] = relation.weight
+            seen = torch.maximum(weight, weight.t())[tuple(relation.edge_index)] >= 0.1 * weight.max()
         lines += int((once & seen).sum())
     assert len(heads(figure)) == lines
 
@@ -77,6 +84,17 @@ def test_mutual_edges_have_none():
     assert heads(draw_graph(drawn)) == [False] * SIZE
 
 
+def test_a_mutual_pair_is_as_wide_as_the_larger_of_its_weights():
+    drawn = build("gcn")[-1]
+    relation = next(r for r in drawn.relations() if r.kind == SAMPLE_AFFINITY)
+    weight = torch.zeros(SIZE, SIZE)
+    weight[tuple(relation.edge_index)] = relation.weight
+    pairs = torch.maximum(weight, weight.t()).triu(1)
+    colour, patches = looks(drawn)[SAMPLE_AFFINITY][0], draw_graph(drawn).axes[0].patches
+    widths = [p.get_linewidth() for p in patches if to_hex(p.get_edgecolor()) == colour]
+    assert sorted(widths) == pytest.approx(sorted((0.8 + 1.7 * pairs[pairs > 0] / weight.max()).tolist()), rel=1e-5)
+
+
 def test_attraction_without_an_edge_list_is_read_off_the_operator():
     drawn = build("supcon")[-1]
     y = drawn.labels["sample"]
@@ -89,6 +107,19 @@ def test_what_does_not_attract_says_so():
     assert lines[0].endswith("not attracted along")
     assert "one-way" in lines[1]
     assert "not attracted" not in lines[1]
+
+
+def test_targets_do_not_attract_where_neighbours_replace_them():
+    lines = {line.split(" (")[0]: line for line in build("nnclr")[-1].lines()[1:]}
+    assert lines["augmentation"].endswith("not attracted along")
+    assert "not attracted" not in lines["rewired"]
+
+
+def test_a_queue_without_edges_is_named_but_not_drawn():
+    drawn = build("moco")[-1]
+    assert drawn.lines()[-1] == "queue: 1024 nodes without edges, not drawn"
+    assert set(drawn.images) == {"view", "target"}
+    assert len(draw_graph(drawn).axes[0].images) == 4 * SIZE
 
 
 def test_a_trained_run(tmp_path):

@@ -188,7 +188,7 @@ def test_without_its_images_or_encoder_a_run_gets_the_rest(run):
     lines = write_report(run)
     page = parse(run / "report.html")
     assert headings(page) == ["Accuracy", "Geometry of the features", "By epoch", "Settings", "Made with"]
-    assert lines[1].startswith("No pictures: data.root=gone is not there")
+    assert lines[1].startswith("No pictures: data.root=gone does not exist")
     assert lines[1] in text(page)
     config.write_text(config.read_text().replace("root: gone", "root: null").replace("cifar10", "digits"))
     from safetensors import safe_open
@@ -232,7 +232,7 @@ def test_numbers_that_are_not_there(run):
 def test_mistakes(finished, tmp_path):
     with pytest.raises(ConfigError, match=r"name the file page\.html"):
         write_report(finished, tmp_path / "page.pdf")
-    with pytest.raises(ConfigError, match="there is no folder"):
+    with pytest.raises(ConfigError, match="does not exist"):
         write_report(finished, tmp_path / "none" / "page.html")
     (tmp_path / "page.html").mkdir()
     with pytest.raises(RunError, match="cannot write"):
