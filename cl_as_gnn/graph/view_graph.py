@@ -25,11 +25,7 @@ def augmentation_edges(num_samples: int, num_views: int, device: torch.device) -
 
 
 def view_graph(
-    x: Tensor,
-    num_views: int,
-    sample: Tensor | None = None,
-    affinity_k: int | None = None,
-    backend: str = "auto",
+    x: Tensor, num_views: int, sample: Tensor | None = None, affinity_k: int | None = None, backend: str = "auto"
 ) -> HeteroData:
     r"""The graph of a minibatch: one node per view, edges between views of a sample and, optionally, kNN edges.
 

@@ -45,7 +45,4 @@ class Spectral(Method[SpectralConfig]):
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         edges, n, c = data[AUGMENTATION].edge_index, data["view"].x.size(0), self.config
-        return [
-            Attraction(Adjacency(edges, num_nodes=n), c.mu / 2),
-            LinearRepulsion(edges, c.num_views, 1 / c.mu),
-        ]
+        return [Attraction(Adjacency(edges, num_nodes=n), c.mu / 2), LinearRepulsion(edges, c.num_views, 1 / c.mu)]

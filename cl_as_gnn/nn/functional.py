@@ -127,11 +127,7 @@ def nt_xent(
 
 
 def alignment_loss(
-    x: Features,
-    edge_index: Tensor,
-    alpha: float = 2,
-    edge_weight: Tensor | None = None,
-    chunk: int | None = None,
+    x: Features, edge_index: Tensor, alpha: float = 2, edge_weight: Tensor | None = None, chunk: int | None = None
 ) -> Tensor:
     r"""Alignment of positive pairs, from `"Understanding Contrastive Representation Learning through Alignment and
     Uniformity on the Hypersphere" <https://arxiv.org/abs/2005.10242>`_.
@@ -201,11 +197,7 @@ def uniformity_loss(x: Features, t: float = 2, batch: Tensor | None = None, chun
 
 
 def spectral_contrastive_loss(
-    x: Features,
-    edge_index: Tensor,
-    mu: float = 1.0,
-    edge_weight: Tensor | None = None,
-    batch: Tensor | None = None,
+    x: Features, edge_index: Tensor, mu: float = 1.0, edge_weight: Tensor | None = None, batch: Tensor | None = None
 ) -> Tensor:
     r"""Spectral contrastive loss, from `"Provable Guarantees for Self-Supervised Deep Learning with Spectral
     Contrastive Loss" <https://arxiv.org/abs/2106.04156>`_, in :math:`O(n d^2)`.

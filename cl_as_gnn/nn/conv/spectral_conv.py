@@ -46,11 +46,7 @@ class SpectralConv(torch.nn.Module):
         r"""No parameters; PyG's containers call it."""
 
     def forward(
-        self,
-        x: Tensor | tuple[Tensor, Tensor],
-        edge_index: Adj,
-        edge_weight: OptTensor = None,
-        batch: OptTensor = None,
+        self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None, batch: OptTensor = None
     ) -> Tensor:
         wide = widen("SpectralConv", x)
         dtype = (x[1] if isinstance(x, tuple) else x).dtype

@@ -9,12 +9,7 @@ from cl_as_gnn.nn.streaming.tiles import strips
 
 
 def softmax_bipartite(
-    query: Tensor,
-    key: Tensor,
-    temperature: float = 1.0,
-    row_weight: Tensor | None = None,
-    *,
-    chunk: int | None = None,
+    query: Tensor, key: Tensor, temperature: float = 1.0, row_weight: Tensor | None = None, *, chunk: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Compute the log-partition of each query over all keys, and the messages that its gradient sends.
 

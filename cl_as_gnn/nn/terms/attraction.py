@@ -27,11 +27,7 @@ class Attraction(Term):
     """
 
     def __init__(
-        self,
-        graph: LinearOperator,
-        temperature: float = 1.0,
-        source: Source = None,
-        total: float | None = None,
+        self, graph: LinearOperator, temperature: float = 1.0, source: Source = None, total: float | None = None
     ):
         self.graph, self.temperature, self.source, self.total = graph, temperature, source, total
 
