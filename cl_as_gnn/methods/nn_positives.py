@@ -43,15 +43,16 @@ class NeighbourMethod(QueueMethod[NeighbourConfigT], SoftmaxMethod[NeighbourConf
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         if "neighbour" not in data.node_types:
             return super().terms(data, batch)
-        n, temperature = data["view"].x.size(0), self.config.temperature
+        x, temperature = data["view"].x, self.config.temperature
+        n, total = x.size(0), x.new_full((), x.size(0))
         edges, source = data[REWIRED], data["neighbour"].x
         rewired = Adjacency(edges.edge_index, self.config.weight * edges.edge_weight, (source.size(0), n))
         # The neighbours of a view take their share from its other views; without known neighbours these keep all.
         kept = data[AUGMENTATION].edge_index
         rest = (1 - rewired.row_sum)[kept[1]] / (self.config.num_views - 1)
         return [
-            Attraction(Adjacency(kept, rest, n), temperature, total=n),
-            Attraction(rewired, temperature, source, total=n),
+            Attraction(Adjacency(kept, rest, n), temperature, total=total),
+            Attraction(rewired, temperature, source, total=total),
             SoftmaxRepulsion(temperature, own=self.local_rows),
         ]
 

@@ -27,6 +27,7 @@ from cl_as_gnn.nn.terms import (
     SoftmaxRepulsion,
     objective,
 )
+from cl_as_gnn.nn.terms.base import total_weight
 
 
 def _sets(name: str, x: Features, batch: Tensor | None) -> tuple[Tensor, ...]:
@@ -117,13 +118,12 @@ def nt_xent(
     graph = Adjacency(edge_index, _edge_weight(name, edge_index, edge_weight, z), sizes)
     check_same_graph(name, batch, edge_index)
     weight = graph.row_sum.to(z.dtype)
+    total = total_weight(weight)
     if len(sets) == 1:
-        return objective(
-            z, Attraction(graph, temperature), SoftmaxRepulsion(temperature, weight, batch=batch, tile=chunk)
-        )
-    return objective(
-        z, Attraction(graph, temperature, sizes[0]), BipartiteRepulsion(sizes[0], temperature, weight, chunk)
-    )
+        attraction = Attraction(graph, temperature, total=total)
+        return objective(z, attraction, SoftmaxRepulsion(temperature, weight, batch=batch, total=total, tile=chunk))
+    attraction = Attraction(graph, temperature, sizes[0], total)
+    return objective(z, attraction, BipartiteRepulsion(sizes[0], temperature, weight, chunk))
 
 
 def alignment_loss(

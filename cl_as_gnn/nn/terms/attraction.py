@@ -23,18 +23,19 @@ class Attraction(Term):
         source: features :math:`Y` of other nodes, which get no message (a bank, a stop-gradient target); or the number
             of the first rows of ``x`` that are the sources, all others being the targets. By default the nodes are
             both.
-        total: another :math:`W`, where several terms share one.
+        total: :math:`W`, a scalar, where several terms share one; by default the sum of the weights.
     """
 
     def __init__(
-        self, graph: LinearOperator, temperature: float = 1.0, source: Source = None, total: float | None = None
+        self, graph: LinearOperator, temperature: float = 1.0, source: Source = None, total: Tensor | None = None
     ):
         self.graph, self.temperature, self.source, self.total = graph, temperature, source, total
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         source, target = ends(x, self.source)
         aggregated = self.graph.matmul(source)
-        scale = self.temperature * total_weight(self.graph.row_sum.to(x.dtype), self.total)
+        total = total_weight(self.graph.row_sum.to(x.dtype)) if self.total is None else self.total
+        scale = self.temperature * total
         value = -(target * aggregated).sum() / scale
         if isinstance(self.source, Tensor):
             return value, aggregated / scale

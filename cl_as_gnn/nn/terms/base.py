@@ -101,8 +101,6 @@ def ends(x: Tensor, source: Source) -> tuple[Tensor, Tensor]:
     return (source.detach().to(x.dtype), x) if isinstance(source, Tensor) else (x[:source], x[source:])
 
 
-def total_weight(row_weight: Tensor, total: float | None) -> Tensor:
-    """W as a tensor, so that the host does not wait for the device; never zero."""
-    if total is not None:
-        return row_weight.new_full((), total)
+def total_weight(row_weight: Tensor) -> Tensor:
+    """Sum of the weights, as a tensor, so that the host does not wait for the device; never zero."""
     return row_weight.sum().clamp(min=torch.finfo(row_weight.dtype).tiny)

@@ -34,7 +34,7 @@ class BipartiteRepulsion(Term):
         source, target = ends(x, self.source)
         weight = None if self.row_weight is None else self.row_weight.to(x.dtype)
         lse, to_target, to_source = softmax_bipartite(target, source, self.temperature, weight, chunk=self.chunk)
-        total = target.size(0) if weight is None else total_weight(weight, None)
+        total = target.size(0) if weight is None else total_weight(weight)
         value = lse.mean() if weight is None else (weight * lse).sum() / total
         repelled = to_target if isinstance(self.source, Tensor) else torch.cat([to_source, to_target])
         return value, repelled.div_(-self.temperature * total)

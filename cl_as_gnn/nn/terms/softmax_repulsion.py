@@ -26,7 +26,7 @@ class SoftmaxRepulsion(Term):
         row_weight: :math:`\rho` ``(n,)``; all ones by default.
         unit: the rows have unit length.
         batch: graph of each node ``(n,)``; nodes of different graphs do not repel each other.
-        total: another :math:`W`, where several terms share one.
+        total: :math:`W`, a scalar, where several terms share one; by default the sum of :math:`\rho`.
         tile: side of the tiles, see :func:`~cl_as_gnn.nn.streaming.softmax_all_pairs`.
         own: rows of this rank, where ``x`` was gathered from several; the message to all other rows is zero.
 
@@ -42,7 +42,7 @@ class SoftmaxRepulsion(Term):
         *,
         unit: bool = True,
         batch: Tensor | None = None,
-        total: float | None = None,
+        total: Tensor | None = None,
         tile: int | None = None,
         own: LocalRows | None = None,
     ):
@@ -61,7 +61,7 @@ class SoftmaxRepulsion(Term):
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
         lse, repelled = self._pairs(x, weight)
-        total = total_weight(weight, self.total)
+        total = total_weight(weight) if self.total is None else self.total
         partition = weight * lse
         if self.batch is not None or x.size(0) < 2:
             # A node that is alone in its graph has no negatives and no partition function.
