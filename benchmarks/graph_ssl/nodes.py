@@ -52,8 +52,8 @@ ABOUT = {
     "protocol": "public Planetoid split (20 labels a class, 500 validation, 1,000 test nodes); frozen encoder in eval "
     "mode on the whole graph; logistic regression on unit features, C chosen on the validation nodes, scored once on "
     "the test nodes; the last epoch counts. stopped_top1, lenient_top1: benchmarks/graph_ssl/stopped_probe.py",
-    "selection": "settings of cl_as_gnn/recipes.py and configs/; those of CCA-SSG and DGI are published ones, and so "
-    "are the rows that say so, but for GRACE's width (half, on Cora kept for its cost with one seed's test numbers of "
+    "selection": "settings of cl_as_gnn/datasets/graph_recipes.py and configs/; those of CCA-SSG and DGI are published "
+    "ones, and so are the rows that say so, but for GRACE's width (half, on Cora kept for its cost with one seed's test numbers of "
     "both known: 82.5, and 81.1 at the full width) and on CiteSeer its temperature, chosen with the width on the "
     "validation nodes of one seed from seven settings. GRACE and NCL share theirs. That GRACE is better without its "
     "projector was seen on CiteSeer, then on Cora, in one seed each, test numbers beside validation ones; "

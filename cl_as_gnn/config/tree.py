@@ -224,10 +224,10 @@ class RunConfig(Settings):
                 f"encoder.name={self.encoder.name} reads {' and '.join(reads)}, and data.name={self.data.name} holds "
                 f"{holds}: use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
             )
-        if getattr(self.encoder, "pool", None) and holds != "graphs":
+        if (pool := getattr(self.encoder, "pool", None)) and holds != "graphs":
             raise ValueError(
-                f"encoder.pool={getattr(self.encoder, 'pool')} is for whole graphs (data.name=tu), and "  # noqa: B009
-                f"data.name={self.data.name} is contrasted node by node: drop it"
+                f"encoder.pool={pool} is for whole graphs (data.name=tu), and data.name={self.data.name} is contrasted "
+                "node by node: drop it"
             )
         for key in ("devices", "num_nodes"):
             if holds != "images" and (count := getattr(self.trainer, key)) > 1:

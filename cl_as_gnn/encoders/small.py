@@ -110,7 +110,7 @@ class SmallEncoder(Encoder):
         y: Tensor = self.body(x)
         positions = y.permute(0, 2, 3, 1).flatten(1, 2)
         # A trace that is saved takes no function with a backward pass of its own.
-        if torch._C._get_tracing_state():
+        if torch.jit.is_tracing():
             return _MeanMax.forward(positions)
         out: Tensor = _MeanMax.apply(positions)
         return out

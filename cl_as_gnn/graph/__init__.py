@@ -1,4 +1,4 @@
-"""The minibatch as a PyG graph: views as nodes, augmentation and kNN affinity edges, banks and rewiring."""
+"""The minibatch as a PyG graph: views as nodes, augmentation and kNN affinity edges, memories, transforms."""
 
 from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.memory import FeatureQueue, SampleBank
