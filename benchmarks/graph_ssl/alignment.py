@@ -5,7 +5,6 @@ Resumable: run again, it goes on where it stopped, and with more ``--seeds`` it 
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
+from benchmarks.graph_ssl.options import options_of
 from benchmarks.graph_ssl.planetoid import FixedProduct, features, load
 from cl_as_gnn.evaluation import effective_rank
 from cl_as_gnn.graph import augmentation_edges
@@ -201,12 +201,9 @@ def blocks() -> dict[str, Block]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl.alignment", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = options_of(".alignment", __doc__, OUT)
     parser.add_argument("--skip-exact", action="store_true", help="without the rows that visit all pairs of nodes")
-    parser.add_argument("--minutes", type=float, help="stop after so many")
+    parser.add_argument("--minutes", type=float, help="begin no run after so many")
     options = parser.parse_args(arguments)
     norms = [norm for norm in NORMS if not (options.skip_exact and norm.startswith("ContraNorm"))]
     run(options.root, options.out, options.seeds, norms, options.minutes)

@@ -5,7 +5,6 @@ Resumable: run again, it goes on where it stopped, and with more ``--seeds`` it 
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -22,6 +21,7 @@ from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
+from benchmarks.graph_ssl.options import options_of
 from benchmarks.graph_ssl.planetoid import FixedProduct, dropout, features, load, mean_adjacency
 from cl_as_gnn.compare.results import interval
 from cl_as_gnn.nn import ContraNorm
@@ -204,15 +204,12 @@ def blocks() -> dict[str, Block]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl.depth", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = options_of(".depth", __doc__, OUT)
     parser.add_argument("--data", default=",".join(DATASETS), help="(default: %(default)s)")
     parser.add_argument("--depths", default=",".join(map(str, DEPTHS)), help="(default: %(default)s)")
     parser.add_argument("--norms", default=",".join(NORMS), help="separated by commas (default: all)")
-    parser.add_argument("--minutes", type=float, help="stop after so many")
     parser.add_argument("--device", default="cpu", help="cuda makes the exact ContraNorm fast (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, help="begin no run after so many")
     options = parser.parse_args(arguments)
     depths = [int(depth) for depth in options.depths.split(",")]
     norms = options.norms.split(",")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.nodes import RUNS
+from benchmarks.graph_ssl.options import options_of
 from benchmarks.graph_ssl.runs import configure, embedding, finished, settings, task_of
 from cl_as_gnn.evaluation import cross_validated_svm
 from cl_as_gnn.tasks import WholeGraphTask, propagated
@@ -99,10 +99,7 @@ def blocks() -> dict[str, Block]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl graphs", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder of TUDatasets, with MUTAG/raw in it")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = options_of(" graphs", __doc__, OUT, root="folder of TUDatasets, with MUTAG/raw in it")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="begin no run after so many")
     options = parser.parse_args(arguments)

@@ -3,7 +3,6 @@ the other methods, floors and published numbers. ``python -m benchmarks.graph_ss
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -15,6 +14,7 @@ from torch_geometric.data import Data
 from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
+from benchmarks.graph_ssl.options import options_of
 from benchmarks.graph_ssl.runs import configure, embedding, finished, settings, task_of
 from benchmarks.graph_ssl.stopped_probe import stopped_probe
 from cl_as_gnn.config import RunConfig
@@ -52,18 +52,20 @@ ABOUT = {
     "protocol": "public Planetoid split (20 labels a class, 500 validation, 1,000 test nodes); frozen encoder in eval "
     "mode on the whole graph; logistic regression on unit features, C chosen on the validation nodes, scored once on "
     "the test nodes; the last epoch counts. stopped_top1, lenient_top1: benchmarks/graph_ssl/stopped_probe.py",
-    "selection": "settings of cl_as_gnn/datasets/graph_recipes.py and configs/; those of CCA-SSG and DGI are published "
-    "ones, and so are the rows that say so, but for GRACE's width (half, on Cora kept for its cost with one seed's test numbers of "
-    "both known: 82.5, and 81.1 at the full width) and on CiteSeer its temperature, chosen with the width on the "
-    "validation nodes of one seed from seven settings. GRACE and NCL share theirs. That GRACE is better without its "
-    "projector was seen on CiteSeer, then on Cora, in one seed each, test numbers beside validation ones; "
-    "on CiteSeer views and temperature are the best of nine on the validation nodes of that seed; on Cora the best of "
-    "six over three seeds that are not in the table, without a look at test nodes (a seventh, temperature 0.3 and more "
-    "masking, came later and half a point higher there). How many edges CCA-SSG drops in the row that says so is the "
-    "best of sixteen settings on CiteSeer's validation nodes, over three seeds that are not in the table, and was "
-    "taken over to Cora as it is. Width, depth, views, rate and epochs of BGRL are the best of eleven settings on "
-    "Cora's and of six on CiteSeer's validation nodes, over one seed that is not in the table; BGRL's own 10,000 "
-    "epochs were not run",
+    "selection": (
+        "settings of cl_as_gnn/datasets/graph_recipes.py and configs/; those of CCA-SSG and DGI are published ones, "
+        "and so are the rows that say so, but for GRACE's width (half, on Cora kept for its cost with one seed's "
+        "test numbers of both known: 82.5, and 81.1 at the full width) and on CiteSeer its temperature, chosen with "
+        "the width on the validation nodes of one seed from seven settings. GRACE and NCL share theirs. That GRACE "
+        "is better without its projector was seen on CiteSeer, then on Cora, in one seed each, test numbers beside "
+        "validation ones; on CiteSeer views and temperature are the best of nine on the validation nodes of that "
+        "seed; on Cora the best of six over three seeds that are not in the table, without a look at test nodes (a "
+        "seventh, temperature 0.3 and more masking, came later and half a point higher there). How many edges "
+        "CCA-SSG drops in the row that says so is the best of sixteen settings on CiteSeer's validation nodes, over "
+        "three seeds that are not in the table, and was taken over to Cora as it is. Width, depth, views, rate and "
+        "epochs of BGRL are the best of eleven settings on Cora's and of six on CiteSeer's validation nodes, over "
+        "one seed that is not in the table; BGRL's own 10,000 epochs were not run"
+    ),
     "published": "from the comparison in MA-GCL (Gong et al., AAAI 2023) unless the row says otherwise; on the public "
     "split, each with its own probe",
 }
@@ -199,15 +201,12 @@ def blocks() -> dict[str, Block]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl nodes", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = options_of(" nodes", __doc__, OUT)
     parser.add_argument("--rows", default="", help=f"some of {'; '.join(ROWS)}, separated by semicolons")
     parser.add_argument("--data", default=",".join(DATA), help="default: %(default)s")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="begin no run after so many")
     parser.add_argument("settings", nargs="*", help="key=value over the settings of every row")
+    parser.add_argument("--minutes", type=float, help="begin no run after so many")
     options = parser.parse_args(arguments)
     rows = [row.strip() for row in options.rows.split(";")] if options.rows else list(ROWS)
     if wrong := [row for row in rows if row not in ROWS]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.nodes import DATA, ROWS, RUNS, slug
+from benchmarks.graph_ssl.options import options_of
 from benchmarks.graph_ssl.runs import configure, embedding, finished, task_of
 from cl_as_gnn.evaluation import Probe, validated_probe
 from cl_as_gnn.tasks import NodeTask, propagated
@@ -130,10 +130,7 @@ def blocks() -> dict[str, Block]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_ssl splits", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="PyG's Planetoid folder, with Cora/raw in it")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = options_of(" splits", __doc__, OUT)
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (default: %(default)s)")
     options = parser.parse_args(arguments)
     run(options.root, options.out, options.seeds, runs=options.runs)

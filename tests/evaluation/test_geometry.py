@@ -10,14 +10,7 @@ from torch import Tensor
 from torch_geometric.utils import get_laplacian, to_dense_adj
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import (
-    alignment,
-    dirichlet_energy,
-    edge_purity,
-    effective_rank,
-    graph_mismatch,
-    uniformity,
-)
+from cl_as_gnn.evaluation import alignment, dirichlet_energy, edge_purity, effective_rank, graph_mismatch, uniformity
 
 
 def normal(n: int, d: int, seed: int = 0) -> Tensor:

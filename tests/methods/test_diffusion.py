@@ -5,19 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from laws import (
-    SIZE,
-    batch,
-    check,
-    cross_entropy,
-    info_nce,
-    make,
-    nowhere,
-    other_views,
-    positives,
-    rows,
-    unit,
-)
+from laws import SIZE, batch, check, cross_entropy, info_nce, make, nowhere, other_views, positives, rows, unit
 from torch_geometric.data import Data
 
 from cl_as_gnn.errors import ConfigError

@@ -6,18 +6,7 @@ from itertools import combinations, permutations
 import pytest
 import torch
 import torch.nn.functional as F
-from laws import (
-    SIZE,
-    check,
-    cross_entropy,
-    info_nce,
-    make,
-    nowhere,
-    other_views,
-    positives,
-    rows,
-    unit,
-)
+from laws import SIZE, check, cross_entropy, info_nce, make, nowhere, other_views, positives, rows, unit
 
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import view_graph

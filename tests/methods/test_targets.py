@@ -6,18 +6,7 @@ from itertools import permutations
 import pytest
 import torch
 import torch.nn.functional as F
-from laws import (
-    SIZE,
-    batch,
-    check,
-    make,
-    nowhere,
-    other_views,
-    positives,
-    rows,
-    unit,
-    with_targets,
-)
+from laws import SIZE, batch, check, make, nowhere, other_views, positives, rows, unit, with_targets
 from torch import nn
 
 from cl_as_gnn.encoders.momentum import MomentumCopy

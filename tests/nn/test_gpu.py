@@ -4,16 +4,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from cl_as_gnn.nn import (
-    AlignmentConv,
-    ContraNorm,
-    ContrastiveConv,
-    HardestPositiveConv,
-    PositiveAttention,
-    SpectralConv,
-    StageAggregation,
-    UniformityConv,
-)
+from cl_as_gnn import nn
 from cl_as_gnn.nn import functional as F
 from cl_as_gnn.nn.streaming.attention import _attention, _attention_backward
 from cl_as_gnn.nn.streaming.linear_attention import _by_graph
@@ -21,14 +12,14 @@ from cl_as_gnn.nn.terms import GaussianRepulsion
 
 NODES, EDGES, WIDTH = 60, 200, 8
 CALLS = {
-    "AlignmentConv": lambda x, edges, weight: AlignmentConv(num_hops=2)(x, edges, weight),
-    "UniformityConv": lambda x, edges, weight: UniformityConv()(x),
-    "UniformityConv, batch": lambda x, edges, weight: UniformityConv()(x, batch=edges[0, :NODES]),
-    "UniformityConv, edges": lambda x, edges, weight: UniformityConv()(x, edges),
-    "ContrastiveConv": lambda x, edges, weight: ContrastiveConv()(x, edges, edges),
-    "SpectralConv": lambda x, edges, weight: SpectralConv()(x, edges, weight),
-    "HardestPositiveConv": lambda x, edges, weight: HardestPositiveConv()(x, edges),
-    "PositiveAttention": lambda x, edges, weight: PositiveAttention()(x, edges),
+    "AlignmentConv": lambda x, edges, weight: nn.AlignmentConv(num_hops=2)(x, edges, weight),
+    "UniformityConv": lambda x, edges, weight: nn.UniformityConv()(x),
+    "UniformityConv, batch": lambda x, edges, weight: nn.UniformityConv()(x, batch=edges[0, :NODES]),
+    "UniformityConv, edges": lambda x, edges, weight: nn.UniformityConv()(x, edges),
+    "ContrastiveConv": lambda x, edges, weight: nn.ContrastiveConv()(x, edges, edges),
+    "SpectralConv": lambda x, edges, weight: nn.SpectralConv()(x, edges, weight),
+    "HardestPositiveConv": lambda x, edges, weight: nn.HardestPositiveConv()(x, edges),
+    "PositiveAttention": lambda x, edges, weight: nn.PositiveAttention()(x, edges),
     "nt_xent": lambda x, edges, weight: F.nt_xent(x, edges, edge_weight=weight),
     "nt_xent, chunks": lambda x, edges, weight: F.nt_xent(x, edges, chunk=16),
     "nt_xent, batch": lambda x, edges, weight: F.nt_xent(x, edges, batch=edges[0, :NODES]),
@@ -52,14 +43,14 @@ def test_nothing_waits_for_the_gpu(fake_gpu, name):
 
 @pytest.mark.parametrize("mode", ["fixed", "learned", "attention"])
 def test_stages_do_not_wait_for_the_gpu(fake_gpu, mode):
-    layer = fake_gpu.move(StageAggregation((0.6, 0.4), mode))
+    layer = fake_gpu.move(nn.StageAggregation((0.6, 0.4), mode))
     seen = fake_gpu.empty(2, NODES, dtype=torch.bool)
     assert fake_gpu.running(layer, fake_gpu.empty(2, NODES, WIDTH), seen).device == fake_gpu.device
 
 
 @pytest.mark.parametrize("linear", [False, True])
 def test_contranorm_does_not_wait_for_the_gpu(fake_gpu, linear):
-    norm = fake_gpu.move(ContraNorm(WIDTH, linear=linear))
+    norm = fake_gpu.move(nn.ContraNorm(WIDTH, linear=linear))
     x, batch = fake_gpu.empty(NODES, WIDTH), fake_gpu.empty(NODES, dtype=torch.long)
     assert fake_gpu.running(norm, x).device == fake_gpu.device
     assert fake_gpu.running(norm, x, batch, 3).device == fake_gpu.device

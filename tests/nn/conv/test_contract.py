@@ -9,31 +9,22 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import Sequential
 from torch_geometric.utils import to_torch_coo_tensor, to_torch_csr_tensor
 
-from cl_as_gnn.nn import (
-    AlignmentConv,
-    ContraNorm,
-    ContrastiveConv,
-    HardestPositiveConv,
-    PositiveAttention,
-    SpectralConv,
-    StageAggregation,
-    UniformityConv,
-)
+from cl_as_gnn import nn
 
 EDGES = torch.tensor([[0, 1, 1, 2, 3, 4, 0, 4], [1, 0, 2, 1, 4, 3, 4, 0]])
 WEIGHT = torch.tensor([1.0, 1.0, 2.0, 2.0, 0.5, 0.5, 1.0, 1.0])
 CALLS = {
-    "AlignmentConv": (AlignmentConv(0.4, 2), (EDGES, WEIGHT)),
-    "UniformityConv": (UniformityConv(0.7), ()),
-    "UniformityConv, edges": (UniformityConv(0.7), (EDGES,)),
-    "ContrastiveConv": (ContrastiveConv(), (EDGES,)),
-    "ContrastiveConv, symmetric": (ContrastiveConv(symmetric=True), (EDGES,)),
-    "ContrastiveConv, affinity": (ContrastiveConv(repel="affinity"), (EDGES, EDGES[:, :4])),
-    "HardestPositiveConv": (HardestPositiveConv(), (EDGES,)),
-    "SpectralConv": (SpectralConv(), (EDGES, WEIGHT)),
-    "PositiveAttention": (PositiveAttention(), (EDGES,)),
-    "ContraNorm": (ContraNorm(4), ()),
-    "ContraNorm, linear": (ContraNorm(4, linear=True), ()),
+    "AlignmentConv": (nn.AlignmentConv(0.4, 2), (EDGES, WEIGHT)),
+    "UniformityConv": (nn.UniformityConv(0.7), ()),
+    "UniformityConv, edges": (nn.UniformityConv(0.7), (EDGES,)),
+    "ContrastiveConv": (nn.ContrastiveConv(), (EDGES,)),
+    "ContrastiveConv, symmetric": (nn.ContrastiveConv(symmetric=True), (EDGES,)),
+    "ContrastiveConv, affinity": (nn.ContrastiveConv(repel="affinity"), (EDGES, EDGES[:, :4])),
+    "HardestPositiveConv": (nn.HardestPositiveConv(), (EDGES,)),
+    "SpectralConv": (nn.SpectralConv(), (EDGES, WEIGHT)),
+    "PositiveAttention": (nn.PositiveAttention(), (EDGES,)),
+    "ContraNorm": (nn.ContraNorm(4), ()),
+    "ContraNorm, linear": (nn.ContraNorm(4, linear=True), ()),
 }
 PER_GRAPH = ["UniformityConv", "ContrastiveConv", "ContrastiveConv, symmetric", "SpectralConv", "ContraNorm"]
 every = pytest.mark.parametrize("name", CALLS)
@@ -63,7 +54,7 @@ def test_compiles_into_one_graph_for_every_size(name):
 def test_stage_aggregation_compiles_and_keeps_the_type():
     stages, seen = features(12).view(2, 6, 4), torch.ones(2, 6, dtype=torch.bool)
     for mode in ("fixed", "learned", "attention"):
-        layer = StageAggregation(mode=mode)
+        layer = nn.StageAggregation(mode=mode)
         torch._dynamo.reset()
         compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
         torch.testing.assert_close(compiled(stages, seen), layer(stages, seen))
@@ -121,7 +112,16 @@ def test_a_pyg_batch_is_its_graphs_one_by_one(name):
     torch.testing.assert_close(together, torch.cat([layer(graph.x, *arguments) for graph in graphs]))
 
 
-@pytest.mark.parametrize("layer", [AlignmentConv(), HardestPositiveConv(), SpectralConv(), ContrastiveConv()], ids=repr)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.AlignmentConv(),
+        nn.HardestPositiveConv(),
+        nn.SpectralConv(),
+        nn.ContrastiveConv(),
+    ],
+    ids=repr,
+)
 def test_every_format_of_the_edges(layer):
     x = features()
     expected = layer(x, EDGES)
@@ -137,27 +137,34 @@ def test_every_format_of_the_edges(layer):
 
 def test_in_both_kinds_of_sequential():
     x = features()
-    plain = torch.nn.Sequential(torch.nn.Linear(4, 4), UniformityConv(), ContraNorm(4), torch.nn.ReLU())
+    plain = torch.nn.Sequential(torch.nn.Linear(4, 4), nn.UniformityConv(), nn.ContraNorm(4), torch.nn.ReLU())
     assert plain(x).shape == (6, 4)
     model = Sequential(
         "x, edge_index, batch",
         [
-            (AlignmentConv(), "x, edge_index -> x"),
-            (ContrastiveConv(), "x, edge_index -> x"),
-            (HardestPositiveConv(), "x, edge_index -> x"),
-            (SpectralConv(), "x, edge_index -> x"),
-            (ContraNorm(4), "x, batch -> x"),
+            (nn.AlignmentConv(), "x, edge_index -> x"),
+            (nn.ContrastiveConv(), "x, edge_index -> x"),
+            (nn.HardestPositiveConv(), "x, edge_index -> x"),
+            (nn.SpectralConv(), "x, edge_index -> x"),
+            (nn.ContraNorm(4), "x, batch -> x"),
         ],
     )
     expected = x
-    for layer in (AlignmentConv(), ContrastiveConv(), HardestPositiveConv(), SpectralConv()):
+    for layer in (nn.AlignmentConv(), nn.ContrastiveConv(), nn.HardestPositiveConv(), nn.SpectralConv()):
         expected = layer(expected, EDGES)
-    torch.testing.assert_close(model(x, EDGES, None), ContraNorm(4)(expected))
+    torch.testing.assert_close(model(x, EDGES, None), nn.ContraNorm(4)(expected))
 
 
 @pytest.mark.parametrize(
     "layer",
-    [AlignmentConv(), HardestPositiveConv(), SpectralConv(), ContrastiveConv(), UniformityConv(), PositiveAttention()],
+    [
+        nn.AlignmentConv(),
+        nn.HardestPositiveConv(),
+        nn.SpectralConv(),
+        nn.ContrastiveConv(),
+        nn.UniformityConv(),
+        nn.PositiveAttention(),
+    ],
     ids=repr,
 )
 def test_edges_of_another_shape_are_one_line(layer):
@@ -167,7 +174,15 @@ def test_edges_of_another_shape_are_one_line(layer):
 
 
 @pytest.mark.parametrize(
-    "layer", [AlignmentConv(), HardestPositiveConv(), SpectralConv(), ContrastiveConv(), UniformityConv()], ids=repr
+    "layer",
+    [
+        nn.AlignmentConv(),
+        nn.HardestPositiveConv(),
+        nn.SpectralConv(),
+        nn.ContrastiveConv(),
+        nn.UniformityConv(),
+    ],
+    ids=repr,
 )
 def test_features_of_another_shape_are_one_line(layer):
     for x in (features()[:, 0], features()[None], torch.ones(6, 4, dtype=torch.long), (features(), None)):
