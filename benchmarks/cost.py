@@ -19,7 +19,7 @@ from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, header, read, write
 from benchmarks.common.table import fixed, markdown, terminal
 from benchmarks.common.timing import Settings, in_turn
-from cl_as_gnn.config import load_config
+from cl_as_gnn.config import DataConfig, load_config
 from cl_as_gnn.datasets import ImageData, load_images
 from cl_as_gnn.methods import METHODS, Batch
 from cl_as_gnn.runs.process import keep_freed_memory, pick_precision
@@ -39,13 +39,16 @@ def step_of(name: str, data: ImageData, device: torch.device) -> tuple[Callable[
     optimizer = build_optimizer(config.optim, module.method)
     batch, views = config.trainer.batch_size, config.method.num_views
     bf16 = pick_precision(config.trainer) == "bf16-mixed"
+    inputs, labels = module.inputs, module.labels
+    assert inputs is not None
+    assert labels is not None
 
     def step() -> None:
-        sample = torch.randperm(len(module.inputs), device=device)[:batch]
+        sample = torch.randperm(len(inputs), device=device)[:batch]
         with torch.no_grad():
-            images = module.augment(module.inputs[sample], views)
+            images = module.augment(inputs[sample], views)
         with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
-            loss, _ = module.method(Batch(images, sample, 0.9, module.labels[sample]))
+            loss, _ = module.method(Batch(images, sample, 0.9, labels[sample]))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -60,6 +63,7 @@ def measure(names: Sequence[str], settings: Settings) -> dict[str, Any]:
     """Measure seconds per step of each method, and their ratios to the baseline per step and per encoded view."""
     config = load_config(None, [])
     keep_freed_memory(config.trainer)
+    assert isinstance(config.data, DataConfig)
     data = load_images(config.data, progress=False).pooled()
     built = {name: step_of(name, data, settings.device) for name in names}
     timings = in_turn({name: step for name, (step, _) in built.items()}, settings)

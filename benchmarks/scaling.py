@@ -139,7 +139,11 @@ TABLES = {"scaling_nodes": growth, "scaling_ranks": shares, "scaling_banks": sea
 
 def blocks() -> dict[str, Block]:
     """The tables of ``docs/scaling.md``."""
-    return {name: lambda table=table: table(read(OUT)) for name, table in TABLES.items()}
+    return {name: partial(_table, name) for name in TABLES}
+
+
+def _table(name: str) -> str:
+    return TABLES[name](read(OUT))
 
 
 def main() -> None:

@@ -39,7 +39,8 @@ def train(data: Data, epochs: int, dim: int = 64) -> torch.Tensor:
         optimizer.step()
         if epoch % max(1, epochs // 5) == 0:
             print(f"epoch {epoch}: loss {loss.item():.3f}")  # noqa: T201
-    return encoder.eval()(data.x, data.edge_index).detach()
+    features: torch.Tensor = encoder.eval()(data.x, data.edge_index).detach()
+    return features
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ class FixedProduct:
     """A constant sparse matrix and its transpose as CSR, for products whose backward is a product again."""
 
     def __init__(self, graph: Adjacency):
+        if graph.edge_weight is None:
+            raise ValueError("FixedProduct expects a graph with edge weights")
         self.value = graph.edge_weight
         self.size = graph.size
         (*self._rows, self._order), (*self._columns, self._back) = (
@@ -37,8 +39,13 @@ class FixedProduct:
         """A·x, with other values ``(E,)`` for the entries of A if given."""
         value = self.value if value is None else value
         sources, targets = self.size
-        forward = torch.sparse_csr_tensor(*self._rows, value[self._order], (targets, sources), check_invariants=False)
-        back = torch.sparse_csr_tensor(*self._columns, value[self._back], (sources, targets), check_invariants=False)
+        row_ptr, row_index, column_ptr, column_index = *self._rows, *self._columns
+        forward = torch.sparse_csr_tensor(
+            row_ptr, row_index, value[self._order], size=(targets, sources), check_invariants=False
+        )
+        back = torch.sparse_csr_tensor(
+            column_ptr, column_index, value[self._back], size=(sources, targets), check_invariants=False
+        )
         out: Tensor = _Product.apply(x, forward, back)
         return out
 

@@ -99,7 +99,7 @@ def _dense(x: Tensor, temperature: float) -> Tensor:
 
 def gradient(loss: Loss, x: Tensor, temperature: float, bf16: bool) -> Tensor:
     """Of the loss at a leaf ``x``, the loss under autocast to bfloat16 if asked for."""
-    x.grad = None
+    del x.grad
     cast: AbstractContextManager[object] = torch.autocast(x.device.type, torch.bfloat16) if bf16 else nullcontext()
     with cast:
         value = loss(x, temperature)

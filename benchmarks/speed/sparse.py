@@ -15,7 +15,7 @@ from cl_as_gnn.nn.operators import Adjacency
 LAYERS = ("AlignmentConv", "the same, COO")
 
 
-class Propagate(MessagePassing):
+class Propagate(MessagePassing):  # type: ignore[misc]
     """A message of its own for every edge, as most layers are written."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ def rows(settings: Settings, n: int | None = None, num_edges: int | None = None,
 
     def both(forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
         def call() -> Tensor:
-            x.grad = None
+            del x.grad
             forward().backward(grad)
             assert x.grad is not None
             return x.grad

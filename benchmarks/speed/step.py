@@ -43,7 +43,9 @@ def _row(settings: Settings, overrides: tuple[str, ...]) -> Row:
     torch.manual_seed(0)
     module = ContrastiveModule(config, noise()).to(device).train()
     optimizer = build_optimizer(config.optim, module.method)
-    num_views = config.method.num_views
+    num_views, inputs, labels = config.method.num_views, module.inputs, module.labels
+    assert inputs is not None
+    assert labels is not None
 
     def cast() -> AbstractContextManager[object]:
         return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
@@ -51,13 +53,13 @@ def _row(settings: Settings, overrides: tuple[str, ...]) -> Row:
     def draw() -> tuple[Tensor, Tensor]:
         sample = torch.randint(IMAGES, (batch,), device=device)
         with torch.no_grad():
-            return sample, module.augment(module.inputs.index_select(0, sample), num_views)
+            return sample, module.augment(inputs.index_select(0, sample), num_views)
 
     def step() -> None:
         sample, views = draw()
         optimizer.zero_grad(set_to_none=True)
         with cast():
-            loss, _ = module.method(Batch(views, sample, 0.0, module.labels[sample]))
+            loss, _ = module.method(Batch(views, sample, 0.0, labels[sample]))
         loss.backward()
         optimizer.step()
 

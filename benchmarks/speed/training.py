@@ -119,7 +119,6 @@ def build_run(name: str, settings: Settings, encoder: str) -> Callable[[], float
 
     def fit(module: LightningModule, skipped: int, precision: Any, loader: Any = None) -> float:
         watch = Watch(skipped)
-        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         trainer = Trainer(
             max_steps=skipped + timed,
             max_epochs=1,
@@ -128,7 +127,9 @@ def build_run(name: str, settings: Settings, encoder: str) -> Callable[[], float
             precision=precision,
             callbacks=[watch],
             enable_model_summary=False,
-            **quiet,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
         )
         trainer.fit(module, loader)
         return watch.seconds / timed

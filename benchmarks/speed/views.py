@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.common.timing import Contender, Row, Settings, Work
-from cl_as_gnn.datasets import DATASETS, BatchedViews
+from cl_as_gnn.datasets import BatchedViews
+from cl_as_gnn.datasets.torchvision_images import CIFAR
 
 SIDE, WORKERS = 32, 2
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
@@ -20,7 +21,7 @@ class PerSample(Dataset[Tensor]):
     """uint8 images in memory, and the CIFAR recipe as torchvision's transforms."""
 
     def __init__(self, images: Tensor) -> None:
-        recipe = DATASETS["cifar10"].augment
+        recipe = CIFAR.augment
         self.images = images
         self.transform = v2.Compose(
             [
@@ -48,7 +49,7 @@ def rows(settings: Settings, batch: int | None = None, batches: int | None = Non
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (batch * batches, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     resident = images.to(device)
-    batched = BatchedViews(DATASETS["cifar10"].augment, SIDE, 3, MEAN, STD).to(device)
+    batched = BatchedViews(CIFAR.augment, SIDE, 3, MEAN, STD).to(device)
     loader = DataLoader(
         PerSample(images), batch, num_workers=WORKERS, persistent_workers=True, pin_memory=device.type == "cuda"
     )
