@@ -34,17 +34,18 @@ def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tupl
 Features = Tensor | tuple[Tensor, Tensor]
 
 
-def widen(layer: str, x: Features) -> Features:
-    """Promote half precision to float32, so that degrees and sums over neighbours are accurate; check the shape."""
-    if isinstance(x, tuple):
-        source, target = x
-        return _wide(layer, source), _wide(layer, target)
-    return _wide(layer, x)
+def widen(layer: str, x: Features) -> tuple[Tensor, Tensor]:
+    """Check and return the features of sources and targets, the same tensor for a graph on one set of nodes.
 
-
-def _wide(layer: str, x: Tensor) -> Tensor:
-    check_features(layer, x)
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+    Half precision is promoted to float32, so that degrees and sums over neighbors are accurate.
+    """
+    for part in x if isinstance(x, tuple) else (x,):
+        check_features(layer, part)
+    source, target = x if isinstance(x, tuple) else (x, x)
+    wide = source if source.dtype in (torch.float32, torch.float64) else source.float()
+    if target is source:
+        return wide, wide
+    return wide, target if target.dtype in (torch.float32, torch.float64) else target.float()
 
 
 # Hooks that read or change single messages of PyG's `propagate`.

@@ -32,13 +32,12 @@ from cl_as_gnn.nn.terms.base import total_weight
 
 def _sets(name: str, x: Features, batch: Tensor | None) -> tuple[Tensor, ...]:
     """One feature matrix or two of one type, float32 or float64."""
-    wide = widen(name, x)
-    if not isinstance(wide, tuple):
-        check_batch(batch, wide.size(0))
-        return (wide,)
+    source, target = widen(name, x)
+    if not isinstance(x, tuple):
+        check_batch(batch, source.size(0))
+        return (source,)
     if batch is not None:
         raise ValueError(f"{name} expects batch with one set of nodes only, got a pair of features: pass batch=None")
-    source, target = wide
     return source, target.to(source.dtype)
 
 

@@ -6,7 +6,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.nn.edges import as_edges, by_messages, widen
+from cl_as_gnn.nn.edges import Features, as_edges, by_messages, widen
 from cl_as_gnn.nn.operators import Adjacency
 
 
@@ -25,7 +25,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
     without incoming edges stays where it is.
 
     Args:
-        step_size: :math:`\alpha`; 1 replaces a node by its neighbourhood.
+        step_size: :math:`\alpha`; 1 replaces a node by its neighborhood.
         num_hops: :math:`L \ge 1`.
         normalize: ``False`` uses the edge weights unchanged.
 
@@ -47,29 +47,18 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         self.num_hops = num_hops
         self.normalize = normalize
 
-    def reset_parameters(self) -> None:
-        r"""No parameters; PyG's containers call it."""
-
-    def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
-        wide = widen("AlignmentConv", x)
-        edge_index, weight, degree = self._normalize(wide, edge_index, edge_weight)
-        out = self._propagate(wide, edge_index, weight)
-        target = wide[1] if isinstance(wide, tuple) else wide
+    def forward(self, x: Features, edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
+        out, target, degree = self._aggregate(x, edge_index, edge_weight)
         step = self.step_size * (degree != 0).to(out.dtype)
-        moved = torch.lerp(target, out, step.unsqueeze(1))
-        return moved.to((x[1] if isinstance(x, tuple) else x).dtype)
+        return torch.lerp(target, out, step.unsqueeze(1)).to((x[1] if isinstance(x, tuple) else x).dtype)
 
-    def gather(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
+    def gather(self, x: Features, edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
         r"""The message alone, :math:`\hat{A}^L X`: zeros for a node without incoming edges."""
-        wide = widen("AlignmentConv", x)
-        edge_index, weight, _ = self._normalize(wide, edge_index, edge_weight)
-        return self._propagate(wide, edge_index, weight).to((x[0] if isinstance(x, tuple) else x).dtype)
+        return self._aggregate(x, edge_index, edge_weight)[0].to((x[0] if isinstance(x, tuple) else x).dtype)
 
-    def _normalize(
-        self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Edges, their normalized weights, and the in-degree of each target (of absolute weights if not normalized)."""
-        source, target = x if isinstance(x, tuple) else (x, x)
+    def _aggregate(self, x: Features, edge_index: Adj, edge_weight: OptTensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Messages, targets, and the in-degree of each target (of absolute weights if not normalized)."""
+        source, target = widen("AlignmentConv", x)
         if isinstance(x, tuple) and self.num_hops > 1:
             raise ValueError(f"AlignmentConv expects num_hops=1 for a bipartite graph, got {self.num_hops}")
         edge_index, edge_weight = as_edges("AlignmentConv", edge_index, edge_weight)
@@ -83,20 +72,14 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
             weight = weight * _inverse_root(out_degree)[row] * _inverse_root(degree)[column]
         else:
             degree = scatter(weight.abs(), column, dim_size=target.size(0), reduce="sum")
-        return edge_index, weight, degree
-
-    def _propagate(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor, weight: Tensor) -> Tensor:
-        source, target = x if isinstance(x, tuple) else (x, x)
-        size = (source.size(0), target.size(0))
-        out = source
-        if by_messages(self, AlignmentConv):
-            for _ in range(self.num_hops):
+        out, size = source, (source.size(0), target.size(0))
+        graph = None if by_messages(self, AlignmentConv) else Adjacency(edge_index, weight, size)
+        for _ in range(self.num_hops):
+            if graph is None:
                 out = self.propagate(edge_index, x=(out, target), edge_weight=weight, size=size)
-        else:
-            graph = Adjacency(edge_index, weight, size)
-            for _ in range(self.num_hops):
+            else:
                 out = graph.matmul(out)
-        return out
+        return out, target, degree
 
     def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
         return edge_weight.unsqueeze(-1) * x_j

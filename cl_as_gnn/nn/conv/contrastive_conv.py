@@ -7,7 +7,7 @@ from torch_geometric.typing import Adj, OptTensor
 from cl_as_gnn.nn.checks import check_choice
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
-from cl_as_gnn.nn.edges import as_edges
+from cl_as_gnn.nn.edges import Features, as_edges
 from cl_as_gnn.nn.streaming import softmax_all_pairs
 
 
@@ -67,11 +67,7 @@ class ContrastiveConv(torch.nn.Module):
         r"""No parameters; PyG's containers call it."""
 
     def forward(
-        self,
-        x: Tensor | tuple[Tensor, Tensor],
-        edge_index: Adj,
-        affinity_index: Adj | None = None,
-        batch: OptTensor = None,
+        self, x: Features, edge_index: Adj, affinity_index: Adj | None = None, batch: OptTensor = None
     ) -> Tensor:
         positives, repelling = edge_index, None
         if affinity_index is not None:
@@ -87,13 +83,10 @@ class ContrastiveConv(torch.nn.Module):
                 raise ValueError(
                     "ContrastiveConv(symmetric=True) expects one set of nodes, got a pair: use symmetric=False"
                 )
-            return attracted + self.step_size * (x - self._symmetric_repulsion(x, batch))
-        repelled: Tensor = self.uniform(x, repelling, batch)
-        return attracted + repelled - (x[1] if isinstance(x, tuple) else x)
-
-    def _symmetric_repulsion(self, x: Tensor, batch: OptTensor) -> Tensor:
-        _, repelled = softmax_all_pairs(x, self.temperature, batch=batch)
-        return repelled.to(x.dtype) / 2
+            _, repelled = softmax_all_pairs(x, self.temperature, batch=batch)
+            return attracted + self.step_size * (x - repelled.to(x.dtype) / 2)
+        moved: Tensor = self.uniform(x, repelling, batch)
+        return attracted + moved - (x[1] if isinstance(x, tuple) else x)
 
     def __repr__(self) -> str:
         return (

@@ -7,7 +7,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj
 
 from cl_as_gnn.nn.checks import check_choice, check_range
-from cl_as_gnn.nn.edges import as_edges, by_messages, widen
+from cl_as_gnn.nn.edges import Features, as_edges, by_messages, widen
 
 
 class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
@@ -41,10 +41,7 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
         self.step_size = step_size
         self.similarity = similarity
 
-    def reset_parameters(self) -> None:
-        r"""No parameters; PyG's containers call it."""
-
-    def forward(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj) -> Tensor:
+    def forward(self, x: Features, edge_index: Adj) -> Tensor:
         source, target = x if isinstance(x, tuple) else (x, x)
         edge_index, _ = as_edges("HardestPositiveConv", edge_index)
         hardest = self.hardest(x, edge_index)
@@ -65,10 +62,9 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
         return torch.where(receives.unsqueeze(1), moved, target)
 
     @torch.no_grad()
-    def hardest(self, x: Tensor | tuple[Tensor, Tensor], edge_index: Tensor) -> Tensor:
+    def hardest(self, x: Features, edge_index: Tensor) -> Tensor:
         """The source :math:`b^*(i)` of each target ``(n,)``; the number of sources where a target has no edge."""
-        x = widen("HardestPositiveConv", x)
-        source, target = x if isinstance(x, tuple) else (x, x)
+        source, target = widen("HardestPositiveConv", x)
         check_range(edge_index, (source.size(0), target.size(0)))
         row, column = edge_index[0], edge_index[1]
         if self.similarity == "cosine":

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.utils import softmax
 
 from cl_as_gnn.nn.checks import check_choice, check_range
-from cl_as_gnn.nn.edges import as_edges, widen
+from cl_as_gnn.nn.edges import Features, as_edges, widen
 
 
 class PositiveAttention(torch.nn.Module):
@@ -44,19 +44,19 @@ class PositiveAttention(torch.nn.Module):
         r"""No parameters; PyG's containers call it."""
 
     @torch.no_grad()
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+    def forward(self, x: Features, edge_index: Tensor) -> Tensor:
         edge_index, _ = as_edges("PositiveAttention", edge_index)
-        wide = widen("PositiveAttention", x)
-        if isinstance(wide, tuple):
+        wide, _ = widen("PositiveAttention", x)
+        if isinstance(x, tuple):
             raise ValueError("PositiveAttention expects one set of nodes, got a pair: pass one feature matrix")
         check_range(edge_index, (wide.size(0), wide.size(0)))
         source, target = edge_index
         unit = F.normalize(wide, dim=-1)
         logits = self.sharpness * (unit[source] * unit[target]).sum(-1)
         if self.normalize == "anchor":
-            weight: Tensor = softmax(logits, target, num_nodes=x.size(0))
+            weight: Tensor = softmax(logits, target, num_nodes=wide.size(0))
             return weight
-        return torch.softmax(logits, dim=0) * x.size(0)
+        return torch.softmax(logits, dim=0) * wide.size(0)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(sharpness={self.sharpness}, normalize={self.normalize!r})"

@@ -6,7 +6,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import degree
 
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
-from cl_as_gnn.nn.edges import widen
+from cl_as_gnn.nn.edges import Features, widen
 from cl_as_gnn.nn.streaming import linear_attention
 
 
@@ -45,20 +45,17 @@ class SpectralConv(torch.nn.Module):
     def reset_parameters(self) -> None:
         r"""No parameters; PyG's containers call it."""
 
-    def forward(
-        self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None, batch: OptTensor = None
-    ) -> Tensor:
-        wide = widen("SpectralConv", x)
-        dtype = (x[1] if isinstance(x, tuple) else x).dtype
-        source, target = wide if isinstance(wide, tuple) else (wide, wide)
+    def forward(self, x: Features, edge_index: Adj, edge_weight: OptTensor = None, batch: OptTensor = None) -> Tensor:
+        source, target = widen("SpectralConv", x)
         if isinstance(x, tuple) and batch is not None:
             raise ValueError("SpectralConv expects batch with one set of nodes only, got a pair: pass batch=None")
-        aggregated: Tensor = self.align.gather(wide, edge_index, edge_weight)
+        aggregated: Tensor = self.align.gather((source, target), edge_index, edge_weight)
         repelled = linear_attention(target, source, source, batch)
-        if batch is None:
-            return (target + self.step_size * (aggregated - repelled / max(source.size(0), 1))).to(dtype)
-        count: Tensor = degree(batch, dtype=target.dtype)[batch].unsqueeze(1)
-        return (target + self.step_size * (aggregated - repelled / count)).to(dtype)
+        count: int | Tensor = max(source.size(0), 1)
+        if batch is not None:
+            count = degree(batch, dtype=target.dtype)[batch].unsqueeze(1)
+        moved = target + self.step_size * (aggregated - repelled / count)
+        return moved.to((x[1] if isinstance(x, tuple) else x).dtype)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(step_size={self.step_size}, normalize={self.normalize})"

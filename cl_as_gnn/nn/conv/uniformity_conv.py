@@ -6,7 +6,7 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import softmax
 
 from cl_as_gnn.nn.checks import check_positive
-from cl_as_gnn.nn.edges import as_edges, widen
+from cl_as_gnn.nn.edges import Features, as_edges, widen
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import pairwise_attention
 
@@ -44,20 +44,15 @@ class UniformityConv(torch.nn.Module):
     def reset_parameters(self) -> None:
         r"""No parameters; PyG's containers call it."""
 
-    def forward(
-        self, x: Tensor | tuple[Tensor, Tensor], edge_index: Adj | None = None, batch: OptTensor = None
-    ) -> Tensor:
-        wide = widen("UniformityConv", x)
-        dtype = (x[1] if isinstance(x, tuple) else x).dtype
-        source, target = wide if isinstance(wide, tuple) else (wide, wide)
-        if isinstance(x, tuple) and edge_index is None and batch is not None:
+    def forward(self, x: Features, edge_index: Adj | None = None, batch: OptTensor = None) -> Tensor:
+        source, target = widen("UniformityConv", x)
+        pair = isinstance(x, tuple)
+        if pair and edge_index is None and batch is not None:
             raise ValueError("UniformityConv expects batch with one set of nodes only, got a pair: pass batch=None")
         if edge_index is None:
-            out = pairwise_attention(target, source, source, self.temperature, loops=isinstance(x, tuple), batch=batch)
-            if isinstance(x, tuple):
-                receives = torch.ones(target.size(0), dtype=torch.bool, device=target.device)
-            elif batch is None:
-                receives = torch.full((target.size(0),), target.size(0) > 1, device=target.device)
+            out = pairwise_attention(target, source, source, self.temperature, loops=pair, batch=batch)
+            if batch is None:
+                receives = torch.full((target.size(0),), pair or target.size(0) > 1, device=target.device)
             else:
                 receives = _not_alone(batch)
         else:
@@ -69,7 +64,7 @@ class UniformityConv(torch.nn.Module):
             out = graph.matmul(source)
             receives = graph.row_sum > 0
         moved = target + self.step_size * (target - out)
-        return torch.where(receives.unsqueeze(1), moved, target).to(dtype)
+        return torch.where(receives.unsqueeze(1), moved, target).to((x[1] if isinstance(x, tuple) else x).dtype)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(temperature={self.temperature}, step_size={self.step_size})"
