@@ -48,9 +48,9 @@ def seconds(call: Callable[[], object], rounds: int) -> float:
 def features(n: int, classes: int = 1000) -> Tensor:
     """Unit rows in clusters, as trained features are; in pure noise an index finds nothing."""
     generator = torch.Generator().manual_seed(0)
-    centre = torch.randn(classes, DIM, generator=generator)
+    center = torch.randn(classes, DIM, generator=generator)
     label = torch.randint(classes, (n,), generator=generator)
-    return F.normalize(centre[label] + 0.7 * torch.randn(n, DIM, generator=generator), dim=1)
+    return F.normalize(center[label] + 0.7 * torch.randn(n, DIM, generator=generator), dim=1)
 
 
 def inverted_lists(bank: Tensor, query: Tensor) -> tuple[Callable[[], Any], float, int]:

@@ -27,10 +27,10 @@ def alike(run_dir: Path, count: int) -> list[tuple[float, int, int]]:
     run = open_run(run_dir)
     data = scored_data(run.load_config(), progress=False)
     features = embed(load_encoder(run), data.test.images, channel_stats(data.train))
-    (neighbour, image), similarity = knn_edges(features, k=1)
-    once = image < neighbour
+    (neighbor, image), similarity = knn_edges(features, k=1)
+    once = image < neighbor
     best = torch.where(once, similarity, -2).topk(min(count, int(once.sum())))
-    return [(float(s), int(image[e]), int(neighbour[e])) for s, e in zip(*best, strict=True)]
+    return [(float(s), int(image[e]), int(neighbor[e])) for s, e in zip(*best, strict=True)]
 
 
 if __name__ == "__main__":

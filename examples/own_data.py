@@ -20,7 +20,7 @@ from cl_as_gnn.nn.functional import nt_xent
 
 
 def alike(data: Data) -> tuple[torch.Tensor, torch.Tensor]:
-    """Neighbours in the graph, and the nodes of the most similar features as far as they are similar."""
+    """Neighbors in the graph, and the nodes of the most similar features as far as they are similar."""
     near = FeatureKNN(k=3, replace=True)(copy.copy(data))
     weight = torch.cat([torch.ones(data.num_edges), near.edge_weight.clamp(min=0)])
     return torch.cat([data.edge_index, near.edge_index], dim=1), weight

@@ -19,7 +19,7 @@ def world_size() -> int:
 
 
 def own_rank() -> int:
-    """This process's rank; 0 where nothing is distributed."""
+    """Rank of this process; 0 where nothing is distributed."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
@@ -59,7 +59,7 @@ def gather_views(x: Tensor, num_views: int = 1) -> Tensor:
 
     Args:
         x: ``(V·b, ...)`` of this rank, view-major.
-        num_views: V; 1 for what has one row a sample (indices, labels).
+        num_views: V; 1 for values with one row per sample (indices, labels).
 
     Returns:
         ``(V·B, ...)``; ``x`` itself on one rank.
@@ -126,11 +126,11 @@ class LocalRows:
     num_views: int
 
     def index(self, n: int, device: torch.device) -> Tensor:
-        """Their indices among the n gathered rows, ``(n / R,)``, ascending."""
+        """Indices of the own rows among the n gathered rows, ``(n / R,)``, ascending."""
         return torch.arange(n, device=device).view(self.num_views, world_size(), -1)[:, own_rank()].flatten()
 
     def join(self, x: Tensor) -> Tensor:
-        """One value for each own row to one for each gathered row; no gradient."""
+        """Gather one value per own row to one per gathered row; no gradient."""
         return gather_views(x.detach(), self.num_views)
 
 

@@ -23,7 +23,7 @@ class ContraNorm(torch.nn.Module):
 
     The released code has several forms. ``identity=True`` is the :math:`(1 + s)` of its graph and BERT models;
     ``identity=False`` is :math:`X - s P X`, the paper's Eq. 6 and its ALBERT and ViT models. Its graph models also
-    leave out a node itself and its neighbours from :math:`P`; here, as in the paper, nothing is left out.
+    leave out a node itself and its neighbors from :math:`P`; here, as in the paper, nothing is left out.
 
     With ``linear=True`` the kernel :math:`e^{\cos / \tau}` becomes :math:`1 + \cos / \tau`, its first-order form,
     in :math:`O(n d^2)` instead of :math:`O(n^2 d)`. At :math:`\tau = 1` the cosines barely move the softmax, and the

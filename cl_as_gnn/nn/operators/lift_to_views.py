@@ -6,7 +6,7 @@ from cl_as_gnn.nn.operators.base import LinearOperator
 
 
 class LiftToViews:
-    r"""A graph of samples lifted to their views: all views of a neighbour share its weight equally.
+    r"""A graph of samples lifted to their views: all views of a neighbor share its weight equally.
 
     For a graph :math:`T` of :math:`B` samples with :math:`V` views each, nodes view-major,
     :math:`A = \frac{1}{V} \mathbf{1}\mathbf{1}^\top \otimes T`: average over the views,
