@@ -49,7 +49,7 @@ PUBLISHED: dict[str, tuple[float | None, float | None]] = {
 }
 OUT = RESULTS / "graph_ssl_nodes.json"
 ABOUT = {
-    "protocol": "public Planetoid split (20 labels a class, 500 validation, 1,000 test nodes); frozen encoder in eval "
+    "protocol": "public Planetoid split (20 labels per class, 500 validation, 1,000 test nodes); frozen encoder in eval "
     "mode on the whole graph; logistic regression on unit features, C chosen on the validation nodes, scored once on "
     "the test nodes; the last epoch counts. stopped_top1, lenient_top1: benchmarks/graph_ssl/stopped_probe.py",
     "selection": (
