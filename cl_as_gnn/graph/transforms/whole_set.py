@@ -12,7 +12,7 @@ from cl_as_gnn.nn.operators import Adjacency
 
 
 @torch.no_grad()
-def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto") -> Tensor | None:
+def bank_walk(bank: SampleBank, k: int, temperature: float) -> Tensor | None:
     r"""Random walk over the kNN graph of all samples that a bank holds.
 
     .. math::
@@ -20,9 +20,8 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
 
     Args:
         bank: its latest stage is used.
-        k: neighbours per sample, at most all others.
+        k: neighbors per sample, at most all others.
         temperature: T of the row softmax.
-        backend: of :func:`cl_as_gnn.graph.knn_edges`.
 
     Returns:
         Sparse ``(N, N)``, rows of samples not seen yet empty; ``None`` while fewer than two have been seen.
@@ -31,7 +30,7 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
     if known.numel() < 2:
         return None
     k = min(k, known.numel() - 1)
-    (source, target), similarity = knn_edges(bank.features[0, known], k, backend)
+    (source, target), similarity = knn_edges(bank.features[0, known], k)
     weight = (similarity.view(-1, k) / temperature).softmax(1).flatten()
     return Adjacency(torch.stack([known[source], known[target]]), weight, bank.seen.size(1)).to_sparse()
 
@@ -48,7 +47,7 @@ def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Te
     but the host does not wait for a number of edges.
 
     Args:
-        walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbours from which node i receives.
+        walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbors from which node i receives.
         num_hops: L.
         nodes: S, ``(B,)``, all different.
 
