@@ -47,9 +47,6 @@ def stack(views: Sequence[Data], graphs: int = 1) -> Data:
 class _Views(nn.Module):
     """Graphs on the training device, and the transforms that corrupt them; view v takes transform v modulo 2."""
 
-    x: Tensor
-    edge_index: Tensor
-
     def __init__(self, graph: Data, config: GraphAugmentConfig, mode: str):
         super().__init__()
         probabilities = (config.drop_node, config.drop_edge, config.mask_feature)
@@ -58,19 +55,17 @@ class _Views(nn.Module):
         for nodes, edges, features in zip(*pairs, strict=True):
             steps = (DropNodes(nodes), DropEdges(edges), MaskFeatures(features, mode))
             self.transforms.append(Compose([step for step in steps if step.p > 0]))
-        for key in ("x", "edge_index"):
-            self.register_buffer(key, graph[key], persistent=False)
+        self.x = nn.Buffer(graph.x, persistent=False)
+        self.edge_index = nn.Buffer(graph.edge_index, persistent=False)
 
     def corrupt(self, graph: Data, num_views: int) -> list[Data]:
-        """So many random views, each drawn by itself."""
+        """Draw ``num_views`` independent views."""
         return [self.transforms[view % 2](copy.copy(graph)) for view in range(num_views)]
 
 
 class NodeViews(_Views):
     """Views of one graph whose nodes are the samples: edges are dropped and feature channels masked, as in `GRACE
-    <https://arxiv.org/abs/2006.04131>`_.
-
-    Sparse features (bags of words) stay so, as a CSR matrix.
+    <https://arxiv.org/abs/2006.04131>`_. Sparse features (bags of words) stay a CSR matrix.
 
     Args:
         data: the graph.
@@ -85,11 +80,11 @@ class NodeViews(_Views):
 
     @torch.no_grad()
     def forward(self, sample: Tensor, num_views: int) -> Data:
-        """Every view of the whole graph, node v·N + i being view v of node i.
+        """Views of the whole graph; node v·N + i is view v of node i.
 
-        ``sample`` ``(B,)`` are the nodes that the step contrasts; they go along as ``.chosen`` ``(V·B,)``, view-major,
-        so that an encoder sees the whole graph and hands on the features of these nodes alone. ``.links`` ``(2, E)``
-        are the graph's edges among them, before any is dropped, as positions in ``sample``.
+        The encoder sees the whole graph and returns the features of the nodes to contrast, ``sample`` ``(B,)``, in
+        ``.chosen`` ``(V·B,)``, view-major. ``.links`` ``(2, E)`` are the edges among them, before any is dropped, as
+        positions in ``sample``.
         """
         views = stack(self.corrupt(Data(x=self.x, edge_index=self.edge_index), num_views))
         position = sample.new_full((self.x.size(0),), -1)
@@ -111,15 +106,13 @@ class GraphViews(_Views):
         config: probabilities.
     """
 
-    batch: Tensor
-
     def __init__(self, data: GraphSet, config: GraphAugmentConfig):
         super().__init__(data.graph, config, mode="row")
         self.size = len(data)
-        self.register_buffer("batch", data.graph.batch, persistent=False)
+        self.batch = nn.Buffer(data.graph.batch, persistent=False)
 
     def take(self, sample: Tensor) -> Data:
-        """The graphs ``sample`` ``(B,)`` as one; ``batch`` counts them in the order of ``sample``."""
+        """The graphs ``sample`` ``(B,)`` as one graph, in that order."""
         position = self.batch.new_full((self.size,), -1)
         position[sample] = torch.arange(len(sample), device=sample.device)
         chosen = position[self.batch]

@@ -1,4 +1,4 @@
-"""Labelled graphs: one whose nodes are the samples, or many that are samples themselves."""
+"""Labeled graphs: one whose nodes are the samples, or many that are samples themselves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cl_as_gnn.registry import DATASETS
 
 PLANETOID = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 MAX_DEGREE = 64
-"""Nodes without features get their degree as one, one-hot; higher degrees count as this one."""
+"""Nodes without features get their one-hot degree, at most this one."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class Citations(GraphDataset):
     def load(cls, config: GraphDataConfig, progress: bool = True) -> NodeData:
         root = config.root or Path("data")
         dataset = PLANETOID.get(config.name) or config.dataset or "Cora"
-        graph = _read(lambda: _Planetoid(str(root), dataset), root, dataset, _planetoid_files(dataset))[0]
+        files = f"the eight files ind.{dataset.lower()}.x, .tx, .allx, .y, .ty, .ally, .graph and .test.index"
+        graph = _read(lambda: _Planetoid(str(root), dataset), root, dataset, files)[0]
         return _nodes(dataset.lower(), graph, config, [graph.train_mask, graph.val_mask, graph.test_mask])
 
 
@@ -124,12 +125,26 @@ class TU(GraphDataset):
 
     @classmethod
     def load(cls, config: GraphDataConfig, progress: bool = True) -> GraphSet:
-        return _tu(config.root or Path("data"), config.dataset or "MUTAG", config.normalize)
+        root, dataset = config.root or Path("data"), config.dataset or "MUTAG"
+        graphs = _read(lambda: _TU(str(root), dataset), root, dataset, f"{dataset}_A.txt and its other files")
+        if len(graphs) == 0:
+            raise ConfigError(f"data.dataset={dataset} under data.root={root} holds no graphs")
+        data, slices = graphs._data, graphs.slices
+        nodes = slices["x"].diff() if "x" in slices else torch.tensor(data._num_nodes)
+        batch = torch.arange(len(graphs)).repeat_interleave(nodes)
+        # PyG numbers the nodes of each graph from 0.
+        first = (nodes.cumsum(0) - nodes).repeat_interleave(slices["edge_index"].diff())
+        edge_index, _ = remove_self_loops(data.edge_index + first)
+        if data.x is None:
+            x = F.one_hot(degree(edge_index[1], len(batch), torch.long).clamp(max=MAX_DEGREE)).float()
+        else:
+            x = _row_normalized(data.x) if config.normalize else data.x
+        return GraphSet(dataset, Data(x=x, edge_index=edge_index, batch=batch), data.y.view(-1).long())
 
 
 def load_graphs(config: GraphDataConfig) -> NodeData | GraphSet:
-    """Read the graphs that a config names, through PyG, without self-loops (GNNs add their own). With ``normalize`` the
-    features of each node sum to one."""
+    """Read the graphs that a config names, through PyG, without self-loops (GNNs add their own). ``normalize`` scales
+    the features of each node to sum to one."""
     data: NodeData | GraphSet = DATASETS[config.name].load(config)
     return data
 
@@ -140,36 +155,13 @@ def _nodes(name: str, graph: Data, config: GraphDataConfig, masks: list[Tensor])
     return NodeData(name, Data(x=x, edge_index=edge_index, y=graph.y), *masks)
 
 
-def _tu(root: Path, dataset: str, normalize: bool) -> GraphSet:
-    graphs = _read(lambda: _TU(str(root), dataset), root, dataset, f"{dataset}_A.txt and its other files")
-    if len(graphs) == 0:
-        raise ConfigError(f"data.dataset={dataset} under data.root={root} holds no graphs")
-    data, slices = graphs._data, graphs.slices
-    count = len(graphs)
-    size = slices["edge_index"].diff()
-    nodes = slices["x"].diff() if "x" in slices else torch.tensor(data._num_nodes)
-    batch = torch.arange(count).repeat_interleave(nodes)
-    # PyG keeps the node numbers of each graph from 0.
-    first = (nodes.cumsum(0) - nodes).repeat_interleave(size)
-    edge_index, _ = remove_self_loops(data.edge_index + first)
-    if data.x is None:
-        x = F.one_hot(degree(edge_index[1], len(batch), torch.long).clamp(max=MAX_DEGREE)).float()
-    else:
-        x = _row_normalized(data.x) if normalize else data.x
-    return GraphSet(dataset, Data(x=x, edge_index=edge_index, batch=batch), data.y.view(-1).long())
-
-
 def _row_normalized(x: Tensor) -> Tensor:
     out: Tensor = x / x.sum(1, keepdim=True).clamp(min=1e-12)
     return torch.where(x.sum(1, keepdim=True) > 0, out, x)
 
 
-def _planetoid_files(dataset: str) -> str:
-    return f"the eight files ind.{dataset.lower()}.x, .tx, .allx, .y, .ty, .ally, .graph and .test.index"
-
-
 class _Elsewhere:
-    """PyG writes a processed copy beside the raw files; where it may not, into a folder that goes with the object."""
+    """PyG writes a processed copy beside the raw files, or, without the permission, into a temporary folder."""
 
     @cached_property
     def processed_dir(self) -> str:
@@ -190,7 +182,7 @@ class _TU(_Elsewhere, TUDataset):  # type: ignore[misc]
 
 
 def _read(build: Callable[[], Any], root: Path, dataset: str, files: str) -> Any:
-    """Build a PyG data set, quietly; where its files lack, PyG tries to fetch them."""
+    """Build a PyG data set without output; PyG tries to download missing files."""
     raw = root / dataset / "raw"
     there = raw.is_dir() and any(raw.iterdir())
     made = [path for path in (raw, raw.parent, root) if not path.exists()]
@@ -198,7 +190,7 @@ def _read(build: Callable[[], Any], root: Path, dataset: str, files: str) -> Any
         with redirect_stderr(StringIO()):
             return build()
     except Exception as error:  # what PyG raises depends on the file that is wrong and on the network
-        for path in made:  # PyG makes the folders before it fetches
+        for path in made:  # PyG creates folders before it downloads
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         reason = " ".join(str(error).split())[:120] or type(error).__name__

@@ -64,8 +64,10 @@ def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[T
 
     if key.device.type == "cuda":
         device = key.device.index or 0
-        found = faiss.knn_gpu(_gpu_resources(device), query, key, k, metric=faiss.METRIC_INNER_PRODUCT, device=device)
-        return found[0], found[1]
+        similarity, index = faiss.knn_gpu(
+            _gpu_resources(device), query, key, k, metric=faiss.METRIC_INNER_PRODUCT, device=device
+        )
+        return similarity, index
     found = faiss.knn(query.numpy(), key.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
     return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 

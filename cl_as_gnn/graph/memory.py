@@ -33,7 +33,7 @@ class FeatureQueue(nn.Module):
         slot = (self.written + torch.arange(x.size(0), device=x.device)) % size
         self.features[slot] = F.normalize(x.float(), dim=1)
         self.sample[slot] = sample
-        self.written += x.size(0)
+        self.written.add_(x.size(0))
 
     @torch.no_grad()
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor, Tensor]:
