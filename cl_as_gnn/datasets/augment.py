@@ -73,8 +73,7 @@ class BatchedViews(nn.Module):
         config: strengths and probabilities.
         image_size: side S of the views, in pixels.
         channels: 1 (gray) or 3 (RGB).
-        mean: mean of each channel on the scale [0, 1].
-        std: standard deviation of each channel on that scale.
+        mean, std: mean and standard deviation of each channel on the scale [0, 1].
 
     Raises:
         ConfigError: another number of channels, or statistics that do not match it.
@@ -90,9 +89,7 @@ class BatchedViews(nn.Module):
             raise ConfigError(
                 f"mean and std have {len(mean)} and {len(std)} values, images {channels} channels: give one for each"
             )
-        self.config = config
-        self.image_size = image_size
-        self.channels = channels
+        self.config, self.image_size, self.channels = config, image_size, channels
         self.blur_reach = max(1, image_size // 20)
         rgb, pixels = channels == 3, image_size**2
         shift, scale = torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
@@ -138,18 +135,12 @@ class BatchedViews(nn.Module):
         size = self.image_size
         top, left, tall, wide = self.draw_crops(batch, height, width, generator)
         mirrored = self._uniform(generator, batch) < self.config.flip
-        brightness, contrast, *chroma = self._draw_colors(batch, generator)
-        draws = {
-            "rows": _interpolation(top, tall, height, size),
-            "columns": _interpolation(left, wide, width, size, mirrored),
-            "factor": brightness * contrast,
-            "lift": brightness * (1 - contrast),
-        }
+        draws = self._draw_colors(batch, generator)
+        draws["rows"] = _interpolation(top, tall, height, size)
+        draws["columns"] = _interpolation(left, wide, width, size, mirrored)
         if self.config.blur > 0:
             blur = self._draw_blur(batch, generator)
             draws |= {"rows": blur @ draws["rows"], "columns": blur @ draws["columns"]}
-        if chroma:
-            draws["turn"] = (torch.stack(chroma, 1) @ self.colors).view(batch, self.channels, self.channels)
         if self.config.rotate > 0:
             limit = math.radians(self.config.rotate)
             draws["angle"] = self._uniform(generator, batch, between=(-limit, limit))
@@ -181,8 +172,8 @@ class BatchedViews(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Top, left, height and width ``(B,)`` of crops that lie within ``height × width``, in whole pixels.
 
-        The area is uniform in ``crop_scale`` and the aspect log-uniform in ``crop_ratio``; of ten such candidates
-        the first that fits is taken, else the largest centerd crop whose aspect is in ``crop_ratio``.
+        The area is uniform in ``crop_scale`` and the aspect log-uniform in ``crop_ratio``. The first of ten candidates
+        that fits is used, else the largest centered crop whose aspect is in ``crop_ratio``.
         """
         low, high = self.config.crop_ratio
         area = self._uniform(generator, batch, TRIES, between=self.config.crop_scale) * (height * width)
@@ -216,21 +207,22 @@ class BatchedViews(nn.Module):
         kernel = kernel / kernel.sum(1, keepdim=True)
         return (kernel @ self.taps).view(batch, self.image_size, self.image_size)
 
-    def _draw_colors(self, batch: int, generator: torch.Generator | None) -> list[Tensor]:
-        """Brightness and contrast ``(B,)``; for RGB also the coefficients of the three matrices of the chroma."""
+    def _draw_colors(self, batch: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Factor and shift ``(B,)`` of brightness and contrast; for RGB the matrices ``(B, 3, 3)`` of the chroma."""
         strength = self.config.jitter
         changed = self._uniform(generator, batch) < self.config.jitter_prob
         brightness, contrast, saturation = (
             torch.where(changed, self._uniform(generator, batch, between=(max(0.0, 1 - s), 1 + s)), 1.0)
             for s in strength[:3]
         )
+        draws = {"factor": brightness * contrast, "lift": brightness * (1 - contrast)}
         if self.channels == 1:
-            return [brightness, contrast]
+            return draws
         hue = 2 * math.pi * strength[3]
         angle = torch.where(changed, self._uniform(generator, batch, between=(-hue, hue)), 0.0)
         saturation = saturation * (self._uniform(generator, batch) >= self.config.grayscale)
-        chroma = [torch.ones_like(saturation), saturation * angle.cos(), saturation * angle.sin()]
-        return [brightness, contrast, *chroma]
+        chroma = torch.stack([torch.ones_like(saturation), saturation * angle.cos(), saturation * angle.sin()], 1)
+        return draws | {"turn": (chroma @ self.colors).view(batch, 3, 3)}
 
 
 def _rotate(images: Tensor, angle: Tensor) -> Tensor:
@@ -243,10 +235,10 @@ def _rotate(images: Tensor, angle: Tensor) -> Tensor:
 
 
 def _interpolation(start: Tensor, length: Tensor, source: int, target: int, mirrored: Tensor | None = None) -> Tensor:
-    """Matrices ``(B, target, source)`` that cut ``length`` pixels out from ``start`` on and resize them to ``target``.
+    """Matrices ``(B, target, source)`` that cut out ``length`` pixels from ``start`` on and resize them to ``target``.
 
-    Triangle filter as wide as a target pixel, but never narrower than a source pixel; it reads nothing outside the
-    crop, and every row sums to one. Where ``mirrored`` (bool, ``(B,)``) the order of the rows is reversed.
+    The triangle filter is as wide as a target pixel, at least a source pixel, and reads nothing outside the crop. Every
+    row sums to one. ``mirrored`` ``(B,)`` reverses the order of the rows.
     """
     start, length = start.unsqueeze(1), length.unsqueeze(1)
     step = length / target

@@ -14,8 +14,6 @@ from cl_as_gnn.datasets.images import TEST_SHARE, Parts, Split, split_off
 
 
 class DigitsConfig(DataConfig):
-    """Settings of the digits."""
-
     name: Literal["digits"] = "digits"
 
 

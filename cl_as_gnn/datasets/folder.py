@@ -14,8 +14,6 @@ from cl_as_gnn.errors import ConfigError
 
 
 class FolderConfig(DataConfig):
-    """Settings of a folder of images."""
-
     name: Literal["folder"] = "folder"
 
 

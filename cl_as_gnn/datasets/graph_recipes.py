@@ -40,20 +40,15 @@ _DATA: dict[str, Tree] = {
     },
 }
 
+_WIDE: Tree = {"width": 512, "projector_layers": 0}
 _CHANNELS: Tree = {
     "data": {"augment": {"drop_edge": 0.4, "mask_feature": 0.1}},
-    "encoder": {"width": 512, "projector_layers": 0},
+    "encoder": _WIDE,
     "optim": {"weight_decay": 0.0},
     "trainer": {"epochs": 50},
 }
-
-# GRACE without its projector and last activation: the loss on the very features that are used afterwards.
-_NODES: Tree = {
-    "data": {"augment": {"drop_edge": 0.3, "mask_feature": 0.3}},
-    "encoder": {"width": 512, "projector_layers": 0},
-    "optim": {"weight_decay": 0.0},
-    "trainer": {"epochs": 100},
-}
+# GRACE without its projector and last activation: the loss acts on the features that are used afterwards.
+_NODES: Tree = _CHANNELS | {"data": {"augment": {"drop_edge": 0.3, "mask_feature": 0.3}}, "trainer": {"epochs": 100}}
 
 _NODE_METHOD: dict[str, Tree] = {
     "simclr": _NODES,
@@ -62,25 +57,20 @@ _NODE_METHOD: dict[str, Tree] = {
     "barlow": _CHANNELS,
     "dgi": {
         "data": {"augment": {"drop_edge": 0.0, "mask_feature": 0.0}},
-        "encoder": {"width": 512, "num_layers": 1, "act": "prelu", "last_act": True, "projector_layers": 0},
+        "encoder": _WIDE | {"num_layers": 1, "act": "prelu", "last_act": True},
         "optim": {"weight_decay": 0.0},
         "trainer": {"epochs": 200},
     },
     "byol": {
         "data": {"augment": {"drop_edge": 0.5, "mask_feature": 0.5}},
-        "encoder": {"width": 512, "norm": "batch", "act": "prelu", "last_act": True}
-        | {"projector_layers": 0, "predictor_hidden": 512},
+        "encoder": _WIDE | {"norm": "batch", "act": "prelu", "last_act": True, "predictor_hidden": 512},
         "optim": {"name": "adamw", "schedule": "cosine"},
         "trainer": {"epochs": 200},
     },
 }
 
 _CORA: Tree = {"data": {"augment": {"drop_edge": 0.4, "mask_feature": 0.1}}, "encoder": {"out_width": 256}}
-_CITESEER: Tree = {
-    "data": {"augment": {"drop_edge": 0.4}},
-    "encoder": {"num_layers": 1},
-    "trainer": {"epochs": 60},
-}
+_CITESEER: Tree = {"data": {"augment": {"drop_edge": 0.4}}, "encoder": {"num_layers": 1}, "trainer": {"epochs": 60}}
 
 _BOTH: dict[tuple[str, str], Tree] = {
     ("cora", "simclr"): _CORA,

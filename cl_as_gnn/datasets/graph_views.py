@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
+from torch_geometric.utils.sparse import cat
 
 from cl_as_gnn.config import GraphAugmentConfig
 from cl_as_gnn.datasets.graphs import GraphSet, NodeData
@@ -19,33 +19,21 @@ SPARSE_BELOW = 0.1
 """Density of node features below which their views are kept as a sparse matrix."""
 
 
-def _cat(parts: Sequence[Tensor]) -> Tensor:
-    """Rows below rows, of dense matrices or of sparse CSR ones."""
-    if parts[0].layout == torch.strided:
-        return torch.cat(list(parts))
-    before = [0, *accumulate(len(part.values()) for part in parts[:-1])]
-    row_starts = [part.crow_indices()[:-1] + count for part, count in zip(parts, before, strict=True)]
-    total = row_starts[0].new_full((1,), before[-1] + len(parts[-1].values()))
-    columns, values = (torch.cat([getattr(part, key)() for part in parts]) for key in ("col_indices", "values"))
-    size = (sum(part.size(0) for part in parts), parts[0].size(1))
-    return torch.sparse_csr_tensor(torch.cat([*row_starts, total]), columns, values, size)
-
-
 def stack(views: Sequence[Data], graphs: int = 1) -> Data:
     """Views of the same ``graphs`` graphs as one disconnected graph, view-major in its nodes and in its graphs."""
-    first = 0
-    edges, batches = [], []
+    edges, batches, first = [], [], 0
     for position, view in enumerate(views):
         edges.append(view.edge_index + first)
         if view.batch is not None:
             batches.append(view.batch + position * graphs)
         first += view.x.size(0)
-    batch = torch.cat(batches) if batches else None
-    return Data(x=_cat([v.x for v in views]), edge_index=torch.cat(edges, 1), batch=batch)
+    x = [view.x for view in views]
+    x = torch.cat(x) if x[0].layout == torch.strided else cat(x, dim=0)
+    return Data(x=x, edge_index=torch.cat(edges, 1), batch=torch.cat(batches) if batches else None)
 
 
 class _Views(nn.Module):
-    """Graphs on the training device, and the transforms that corrupt them; view v takes transform v modulo 2."""
+    """Graphs on the training device and the transforms that corrupt them: view v uses transform v modulo 2."""
 
     def __init__(self, graph: Data, config: GraphAugmentConfig, mode: str):
         super().__init__()

@@ -43,13 +43,8 @@ class NodeData:
 
 @dataclass(frozen=True)
 class GraphSet:
-    """Many graphs as one disconnected graph.
-
-    Attributes:
-        name: of the data set.
-        graph: ``x``, ``edge_index`` and ``batch``, the graph of each node, in ascending order.
-        labels: class of each graph, ``(G,)``.
-    """
+    """Many graphs as one disconnected ``graph`` with ``x``, ``edge_index`` and ``batch``, the graph of each node,
+    ascending; ``labels`` ``(G,)`` are the classes of the graphs."""
 
     name: str
     graph: Data
@@ -69,8 +64,6 @@ class GraphDataset(Dataset):
 
 
 class KarateConfig(GraphDataConfig):
-    """Settings of the karate club."""
-
     name: Literal["karate"] = "karate"
 
 
@@ -84,13 +77,10 @@ class Karate(GraphDataset):
     @classmethod
     def load(cls, config: GraphDataConfig, progress: bool = True) -> NodeData:
         graph = KarateClub()[0]
-        masks = [graph.train_mask, torch.zeros_like(graph.train_mask), ~graph.train_mask]
-        return _nodes("karate", graph, config, masks)
+        return _nodes(config, graph, "karate", torch.zeros_like(graph.train_mask), ~graph.train_mask)
 
 
 class CitationConfig(GraphDataConfig):
-    """Settings of the citation graphs."""
-
     name: Literal["cora", "citeseer", "pubmed", "planetoid"] = "planetoid"
 
 
@@ -107,12 +97,10 @@ class Citations(GraphDataset):
         dataset = PLANETOID.get(config.name) or config.dataset or "Cora"
         files = f"the eight files ind.{dataset.lower()}.x, .tx, .allx, .y, .ty, .ally, .graph and .test.index"
         graph = _read(lambda: _Planetoid(str(root), dataset), root, dataset, files)[0]
-        return _nodes(dataset.lower(), graph, config, [graph.train_mask, graph.val_mask, graph.test_mask])
+        return _nodes(config, graph, dataset.lower(), graph.val_mask, graph.test_mask)
 
 
 class TUConfig(GraphDataConfig):
-    """Settings of the TUDatasets."""
-
     name: Literal["tu"] = "tu"
 
 
@@ -149,10 +137,10 @@ def load_graphs(config: GraphDataConfig) -> NodeData | GraphSet:
     return data
 
 
-def _nodes(name: str, graph: Data, config: GraphDataConfig, masks: list[Tensor]) -> NodeData:
+def _nodes(config: GraphDataConfig, graph: Data, name: str, validation: Tensor, test: Tensor) -> NodeData:
     edge_index, _ = remove_self_loops(graph.edge_index)
     x = _row_normalized(graph.x) if config.normalize else graph.x
-    return NodeData(name, Data(x=x, edge_index=edge_index, y=graph.y), *masks)
+    return NodeData(name, Data(x=x, edge_index=edge_index, y=graph.y), graph.train_mask, validation, test)
 
 
 def _row_normalized(x: Tensor) -> Tensor:
@@ -194,10 +182,6 @@ def _read(build: Callable[[], Any], root: Path, dataset: str, files: str) -> Any
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        if there:
-            raise ConfigError(
-                f"{dataset} cannot be read from {raw} ({type(error).__name__}: {reason}): it expects {files} there"
-            ) from error
-        raise ConfigError(
-            f"{dataset} is not under data.root={root} and could not be downloaded ({reason}): put {files} into {raw}"
-        ) from error
+        wrong = f"cannot be read from {raw} ({type(error).__name__}: {reason}): it expects {files} there"
+        absent = f"is not under data.root={root} and could not be downloaded ({reason}): put {files} into {raw}"
+        raise ConfigError(f"{dataset} {wrong if there else absent}") from error

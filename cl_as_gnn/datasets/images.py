@@ -61,10 +61,8 @@ class ImageData:
 
     def pooled(self) -> ImageData:
         """The same data with the validation images put back among the training images."""
-        both = Split(
-            torch.cat([self.train.images, self.validation.images]),
-            torch.cat([self.train.labels, self.validation.labels]),
-        )
+        parts = (self.train, self.validation)
+        both = Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
         return replace(self, train=both, validation=Split(both.images[:0], both.labels[:0]))
 
 

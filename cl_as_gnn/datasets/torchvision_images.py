@@ -51,8 +51,6 @@ class _Torchvision(ImageDataset):
 
 
 class CIFARConfig(DataConfig):
-    """Settings of CIFAR-10 and CIFAR-100."""
-
     name: Literal["cifar10", "cifar100"] = "cifar10"
 
 
@@ -64,8 +62,6 @@ class CIFAR(_Torchvision):
 
 
 class STLConfig(DataConfig):
-    """Settings of STL-10."""
-
     name: Literal["stl10"] = "stl10"
 
 

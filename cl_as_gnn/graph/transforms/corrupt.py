@@ -16,14 +16,18 @@ from cl_as_gnn.graph.transforms.stores import edge_keys, index_keys, rebatch
 from cl_as_gnn.nn.checks import check_choice
 
 
-def _probability(transform: str, p: float) -> float:
-    if not 0 <= p <= 1:
-        raise ValueError(f"{transform} expects a probability between 0 and 1, got {p}")
-    return p
+class _Corruption(BaseTransform):  # type: ignore[misc]
+    def __init__(self, p: float):
+        if not 0 <= p <= 1:
+            raise ValueError(f"{type(self).__name__} expects a probability between 0 and 1, got {p}")
+        self.p = p
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(p={self.p})"
 
 
 @functional_transform("drop_edges")
-class DropEdges(BaseTransform):  # type: ignore[misc]
+class DropEdges(_Corruption):
     r"""Drop each edge with probability p, with its attributes: PyG's ``dropout_edge`` as a transform, the corruption of
     `"DropEdge: Towards Deep Graph Convolutional Networks on Node Classification" <https://arxiv.org/abs/1907.10903>`_
     and of `GRACE <https://arxiv.org/abs/2006.04131>`_.
@@ -36,7 +40,7 @@ class DropEdges(BaseTransform):  # type: ignore[misc]
     """
 
     def __init__(self, p: float = 0.5, force_undirected: bool = False):
-        self.p = _probability("DropEdges", p)
+        super().__init__(p)
         self.force_undirected = force_undirected
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
@@ -59,12 +63,9 @@ class DropEdges(BaseTransform):  # type: ignore[misc]
             store.edge_index = edge_index
         return rebatch(data)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(p={self.p})"
-
 
 @functional_transform("drop_nodes")
-class DropNodes(BaseTransform):  # type: ignore[misc]
+class DropNodes(_Corruption):
     r"""Drop each node with probability p, with its edges: the node dropping of `"Graph Contrastive Learning with
     Augmentations" <https://arxiv.org/abs/2010.13902>`_ (GraphCL). PyG's ``dropout_node`` keeps the node and drops only
     its edges.
@@ -78,7 +79,7 @@ class DropNodes(BaseTransform):  # type: ignore[misc]
     """
 
     def __init__(self, p: float = 0.2):
-        self.p = _probability("DropNodes", p)
+        super().__init__(p)
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         like = next((x for store in data.stores for x in store.values() if isinstance(x, Tensor)), torch.empty(0))
@@ -103,9 +104,6 @@ class DropNodes(BaseTransform):  # type: ignore[misc]
                 out[label] = store[label][columns]
         return rebatch(cut)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(p={self.p})"
-
 
 def _cut(store: Any, key: str, stay: dict[Any, Tensor]) -> tuple[Tensor, Tensor]:
     """Columns of an index whose nodes all remain, and these nodes renumbered."""
@@ -118,7 +116,7 @@ def _cut(store: Any, key: str, stay: dict[Any, Tensor]) -> tuple[Tensor, Tensor]
 
 
 @functional_transform("mask_features")
-class MaskFeatures(BaseTransform):  # type: ignore[misc]
+class MaskFeatures(_Corruption):
     r"""Set features to zero with probability p: PyG's ``mask_feature`` as a transform, the corruption of `GRACE
     <https://arxiv.org/abs/2006.04131>`_.
 
@@ -131,7 +129,7 @@ class MaskFeatures(BaseTransform):  # type: ignore[misc]
     """
 
     def __init__(self, p: float = 0.5, mode: str = "col"):
-        self.p = _probability("MaskFeatures", p)
+        super().__init__(p)
         check_choice("MaskFeatures", ("col", "row", "all"), mode=mode)
         self.mode = mode
 

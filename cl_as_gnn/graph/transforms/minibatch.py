@@ -54,9 +54,8 @@ def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
 class SampleAffinity(BaseTransform):  # type: ignore[misc]
     r"""Add the kNN affinity graph of the samples of a minibatch, found by faiss over their mean views.
 
-    Adds nodes ``'sample'`` (``.x``: the prototypes, ``(B, d)``) and edges ``('sample', 'affinity', 'sample')`` from
-    each sample's k nearest others (row 0) to the sample (row 1), with ``.edge_weight`` the row softmax of the cosine
-    similarities,
+    Adds nodes ``'sample'`` (``.x``: the prototypes, ``(B, d)``) and edges ``('sample', 'affinity', 'sample')`` from the
+    k nearest others (row 0) to each sample (row 1), with ``.edge_weight`` the row softmax of the cosine similarities,
 
     .. math::
         W_{ij} = \frac{e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} e^{\cos(x_i, x_k) / T}},
@@ -139,15 +138,13 @@ def _draw(a: Tensor, b: Tensor) -> Tensor:
 def oracle_edges(label: Tensor, sample: Tensor, k: int, purity: float) -> tuple[Tensor, Tensor]:
     """Draw k edges into each sample, of which a known share joins samples of one label.
 
-    A sample receives from ⌊k·purity⌋ or ⌈k·purity⌉ others of its label, so that the share is right on average, and for
-    the rest from samples of other labels. The draw depends on the pair of samples only: as in a real neighbor graph, a
-    wrong edge returns whenever the two samples meet, and does not average out.
+    A sample has ⌊k·purity⌋ or ⌈k·purity⌉ sources of its label, right on average, and else sources of other labels. The
+    draw depends only on the pair of samples: as in a kNN graph, a wrong edge recurs whenever the two samples meet.
 
     Args:
         label: ``(B,)``; samples with a negative label have no edges.
         sample: index in the training set ``(B,)``, which determines the draws.
-        k: edges per sample, at most the batch; their weight is 0 where the batch has too few samples of a kind, so
-            that the number of edges does not depend on values.
+        k: edges per sample, at most the batch; edges that the batch lacks have weight 0, for a fixed number of edges.
         purity: from 0 to 1.
 
     Returns:

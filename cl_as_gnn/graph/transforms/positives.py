@@ -20,12 +20,10 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     r"""Add the k-nearest-neighbor graph of the node features by cosine similarity, by faiss; PyG's ``KNNGraph`` is for
     positions and requires a compiled extension.
 
-    Edges run from the k nearest others (row 0) to each node (row 1), within the same graph of a PyG batch. On ``Data``
-    they join ``edge_index`` (existing edges are kept and not repeated) or, with ``replace``, take its place. On
-    ``HeteroData`` they are the edges ``(node_type, relation, node_type)``.
-
-    ``edge_weight`` holds the cosine similarities of the new edges where these are alone (``replace``, ``HeteroData``)
-    and where ``data`` already has edge weights.
+    Edges run from the k nearest others (row 0) to each node (row 1), within one graph of a PyG batch. On ``Data`` they
+    join those of ``edge_index``, without repeats, or, with ``replace``, replace them; on ``HeteroData`` they are the edges
+    ``(node_type, relation, node_type)``. ``edge_weight`` holds the cosine similarities of the new edges, except when
+    they join edges without weights.
 
     Args:
         k: neighbors per node; a graph of k or fewer nodes uses all of them.
@@ -62,10 +60,9 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
                 f"FeatureKNN expects dense features of shape (n, d), got shape {tuple(x.shape)} in "
                 f"{str(x.layout).removeprefix('torch.')}: pass x.to_dense(), or x.view(-1, 1)"
             )
-        if batch is None:
-            graphs = [torch.arange(x.size(0), device=x.device)]
-        else:
-            graphs = list(torch.argsort(batch, stable=True).split(torch.bincount(batch).tolist()))
+        graphs: Any = [torch.arange(x.size(0), device=x.device)]
+        if batch is not None:
+            graphs = torch.argsort(batch, stable=True).split(torch.bincount(batch).tolist())
         edges, similarity = [torch.empty(2, 0, dtype=torch.long, device=x.device)], [x.new_empty(0)]
         for node in graphs:
             if node.numel() > 1:
@@ -142,8 +139,7 @@ class SameLabelEdges(BaseTransform):  # type: ignore[misc]
     graphs are joined.
 
     Args:
-        max_positives: draw this many positives per node at random instead of all, whose number grows with the square
-            of the class size. A node may have fewer, since a pair drawn twice is one edge.
+        max_positives: draw this many positives per node instead of all; fewer where a pair is drawn twice.
         mask: node attribute that selects the labels to use; ``None`` uses all, including test labels.
         node_type: node type whose labels are used, on ``HeteroData``.
     """
@@ -192,7 +188,7 @@ def _pairs(label: Tensor, limit: int | None) -> Tensor:
         source = start[target] + offset - (size.cumsum(0) - size)[target]
     else:
         target = rank[size > 1].repeat_interleave(limit)
-        # A draw among the other nodes of the class: positions from the node's own on move up by one.
+        # A draw among the other nodes of the class skips the node itself.
         drawn = (torch.rand(target.numel(), device=label.device) * (size[target] - 1)).long()
         drawn = torch.minimum(drawn, size[target] - 2)
         source = start[target] + drawn

@@ -42,9 +42,8 @@ def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Te
     .. math::
         T_S = N \left( (W^L)_{SS} - \mathrm{diag} (W^L)_{SS} \right),
 
-    :math:`N` renormalizing the rows. On a CPU the walks are followed from both ends, which reach
-    :math:`O(B k^{L/2})` nodes instead of all. On a GPU all walks are followed, in a matrix ``(N, B)``: more arithmetic,
-    but the host does not wait for a number of edges.
+    :math:`N` renormalizing the rows. On a CPU the walks start at both ends and reach :math:`O(B k^{L/2})` nodes instead
+    of all. On a GPU all walks are computed, in a matrix ``(N, B)``: the host does not wait for a number of edges.
 
     Args:
         walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbors from which node i receives.
