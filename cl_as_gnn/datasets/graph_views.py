@@ -27,8 +27,8 @@ def stack(views: Sequence[Data], graphs: int = 1) -> Data:
         if view.batch is not None:
             batches.append(view.batch + position * graphs)
         first += view.x.size(0)
-    x = [view.x for view in views]
-    x = torch.cat(x) if x[0].layout == torch.strided else cat(x, dim=0)
+    parts = [view.x for view in views]
+    x = torch.cat(parts) if parts[0].layout == torch.strided else cat(parts, dim=0)
     return Data(x=x, edge_index=torch.cat(edges, 1), batch=torch.cat(batches) if batches else None)
 
 
@@ -54,10 +54,6 @@ class _Views(nn.Module):
 class NodeViews(_Views):
     """Views of one graph whose nodes are the samples: edges are dropped and feature channels masked, as in `GRACE
     <https://arxiv.org/abs/2006.04131>`_. Sparse features (bags of words) stay a CSR matrix.
-
-    Args:
-        data: the graph.
-        config: probabilities.
     """
 
     def __init__(self, data: NodeData, config: GraphAugmentConfig):
@@ -88,10 +84,6 @@ class NodeViews(_Views):
 class GraphViews(_Views):
     """Views of whole graphs: nodes and edges are dropped, all features of a node masked, as in `GraphCL
     <https://arxiv.org/abs/2010.13902>`_.
-
-    Args:
-        data: the graphs.
-        config: probabilities.
     """
 
     def __init__(self, data: GraphSet, config: GraphAugmentConfig):

@@ -44,11 +44,7 @@ class Encoder(nn.Module):
 
     @classmethod
     def build(cls, config: Any, inputs: Inputs) -> Encoder:
-        """Build the encoder of a config with random weights.
-
-        Raises:
-            ConfigError: the encoder cannot read such inputs.
-        """
+        """Build the encoder of a config with random weights, or raise ``ConfigError`` if it cannot read such inputs."""
         raise NotImplementedError
 
     def no_weight_decay(self) -> set[str]:

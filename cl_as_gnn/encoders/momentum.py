@@ -13,9 +13,6 @@ class MomentumCopy(nn.Module):
     """A copy of a network whose weights are an exponential moving average of the original's.
 
     The weights are buffers: checkpoints hold them, no optimizer updates them, and they have no gradient.
-
-    Args:
-        source: the original.
     """
 
     def __init__(self, source: nn.Module):

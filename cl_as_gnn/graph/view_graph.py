@@ -28,8 +28,7 @@ def view_graph(x: Tensor, num_views: int, sample: Tensor | None = None, affinity
     r"""The graph of a minibatch: one node per view, edges between views of a sample and, optionally, kNN edges.
 
     Args:
-        x: features of the views ``(n, d)``, view-major: node :math:`v B + s` is view v of sample s. They keep their
-            gradient.
+        x: features of the views ``(n, d)``, view-major (node :math:`v B + s` is view v of sample s), with gradient.
         num_views: :math:`V \ge 1`, a divisor of n.
         sample: data-set index of each of the B samples; 0 … B−1 if not given.
         affinity_k: add ``('view', 'affinity', 'view')`` edges from each view's k nearest views by cosine similarity.

@@ -21,9 +21,9 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     positions and requires a compiled extension.
 
     Edges run from the k nearest others (row 0) to each node (row 1), within one graph of a PyG batch. On ``Data`` they
-    join those of ``edge_index``, without repeats, or, with ``replace``, replace them; on ``HeteroData`` they are the edges
-    ``(node_type, relation, node_type)``. ``edge_weight`` holds the cosine similarities of the new edges, except when
-    they join edges without weights.
+    join the edges of ``edge_index``, without repeats, or with ``replace`` replace them; on ``HeteroData`` they are the
+    edges ``(node_type, relation, node_type)``. ``edge_weight`` holds the cosine similarities of the new edges, except
+    when they join edges without weights.
 
     Args:
         k: neighbors per node; a graph of k or fewer nodes uses all of them.

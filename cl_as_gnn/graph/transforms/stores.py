@@ -10,8 +10,7 @@ from torch_geometric.data import Batch, Data, HeteroData
 
 
 def node_store(transform: str, data: Data | HeteroData, node_type: str | None, **needed: str) -> Any:
-    """Storage of the nodes of one type, with the attributes ``needed`` (name and description); a ``Data`` has one type
-    only."""
+    """Storage of the nodes of one type (a ``Data`` has one), which must have the attributes ``needed``."""
     nodes = data
     if isinstance(data, HeteroData):
         if node_type not in data.node_types:
@@ -56,34 +55,32 @@ def rebatch(data: Data | HeteroData) -> Data | HeteroData:
     steps: dict[Any, Any] = {}
     for store in data.stores:
         key = store._key
-        if key is not None:
-            slices[key], steps[key] = {}, {}
+        cuts, shifts = (part if key is None else part.setdefault(key, {}) for part in (slices, steps))
+        old_cuts, old_shifts = (part if key is None else part.get(key, {}) for part in before)
         ends = [key[0], key[-1]] if isinstance(key, tuple) else [key, key]
         if key in graphs:
             store.ptr = _ptr(graphs[key], count)
             if hasattr(store, "_num_nodes"):
                 store._num_nodes = store.ptr.diff().tolist()
         owners = _owners(store, [graphs.get(end) for end in ends], graphs.get(key))
-        old = [part if key is None else part.get(key, {}) for part in before]
-        new = [part if key is None else part[key] for part in (slices, steps)]
         for name in store:
             if name in owners:
                 owner = owners[name] = _in_order(data, store, name, owners[name])
                 first = [_ptr(graphs[end], count)[:-1] for end in ends] if is_index(name) else None
                 step = None if first is None else first[0] if key is None else torch.stack(first, 1).unsqueeze(2)
-                new[0][name], new[1][name] = _ptr(owner, count), step
+                cuts[name], shifts[name] = _ptr(owner, count), step
                 if f"{name}_batch" in store:
-                    store[f"{name}_batch"], store[f"{name}_ptr"] = owner, new[0][name]
-            elif name in old[0] and not is_index(name):
-                new[0][name], new[1][name] = old[0][name], old[1][name]
+                    store[f"{name}_batch"], store[f"{name}_ptr"] = owner, cuts[name]
+            elif name in old_cuts and not is_index(name):
+                cuts[name], shifts[name] = old_cuts[name], old_shifts[name]
             elif isinstance(store[name], Tensor) and store[name].dim() and store[name].size(0) == count:
-                new[0][name], new[1][name] = torch.arange(count + 1), None
+                cuts[name], shifts[name] = torch.arange(count + 1), None
     data._slice_dict, data._inc_dict = slices, steps
     return data
 
 
 def _owners(store: Any, ends: list[Tensor | None], nodes: Tensor | None) -> dict[str, Tensor]:
-    """The graph of each entry, for what has one a node, an edge or a pair of nodes."""
+    """The graph of each entry of the attributes that have one entry per node, edge or pair of nodes."""
     sources, targets = ends
     owners = {}
     if sources is not None and targets is not None:
@@ -113,7 +110,7 @@ def _owner(index: Tensor, sources: Tensor, targets: Tensor) -> Tensor | None:
 
 
 def _in_order(data: Batch, store: Any, name: str, owner: Tensor) -> Tensor:
-    """The graphs of an attribute's entries in their order, into which the attribute is put."""
+    """Sort the entries of an attribute by graph; return the graph of each."""
     if bool((owner[1:] >= owner[:-1]).all()):
         return owner
     owner, order = torch.sort(owner, stable=True)

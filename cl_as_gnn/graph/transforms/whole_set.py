@@ -55,10 +55,9 @@ def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Te
         to one per target. A node without a walk to another node of S has no edge (on a GPU, where all B² pairs are
         edges, only edges of weight 0).
     """
-    count = nodes.numel()
     follow = _follow_all if nodes.is_cuda else _follow_from_both_ends
     source, target, weight = follow(walk, num_hops, nodes)
-    total = scatter(weight, target, dim_size=count, reduce="sum")
+    total = scatter(weight, target, dim_size=nodes.numel(), reduce="sum")
     return torch.stack([source, target]), torch.where(weight > 0, weight / total[target], 0)
 
 
