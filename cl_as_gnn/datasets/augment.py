@@ -147,7 +147,7 @@ class BatchedViews(nn.Module):
         return draws
 
     def _view(self, images: Tensor, draws: dict[str, Tensor], out: Tensor) -> None:
-        """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel lie side by side.
+        """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel are adjacent.
 
         Turning the chroma commutes with all that moves pixels and comes first, where channels are planes. The rest of
         the colors is a factor and a shift per channel and comes last.

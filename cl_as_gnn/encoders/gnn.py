@@ -42,7 +42,7 @@ class GNNConfig(EncoderConfig):
         "none", description="after every layer but the last, before its activation"
     )
     last_act: bool = Field(False, description="norm and activation after the last layer too")
-    jk: Literal["last", "cat"] = Field("last", description="features: those of the last layer, or of all side by side")
+    jk: Literal["last", "cat"] = Field("last", description="features: of the last layer, or of all layers concatenated")
     dropout: float = Field(0.0, ge=0, lt=1)
     hops: int = Field(0, ge=0, le=64, description="hops by which the features are diffused once trained, as in APPNP")
     teleport: float = Field(0.1, ge=0, le=1, description="share of a node's own features kept at each of those hops")
