@@ -1,4 +1,4 @@
-"""Random views of a whole batch at once: every image gets its own draw, and no loop runs over images."""
+"""Random views of a whole batch at once: every image has its own draw, and no loop runs over images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cl_as_gnn.datasets.images import Split
 from cl_as_gnn.errors import ConfigError
 
 TRIES = 10
-"""Candidate crops per view; the whole image (or its largest allowed centre) where none fits, as in torchvision."""
+"""Candidate crops per view, as in torchvision."""
 
 BLUR_SIGMA = (0.1, 2.0)
 """Standard deviation of the blur in pixels of the view, drawn uniformly."""
 
 CACHED = 3 << 17
-"""Values that a CPU works on at a time (1.5 MB): the allocator gives larger blocks back to the system every time."""
+"""Values that a CPU processes at a time (1.5 MB): the allocator returns larger blocks to the system every time."""
 
 _YIQ = torch.tensor(
     [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]], dtype=torch.float64
@@ -29,13 +29,13 @@ _YIQ = torch.tensor(
 def channel_stats(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of every channel over all pixels, on the scale [0, 1].
 
-    The deviation is at least one grey level, so that a constant channel can be divided by it.
+    The deviation is at least one gray level, so that a constant channel can be divided by it.
 
     Raises:
         ConfigError: the split holds no images.
     """
     if not len(split):
-        raise ConfigError("the training split is empty, so that its mean colour is unknown: add training images")
+        raise ConfigError("the training split is empty, so that its mean color is unknown: add training images")
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
     for channel in range(split.images.shape[1]):
@@ -51,47 +51,33 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """uint8 ``(B, C, H, W)`` to float ``(images / 255 − mean) / std`` per channel, with no augmentation."""
     shift = torch.tensor(mean, device=images.device).view(-1, 1, 1)
     scale = torch.tensor(std, device=images.device).view(-1, 1, 1)
-    return _laid_out(images.float().div_(255).sub_(shift).div_(scale))
-
-
-def _laid_out(images: Tensor) -> Tensor:
+    images = images.float().div_(255).sub_(shift).div_(scale)
     return images.contiguous(memory_format=torch.channels_last) if images.shape[1] == 3 else images
 
 
 class BatchedViews(nn.Module):
-    """Crop, flip, rotate, blur and recolour a batch of uint8 images, each image and each view by its own draw.
+    """Crop, flip, rotate, blur and recolor a batch of uint8 images, each image and each view by its own draw.
 
     Crop, flip, resize and blur are linear in the image and act on its sides one at a time, so that a view is
-    ``R X Cᵀ`` with ``R`` of ``S × H`` and ``C`` of ``S × W``. Crops are drawn as torchvision's
-    ``RandomResizedCrop`` draws them, and resized by its antialiased bilinear filter. Rotation resamples the crop
-    bilinearly and fills with black.
+    ``R X Cᵀ`` with ``R`` of ``S × H`` and ``C`` of ``S × W``. Crops are drawn as in torchvision's
+    ``RandomResizedCrop`` and resized by its antialiased bilinear filter. Rotation resamples the crop bilinearly and
+    fills with black.
 
-    Colours change by one affine map. With brightness b, contrast c, saturation s, hue turned by h of a circle, and
-    m the mean grey level of the crop, a pixel x becomes ``b c A(s, h) x + b (1 − c) m``, where ``A`` keeps the
-    luma and turns and scales the chroma in YIQ by ``s · exp(2πi h)``; dropping the colours is s = 0. The four
-    steps commute, so their order, which torchvision draws, does not matter. Two things differ from torchvision:
-    values are clamped to [0, 1] once, at the end, and hue turns in YIQ instead of HSV. One-channel images change
-    by brightness and contrast alone.
+    Colors change by one affine map. With brightness b, contrast c, saturation s, hue turned by h of a circle, and m the
+    mean gray level of the crop, a pixel x becomes ``b c A(s, h) x + b (1 − c) m``, where ``A`` keeps the luma and turns
+    and scales the chroma in YIQ by ``s · exp(2πi h)``; s = 0 drops the colors. The four steps commute, so their order,
+    which torchvision draws, does not matter. Two things differ from torchvision: values are clamped to [0, 1] once, at
+    the end, and hue turns in YIQ instead of HSV. One-channel images change by brightness and contrast alone.
 
     Args:
         config: strengths and probabilities.
         image_size: side S of the views, in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        mean: mean of each channel on the scale [0, 1].
-        std: standard deviation of each channel on that scale.
+        channels: 1 (gray) or 3 (RGB).
+        mean, std: mean and standard deviation of each channel on the scale [0, 1].
 
     Raises:
         ConfigError: another number of channels, or statistics that do not match it.
     """
-
-    colours: Tensor
-    grey: Tensor
-    luma: Tensor
-    shift: Tensor
-    scale: Tensor
-    low: Tensor
-    high: Tensor
-    taps: Tensor
 
     def __init__(
         self, config: AugmentConfig, image_size: int, channels: int, mean: Sequence[float], std: Sequence[float]
@@ -103,25 +89,20 @@ class BatchedViews(nn.Module):
             raise ConfigError(
                 f"mean and std have {len(mean)} and {len(std)} values, images {channels} channels: give one for each"
             )
-        self.config = config
-        self.image_size = image_size
-        self.channels = channels
+        self.config, self.image_size, self.channels = config, image_size, channels
         self.blur_reach = max(1, image_size // 20)
-        grey = _YIQ[0].float() if channels == 3 else torch.ones(1)
+        rgb, pixels = channels == 3, image_size**2
         shift, scale = torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
-        buffers = {
-            "colours": _colour_basis() if channels == 3 else torch.ones(1, 1),
-            "grey": grey,
-            # The mean grey level of a view as a product, and what black and white are after normalizing.
-            "luma": grey.repeat(image_size**2) / image_size**2,
-            "shift": shift,
-            "scale": scale,
-            "low": (-shift / scale).repeat(image_size),
-            "high": ((1 - shift) / scale).repeat(image_size),
-            "taps": _blur_taps(image_size, self.blur_reach) if config.blur > 0 else torch.empty(0),
-        }
-        for name, buffer in buffers.items():
-            self.register_buffer(name, buffer, persistent=False)
+        self.shift, self.scale = nn.Buffer(shift, persistent=False), nn.Buffer(scale, persistent=False)
+        # Black and white after normalizing.
+        self.low = nn.Buffer((-shift / scale).repeat(image_size), persistent=False)
+        self.high = nn.Buffer(((1 - shift) / scale).repeat(image_size), persistent=False)
+        # A product with these weights is the mean gray level of a view.
+        luma = (_YIQ[0].float() if rgb else torch.ones(1)).repeat(pixels) / pixels
+        self.luma = nn.Buffer(luma, persistent=False)
+        self.colors = nn.Buffer(_color_basis() if rgb else torch.ones(1, 1), persistent=False)
+        taps = _blur_taps(image_size, self.blur_reach) if config.blur > 0 else torch.empty(0)
+        self.taps = nn.Buffer(taps, persistent=False)
 
     @torch.no_grad()
     def forward(self, images: Tensor, num_views: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -129,12 +110,12 @@ class BatchedViews(nn.Module):
 
         Args:
             images: uint8 ``(B, C, H, W)``, on the module's device.
-            num_views: how many, one or more.
+            num_views: one or more.
             generator: source of all randomness, on the images' device; None is the global one.
 
         Returns:
             Normalized float32 views ``(num_views · B, C, S, S)``; row ``v · B + s`` is view v of image s. RGB views
-            lie in the channels-last memory format.
+            have the channels-last memory format.
         """
         batch, size = len(images), self.image_size
         views = torch.empty(num_views * batch, size, size * self.channels, device=images.device)
@@ -150,38 +131,32 @@ class BatchedViews(nn.Module):
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
     def _draw(self, batch: int, height: int, width: int, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """All that is random in ``batch`` views, a row each."""
+        """All random quantities of ``batch`` views, one row per view."""
         size = self.image_size
         top, left, tall, wide = self.draw_crops(batch, height, width, generator)
-        mirrored = _uniform(self.grey, generator, batch) < self.config.flip
-        brightness, contrast, *chroma = self._draw_colours(batch, generator)
-        draws = {
-            "rows": _interpolation(top, tall, height, size),
-            "columns": _interpolation(left, wide, width, size, mirrored),
-            "factor": brightness * contrast,
-            "lift": brightness * (1 - contrast),
-        }
+        mirrored = self._uniform(generator, batch) < self.config.flip
+        draws = self._draw_colors(batch, generator)
+        draws["rows"] = _interpolation(top, tall, height, size)
+        draws["columns"] = _interpolation(left, wide, width, size, mirrored)
         if self.config.blur > 0:
             blur = self._draw_blur(batch, generator)
             draws |= {"rows": blur @ draws["rows"], "columns": blur @ draws["columns"]}
-        if chroma:
-            draws["turn"] = (torch.stack(chroma, 1) @ self.colours).view(batch, self.channels, self.channels)
         if self.config.rotate > 0:
             limit = math.radians(self.config.rotate)
-            draws["angle"] = _uniform(self.grey, generator, batch, between=(-limit, limit))
+            draws["angle"] = self._uniform(generator, batch, between=(-limit, limit))
         return draws
 
     def _view(self, images: Tensor, draws: dict[str, Tensor], out: Tensor) -> None:
-        """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel lie side by side.
+        """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel are adjacent.
 
-        Turning the chroma commutes with all that moves pixels, and is done first, where channels are planes. The rest
-        of the colours is a factor and a shift for each channel, done last.
+        Turning the chroma commutes with all that moves pixels and comes first, where channels are planes. The rest of
+        the colors is a factor and a shift per channel and comes last.
         """
         batch, channels, height, width = images.shape
         size = self.image_size
         if "turn" in draws:
             images = torch.bmm(draws["turn"], images.view(batch, channels, -1))
-        # The transposed operands are read as they lie, so that nothing is copied between the products.
+        # Transposed operands are read in place: nothing is copied between the products.
         drawn = torch.bmm(draws["columns"], images.view(batch, channels * height, width).transpose(1, 2))
         drawn = torch.bmm(draws["rows"], drawn.view(batch, size * channels, height).transpose(1, 2))
         if "angle" in draws:
@@ -197,12 +172,12 @@ class BatchedViews(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Top, left, height and width ``(B,)`` of crops that lie within ``height × width``, in whole pixels.
 
-        The area is uniform in ``crop_scale`` and the aspect log-uniform in ``crop_ratio``; of ten such candidates
-        the first that fits is taken, else the largest centred crop whose aspect is in ``crop_ratio``.
+        The area is uniform in ``crop_scale`` and the aspect log-uniform in ``crop_ratio``. The first of ten candidates
+        that fits is used, else the largest centered crop whose aspect is in ``crop_ratio``.
         """
         low, high = self.config.crop_ratio
-        area = _uniform(self.grey, generator, batch, TRIES, between=self.config.crop_scale) * (height * width)
-        ratio = _uniform(self.grey, generator, batch, TRIES, between=(math.log(low), math.log(high))).exp()
+        area = self._uniform(generator, batch, TRIES, between=self.config.crop_scale) * (height * width)
+        ratio = self._uniform(generator, batch, TRIES, between=(math.log(low), math.log(high))).exp()
         wide, tall = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
         fits = (wide >= 1) & (wide <= width) & (tall >= 1) & (tall <= height)
         first = (fits.cumsum(1) == 0).sum(1)
@@ -212,40 +187,46 @@ class BatchedViews(nn.Module):
         tallest = float(height if width >= height * low else round(width / low))
         wide = torch.where(found, wide.gather(1, chosen).squeeze(1), widest)
         tall = torch.where(found, tall.gather(1, chosen).squeeze(1), tallest)
-        offset = _uniform(self.grey, generator, 2, batch)
+        offset = self._uniform(generator, 2, batch)
         top = torch.where(found, (offset[0] * (height - tall + 1)).floor(), ((height - tall) / 2).floor())
         left = torch.where(found, (offset[1] * (width - wide + 1)).floor(), ((width - wide) / 2).floor())
         return top, left, tall, wide
 
+    def _uniform(
+        self, generator: torch.Generator | None, *shape: int, between: tuple[float, float] = (0.0, 1.0)
+    ) -> Tensor:
+        low, high = between
+        return torch.rand(shape, generator=generator, device=self.luma.device) * (high - low) + low
+
     def _draw_blur(self, batch: int, generator: torch.Generator | None) -> Tensor:
         """Matrices ``(B, S, S)`` of a Gaussian blur along one side; the unit matrix where none is drawn."""
-        sigma = _uniform(self.grey, generator, batch, 1, between=BLUR_SIGMA)
-        blurred = _uniform(self.grey, generator, batch, 1) < self.config.blur
-        distance = torch.arange(-self.blur_reach, self.blur_reach + 1, device=self.grey.device)
+        sigma = self._uniform(generator, batch, 1, between=BLUR_SIGMA)
+        blurred = self._uniform(generator, batch, 1) < self.config.blur
+        distance = torch.arange(-self.blur_reach, self.blur_reach + 1, device=self.luma.device)
         kernel = torch.where(blurred, torch.exp(-0.5 * (distance / sigma) ** 2), (distance == 0).float())
         kernel = kernel / kernel.sum(1, keepdim=True)
         return (kernel @ self.taps).view(batch, self.image_size, self.image_size)
 
-    def _draw_colours(self, batch: int, generator: torch.Generator | None) -> list[Tensor]:
-        """Brightness, contrast, and of three channels the shares of the matrices that make the chroma's; ``(B,)``."""
+    def _draw_colors(self, batch: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Factor and shift ``(B,)`` of brightness and contrast; for RGB the matrices ``(B, 3, 3)`` of the chroma."""
         strength = self.config.jitter
-        changed = _uniform(self.grey, generator, batch) < self.config.jitter_prob
+        changed = self._uniform(generator, batch) < self.config.jitter_prob
         brightness, contrast, saturation = (
-            torch.where(changed, _uniform(self.grey, generator, batch, between=(max(0.0, 1 - s), 1 + s)), 1.0)
+            torch.where(changed, self._uniform(generator, batch, between=(max(0.0, 1 - s), 1 + s)), 1.0)
             for s in strength[:3]
         )
+        draws = {"factor": brightness * contrast, "lift": brightness * (1 - contrast)}
         if self.channels == 1:
-            return [brightness, contrast]
+            return draws
         hue = 2 * math.pi * strength[3]
-        angle = torch.where(changed, _uniform(self.grey, generator, batch, between=(-hue, hue)), 0.0)
-        coloured = _uniform(self.grey, generator, batch) >= self.config.grayscale
-        saturation = saturation * coloured
-        chroma = [torch.ones_like(saturation), saturation * angle.cos(), saturation * angle.sin()]
-        return [brightness, contrast, *chroma]
+        angle = torch.where(changed, self._uniform(generator, batch, between=(-hue, hue)), 0.0)
+        saturation = saturation * (self._uniform(generator, batch) >= self.config.grayscale)
+        chroma = torch.stack([torch.ones_like(saturation), saturation * angle.cos(), saturation * angle.sin()], 1)
+        return draws | {"turn": (chroma @ self.colors).view(batch, 3, 3)}
 
 
 def _rotate(images: Tensor, angle: Tensor) -> Tensor:
-    """``(B, S, S, C)`` turned about the centre by ``angle`` ``(B,)`` in radians; black where nothing comes in."""
+    """``(B, S, S, C)`` turned about the center by ``angle`` ``(B,)`` in radians; black outside."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(-1, 2, 3)
     planes = images.permute(0, 3, 1, 2)
@@ -253,33 +234,26 @@ def _rotate(images: Tensor, angle: Tensor) -> Tensor:
     return nn.functional.grid_sample(planes, grid, align_corners=False).permute(0, 2, 3, 1).contiguous()
 
 
-def _uniform(
-    like: Tensor, generator: torch.Generator | None, *shape: int, between: tuple[float, float] = (0.0, 1.0)
-) -> Tensor:
-    low, high = between
-    return torch.rand(shape, generator=generator, device=like.device) * (high - low) + low
-
-
 def _interpolation(start: Tensor, length: Tensor, source: int, target: int, mirrored: Tensor | None = None) -> Tensor:
-    """Matrices ``(B, target, source)`` that cut ``length`` pixels out from ``start`` on and resize them to ``target``.
+    """Matrices ``(B, target, source)`` that cut out ``length`` pixels from ``start`` on and resize them to ``target``.
 
-    Triangle filter as wide as a target pixel, but never narrower than a source pixel; it reads nothing outside the
-    crop, and every row sums to one. Where ``mirrored`` (bool, ``(B,)``) the order of the rows is reversed.
+    The triangle filter is as wide as a target pixel, at least a source pixel, and reads nothing outside the crop. Every
+    row sums to one. ``mirrored`` ``(B,)`` reverses the order of the rows.
     """
     start, length = start.unsqueeze(1), length.unsqueeze(1)
     step = length / target
     reach = step.clamp(min=1)
-    centre = start + (torch.arange(target, device=start.device) + 0.5) * step
+    center = start + (torch.arange(target, device=start.device) + 0.5) * step
     if mirrored is not None:
-        centre = torch.where(mirrored.unsqueeze(1), centre.flip(1), centre)
+        center = torch.where(mirrored.unsqueeze(1), center.flip(1), center)
     pixel = torch.arange(source, device=start.device) + 0.5
     pixel = torch.where((pixel > start) & (pixel < start + length), pixel, math.inf)
-    distance = (pixel.unsqueeze(1) - centre.unsqueeze(2)).abs_()
+    distance = (pixel.unsqueeze(1) - center.unsqueeze(2)).abs_()
     weight = distance.div_(-reach.unsqueeze(2)).add_(1).clamp_(min=0)
     return weight.div_(weight.sum(-1, keepdim=True))
 
 
-def _colour_basis() -> Tensor:
+def _color_basis() -> Tensor:
     """Matrices that keep the luma, keep the chroma and turn the chroma by +90° (red towards green), as ``(3, 9)``."""
     keep = torch.zeros(3, 3, 3, dtype=torch.float64)
     keep[0, 0, 0] = 1

@@ -48,7 +48,7 @@ class ImageDataset(Dataset):
 
     holds = "images"
     augment: ClassVar[AugmentConfig] = AugmentConfig()
-    """How views are drawn where the config does not say."""
+    """How views are drawn unless the config says otherwise."""
 
     @classmethod
     def parts(cls, config: Any, progress: bool) -> Parts:

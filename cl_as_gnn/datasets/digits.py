@@ -14,25 +14,16 @@ from cl_as_gnn.datasets.images import TEST_SHARE, Parts, Split, split_off
 
 
 class DigitsConfig(DataConfig):
-    """Settings of the digits."""
-
     name: Literal["digits"] = "digits"
 
 
 class Digits(ImageDataset):
-    """1,797 grey images of 8 × 8 px; a stratified quarter (450 images) is the test set."""
+    """1,797 gray images of 8 × 8 px; a stratified quarter (450 images) is the test set."""
 
     Config = DigitsConfig
-    summary = "scikit-learn's 1,797 grey images of 8 × 8 px, nothing to download"
+    summary = "scikit-learn's 1,797 gray images of 8 × 8 px, nothing to download"
     augment = AugmentConfig(
-        crop_scale=(0.7, 1.0),
-        crop_ratio=(4 / 5, 5 / 4),
-        rotate=25.0,
-        flip=0.0,
-        jitter=(0.4, 0.4, 0.0, 0.0),
-        jitter_prob=0.8,
-        grayscale=0.0,
-        blur=0.0,
+        crop_scale=(0.7, 1.0), crop_ratio=(4 / 5, 5 / 4), rotate=25, flip=0, jitter=(0.4, 0.4, 0, 0), grayscale=0
     )
 
     @classmethod
@@ -41,5 +32,4 @@ class Digits(ImageDataset):
         images = torch.from_numpy(np.rint(pixels * (255 / 16)).astype(np.uint8)).reshape(-1, 1, 8, 8)
         classes = tuple(str(digit) for digit in range(10))
         every = Split(images, torch.from_numpy(labels).long())
-        train, test = split_off(every, TEST_SHARE, classes, "a test set", config.split_seed)
-        return classes, train, test
+        return classes, *split_off(every, TEST_SHARE, classes, "a test set", config.split_seed)

@@ -14,16 +14,12 @@ from cl_as_gnn.errors import ConfigError
 
 
 class FolderConfig(DataConfig):
-    """Settings of a folder of images."""
-
     name: Literal["folder"] = "folder"
 
 
 class Folder(ImageDataset):
-    """``root/train/<class>/*`` and ``root/test/<class>/*``, or ``root/<class>/*``.
-
-    Without test/ a stratified quarter is the test set. The images are RGB. Hidden files and files that
-    are not images are skipped.
+    """RGB images ``root/train/<class>/*`` and ``root/test/<class>/*``, or ``root/<class>/*``, of which a stratified
+    quarter is the test set. Hidden files and files that are not images are skipped.
     """
 
     Config = FolderConfig
@@ -56,7 +52,6 @@ class Folder(ImageDataset):
                 f"data.root={root}: test/ has the class {unknown[0]!r}, which train/ lacks: "
                 f"add train/{unknown[0]}/ or remove test/{unknown[0]}/"
             )
-
         listed = [
             (path, classes.index(name)) for files in (train_files, test_files) for name in files for path in files[name]
         ]
@@ -66,19 +61,17 @@ class Folder(ImageDataset):
             count = sum(len(files) for files in train_files.values())
             return classes, Split(images[:count], labels[:count]), Split(images[count:], labels[count:])
         purpose = "a test set of one quarter"
-        train, test = split_off(Split(images, labels), TEST_SHARE, classes, purpose, config.split_seed)
-        return classes, train, test
+        return classes, *split_off(Split(images, labels), TEST_SHARE, classes, purpose, config.split_seed)
 
 
 def _class_files(root: Path) -> dict[str, list[Path]]:
     """The image files of each class folder, in alphabetical order of both."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    files = {
-        folder.name: sorted(
-            path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        )
-        for folder in folders
-    }
+
+    def shown(folder: Path) -> list[Path]:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+    folders = [path for path in shown(root) if path.is_dir()]
+    files = {folder.name: [path for path in shown(folder) if path.suffix.lower() in SUFFIXES] for folder in folders}
     if not files:
         raise ConfigError(f"{root} holds no class folders: put the images at {root / '<class>' / '*.png'}")
     for name, found in files.items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
+from torch_geometric.utils.sparse import cat
 
 from cl_as_gnn.config import GraphAugmentConfig
 from cl_as_gnn.datasets.graphs import GraphSet, NodeData
@@ -19,36 +19,21 @@ SPARSE_BELOW = 0.1
 """Density of node features below which their views are kept as a sparse matrix."""
 
 
-def _cat(parts: Sequence[Tensor]) -> Tensor:
-    """Rows below rows, of dense matrices or of sparse CSR ones."""
-    if parts[0].layout == torch.strided:
-        return torch.cat(list(parts))
-    before = [0, *accumulate(len(part.values()) for part in parts[:-1])]
-    row_starts = [part.crow_indices()[:-1] + count for part, count in zip(parts, before, strict=True)]
-    total = row_starts[0].new_full((1,), before[-1] + len(parts[-1].values()))
-    columns, values = (torch.cat([getattr(part, key)() for part in parts]) for key in ("col_indices", "values"))
-    size = (sum(part.size(0) for part in parts), parts[0].size(1))
-    return torch.sparse_csr_tensor(torch.cat([*row_starts, total]), columns, values, size)
-
-
 def stack(views: Sequence[Data], graphs: int = 1) -> Data:
     """Views of the same ``graphs`` graphs as one disconnected graph, view-major in its nodes and in its graphs."""
-    first = 0
-    edges, batches = [], []
+    edges, batches, first = [], [], 0
     for position, view in enumerate(views):
         edges.append(view.edge_index + first)
         if view.batch is not None:
             batches.append(view.batch + position * graphs)
         first += view.x.size(0)
-    batch = torch.cat(batches) if batches else None
-    return Data(x=_cat([v.x for v in views]), edge_index=torch.cat(edges, 1), batch=batch)
+    parts = [view.x for view in views]
+    x = torch.cat(parts) if parts[0].layout == torch.strided else cat(parts, dim=0)
+    return Data(x=x, edge_index=torch.cat(edges, 1), batch=torch.cat(batches) if batches else None)
 
 
 class _Views(nn.Module):
-    """Graphs on the training device, and the transforms that corrupt them; view v takes transform v modulo 2."""
-
-    x: Tensor
-    edge_index: Tensor
+    """Graphs on the training device and the transforms that corrupt them: view v uses transform v modulo 2."""
 
     def __init__(self, graph: Data, config: GraphAugmentConfig, mode: str):
         super().__init__()
@@ -58,23 +43,17 @@ class _Views(nn.Module):
         for nodes, edges, features in zip(*pairs, strict=True):
             steps = (DropNodes(nodes), DropEdges(edges), MaskFeatures(features, mode))
             self.transforms.append(Compose([step for step in steps if step.p > 0]))
-        for key in ("x", "edge_index"):
-            self.register_buffer(key, graph[key], persistent=False)
+        self.x = nn.Buffer(graph.x, persistent=False)
+        self.edge_index = nn.Buffer(graph.edge_index, persistent=False)
 
     def corrupt(self, graph: Data, num_views: int) -> list[Data]:
-        """So many random views, each drawn by itself."""
+        """Draw ``num_views`` independent views."""
         return [self.transforms[view % 2](copy.copy(graph)) for view in range(num_views)]
 
 
 class NodeViews(_Views):
     """Views of one graph whose nodes are the samples: edges are dropped and feature channels masked, as in `GRACE
-    <https://arxiv.org/abs/2006.04131>`_.
-
-    Sparse features (bags of words) stay so, as a CSR matrix.
-
-    Args:
-        data: the graph.
-        config: probabilities.
+    <https://arxiv.org/abs/2006.04131>`_. Sparse features (bags of words) stay a CSR matrix.
     """
 
     def __init__(self, data: NodeData, config: GraphAugmentConfig):
@@ -85,11 +64,11 @@ class NodeViews(_Views):
 
     @torch.no_grad()
     def forward(self, sample: Tensor, num_views: int) -> Data:
-        """Every view of the whole graph, node v·N + i being view v of node i.
+        """Views of the whole graph; node v·N + i is view v of node i.
 
-        ``sample`` ``(B,)`` are the nodes that the step contrasts; they go along as ``.chosen`` ``(V·B,)``, view-major,
-        so that an encoder sees the whole graph and hands on the features of these nodes alone. ``.links`` ``(2, E)``
-        are the graph's edges among them, before any is dropped, as positions in ``sample``.
+        The encoder sees the whole graph and returns the features of the nodes to contrast, ``sample`` ``(B,)``, in
+        ``.chosen`` ``(V·B,)``, view-major. ``.links`` ``(2, E)`` are the edges among them, before any is dropped, as
+        positions in ``sample``.
         """
         views = stack(self.corrupt(Data(x=self.x, edge_index=self.edge_index), num_views))
         position = sample.new_full((self.x.size(0),), -1)
@@ -105,21 +84,15 @@ class NodeViews(_Views):
 class GraphViews(_Views):
     """Views of whole graphs: nodes and edges are dropped, all features of a node masked, as in `GraphCL
     <https://arxiv.org/abs/2010.13902>`_.
-
-    Args:
-        data: the graphs.
-        config: probabilities.
     """
-
-    batch: Tensor
 
     def __init__(self, data: GraphSet, config: GraphAugmentConfig):
         super().__init__(data.graph, config, mode="row")
         self.size = len(data)
-        self.register_buffer("batch", data.graph.batch, persistent=False)
+        self.batch = nn.Buffer(data.graph.batch, persistent=False)
 
     def take(self, sample: Tensor) -> Data:
-        """The graphs ``sample`` ``(B,)`` as one; ``batch`` counts them in the order of ``sample``."""
+        """The graphs ``sample`` ``(B,)`` as one graph, in that order."""
         position = self.batch.new_full((self.size,), -1)
         position[sample] = torch.arange(len(sample), device=sample.device)
         chosen = position[self.batch]

@@ -1,4 +1,4 @@
-"""Labelled graphs: one whose nodes are the samples, or many that are samples themselves."""
+"""Labeled graphs: one whose nodes are the samples, or many that are samples themselves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cl_as_gnn.registry import DATASETS
 
 PLANETOID = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 MAX_DEGREE = 64
-"""Nodes without features get their degree as one, one-hot; higher degrees count as this one."""
+"""Nodes without features get their one-hot degree, at most this one."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,8 @@ class NodeData:
 
 @dataclass(frozen=True)
 class GraphSet:
-    """Many graphs as one disconnected graph.
-
-    Attributes:
-        name: of the data set.
-        graph: ``x``, ``edge_index`` and ``batch``, the graph of each node, in ascending order.
-        labels: class of each graph, ``(G,)``.
-    """
+    """Many graphs as one disconnected ``graph`` with ``x``, ``edge_index`` and ``batch``, the graph of each node,
+    ascending; ``labels`` ``(G,)`` are the classes of the graphs."""
 
     name: str
     graph: Data
@@ -69,8 +64,6 @@ class GraphDataset(Dataset):
 
 
 class KarateConfig(GraphDataConfig):
-    """Settings of the karate club."""
-
     name: Literal["karate"] = "karate"
 
 
@@ -84,13 +77,10 @@ class Karate(GraphDataset):
     @classmethod
     def load(cls, config: GraphDataConfig, progress: bool = True) -> NodeData:
         graph = KarateClub()[0]
-        masks = [graph.train_mask, torch.zeros_like(graph.train_mask), ~graph.train_mask]
-        return _nodes("karate", graph, config, masks)
+        return _nodes(config, graph, "karate", torch.zeros_like(graph.train_mask), ~graph.train_mask)
 
 
 class CitationConfig(GraphDataConfig):
-    """Settings of the citation graphs."""
-
     name: Literal["cora", "citeseer", "pubmed", "planetoid"] = "planetoid"
 
 
@@ -105,13 +95,12 @@ class Citations(GraphDataset):
     def load(cls, config: GraphDataConfig, progress: bool = True) -> NodeData:
         root = config.root or Path("data")
         dataset = PLANETOID.get(config.name) or config.dataset or "Cora"
-        graph = _read(lambda: _Planetoid(str(root), dataset), root, dataset, _planetoid_files(dataset))[0]
-        return _nodes(dataset.lower(), graph, config, [graph.train_mask, graph.val_mask, graph.test_mask])
+        files = f"the eight files ind.{dataset.lower()}.x, .tx, .allx, .y, .ty, .ally, .graph and .test.index"
+        graph = _read(lambda: _Planetoid(str(root), dataset), root, dataset, files)[0]
+        return _nodes(config, graph, dataset.lower(), graph.val_mask, graph.test_mask)
 
 
 class TUConfig(GraphDataConfig):
-    """Settings of the TUDatasets."""
-
     name: Literal["tu"] = "tu"
 
 
@@ -124,39 +113,34 @@ class TU(GraphDataset):
 
     @classmethod
     def load(cls, config: GraphDataConfig, progress: bool = True) -> GraphSet:
-        return _tu(config.root or Path("data"), config.dataset or "MUTAG", config.normalize)
+        root, dataset = config.root or Path("data"), config.dataset or "MUTAG"
+        graphs = _read(lambda: _TU(str(root), dataset), root, dataset, f"{dataset}_A.txt and its other files")
+        if len(graphs) == 0:
+            raise ConfigError(f"data.dataset={dataset} under data.root={root} holds no graphs")
+        data, slices = graphs._data, graphs.slices
+        nodes = slices["x"].diff() if "x" in slices else torch.tensor(data._num_nodes)
+        batch = torch.arange(len(graphs)).repeat_interleave(nodes)
+        # PyG numbers the nodes of each graph from 0.
+        first = (nodes.cumsum(0) - nodes).repeat_interleave(slices["edge_index"].diff())
+        edge_index, _ = remove_self_loops(data.edge_index + first)
+        if data.x is None:
+            x = F.one_hot(degree(edge_index[1], len(batch), torch.long).clamp(max=MAX_DEGREE)).float()
+        else:
+            x = _row_normalized(data.x) if config.normalize else data.x
+        return GraphSet(dataset, Data(x=x, edge_index=edge_index, batch=batch), data.y.view(-1).long())
 
 
 def load_graphs(config: GraphDataConfig) -> NodeData | GraphSet:
-    """Read the graphs that a config names, through PyG, without self-loops (GNNs add their own). With ``normalize`` the
-    features of each node sum to one."""
+    """Read the graphs that a config names, through PyG, without self-loops (GNNs add their own). ``normalize`` scales
+    the features of each node to sum to one."""
     data: NodeData | GraphSet = DATASETS[config.name].load(config)
     return data
 
 
-def _nodes(name: str, graph: Data, config: GraphDataConfig, masks: list[Tensor]) -> NodeData:
+def _nodes(config: GraphDataConfig, graph: Data, name: str, validation: Tensor, test: Tensor) -> NodeData:
     edge_index, _ = remove_self_loops(graph.edge_index)
     x = _row_normalized(graph.x) if config.normalize else graph.x
-    return NodeData(name, Data(x=x, edge_index=edge_index, y=graph.y), *masks)
-
-
-def _tu(root: Path, dataset: str, normalize: bool) -> GraphSet:
-    graphs = _read(lambda: _TU(str(root), dataset), root, dataset, f"{dataset}_A.txt and its other files")
-    if len(graphs) == 0:
-        raise ConfigError(f"data.dataset={dataset} under data.root={root} holds no graphs")
-    data, slices = graphs._data, graphs.slices
-    count = len(graphs)
-    size = slices["edge_index"].diff()
-    nodes = slices["x"].diff() if "x" in slices else torch.tensor(data._num_nodes)
-    batch = torch.arange(count).repeat_interleave(nodes)
-    # PyG keeps the node numbers of each graph from 0.
-    first = (nodes.cumsum(0) - nodes).repeat_interleave(size)
-    edge_index, _ = remove_self_loops(data.edge_index + first)
-    if data.x is None:
-        x = F.one_hot(degree(edge_index[1], len(batch), torch.long).clamp(max=MAX_DEGREE)).float()
-    else:
-        x = _row_normalized(data.x) if normalize else data.x
-    return GraphSet(dataset, Data(x=x, edge_index=edge_index, batch=batch), data.y.view(-1).long())
+    return NodeData(name, Data(x=x, edge_index=edge_index, y=graph.y), graph.train_mask, validation, test)
 
 
 def _row_normalized(x: Tensor) -> Tensor:
@@ -164,12 +148,8 @@ def _row_normalized(x: Tensor) -> Tensor:
     return torch.where(x.sum(1, keepdim=True) > 0, out, x)
 
 
-def _planetoid_files(dataset: str) -> str:
-    return f"the eight files ind.{dataset.lower()}.x, .tx, .allx, .y, .ty, .ally, .graph and .test.index"
-
-
 class _Elsewhere:
-    """PyG writes a processed copy beside the raw files; where it may not, into a folder that goes with the object."""
+    """PyG writes a processed copy beside the raw files, or, without the permission, into a temporary folder."""
 
     @cached_property
     def processed_dir(self) -> str:
@@ -190,7 +170,7 @@ class _TU(_Elsewhere, TUDataset):  # type: ignore[misc]
 
 
 def _read(build: Callable[[], Any], root: Path, dataset: str, files: str) -> Any:
-    """Build a PyG data set, quietly; where its files lack, PyG tries to fetch them."""
+    """Build a PyG data set without output; PyG tries to download missing files."""
     raw = root / dataset / "raw"
     there = raw.is_dir() and any(raw.iterdir())
     made = [path for path in (raw, raw.parent, root) if not path.exists()]
@@ -198,14 +178,10 @@ def _read(build: Callable[[], Any], root: Path, dataset: str, files: str) -> Any
         with redirect_stderr(StringIO()):
             return build()
     except Exception as error:  # what PyG raises depends on the file that is wrong and on the network
-        for path in made:  # PyG makes the folders before it fetches
+        for path in made:  # PyG creates folders before it downloads
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        if there:
-            raise ConfigError(
-                f"{dataset} cannot be read from {raw} ({type(error).__name__}: {reason}): it expects {files} there"
-            ) from error
-        raise ConfigError(
-            f"{dataset} is not under data.root={root} and could not be downloaded ({reason}): put {files} into {raw}"
-        ) from error
+        wrong = f"cannot be read from {raw} ({type(error).__name__}: {reason}): it expects {files} there"
+        absent = f"is not under data.root={root} and could not be downloaded ({reason}): put {files} into {raw}"
+        raise ConfigError(f"{dataset} {wrong if there else absent}") from error

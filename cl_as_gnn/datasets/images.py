@@ -1,4 +1,4 @@
-"""Labelled images in memory as uint8, with train, validation and test splits that no training seed can move."""
+"""Labeled images in memory as uint8, with training, validation and test splits independent of the training seed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ImageData:
 
     @property
     def channels(self) -> int:
-        """1 for grey images, 3 for RGB."""
+        """1 for gray images, 3 for RGB."""
         return self.train.images.shape[1]
 
     @property
@@ -61,10 +61,8 @@ class ImageData:
 
     def pooled(self) -> ImageData:
         """The same data with the validation images put back among the training images."""
-        both = Split(
-            torch.cat([self.train.images, self.validation.images]),
-            torch.cat([self.train.labels, self.validation.labels]),
-        )
+        parts = (self.train, self.validation)
+        both = Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
         return replace(self, train=both, validation=Split(both.images[:0], both.labels[:0]))
 
 
@@ -72,10 +70,10 @@ def read_images(folder: Path | str, channels: int, image_size: int, progress: bo
     """The image files under a folder, at any depth and in alphabetical order, and their pixels.
 
     Args:
-        folder: where they lie; links are followed, each folder is read once; hidden files and folders, and
-            files that are no images, are passed over.
-        channels: 1 for grey, 3 for RGB.
-        image_size: side S; of other images the centre square is resized to it.
+        folder: links are followed, each folder is read once; hidden files and folders, and files that are not images,
+            are skipped.
+        channels: 1 for gray, 3 for RGB.
+        image_size: side S; the center square of other images is resized to it.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -110,27 +108,22 @@ _Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def split_off(split: Split, share: float, classes: tuple[str, ...], purpose: str, seed: int) -> tuple[Split, Split]:
-    """Part off a stratified ``share``, for a seed always the same one: ``(rest, share)``."""
+    """Split off a stratified ``share``, the same for the same seed: ``(rest, share)``."""
     counts = torch.bincount(split.labels, minlength=len(classes))
     least = int(counts.argmin())
-    # scikit-learn stratifies only if a class has two images and either part has room for every class.
-    wanted = int(np.ceil(share * len(split)))
-    if counts[least] < 2 or not len(classes) <= wanted <= len(split) - len(classes):
+    # scikit-learn stratifies only if each class has two images and both parts have room for every class.
+    if counts[least] < 2 or not len(classes) <= int(np.ceil(share * len(split))) <= len(split) - len(classes):
+        cure = "set data.validation=0" if purpose.startswith("data.validation") else "lay out train/ and test/"
         raise ConfigError(
             f"{purpose} cannot be split off {len(split)} images of {len(classes)} classes (the smallest, "
-            f"{classes[least]!r}, has {int(counts[least])}): add images"
-            + (
-                ", or set data.validation=0"
-                if purpose.startswith("data.validation")
-                else ", or lay out train/ and test/"
-            )
+            f"{classes[least]!r}, has {int(counts[least])}): add images, or {cure}"
         )
     kept, parted = train_test_split(np.arange(len(split)), test_size=share, random_state=seed, stratify=split.labels)
     return split.take(torch.from_numpy(kept)), split.take(torch.from_numpy(parted))
 
 
 def _read(path: Path, side: int | None, mode: str) -> _Pixels:
-    """One image ``(H, W, C)`` in Pillow's mode; with ``side``, its centre square resized to that side."""
+    """One image ``(H, W, C)`` in Pillow's mode; with ``side``, its center square resized to that side."""
     with Image.open(BytesIO(path.read_bytes())) as opened:
         if opened.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
             image = Image.fromarray((np.asarray(opened) / 257).clip(0, 255).round().astype(np.uint8)).convert(mode)
@@ -153,21 +146,13 @@ def decode(paths: list[Path], side: int | None, progress: bool, mode: str = "RGB
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises on bad bytes
             return None
 
-    # One file is too little work for a task: the threads would spend their time on handing over.
+    # Chunks, because one file is too little work for a task of a thread.
     chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        arrays = [
-            array
-            for chunk in track(
-                pool.map(lambda chunk: [attempt(path) for path in chunk], chunks),
-                "Decoding images",
-                total=len(chunks),
-                console=Console(stderr=True),
-                transient=True,
-                disable=not progress,
-            )
-            for array in chunk
-        ]
+        done = pool.map(lambda chunk: [attempt(path) for path in chunk], chunks)
+        stderr = Console(stderr=True)
+        bar = track(done, "Decoding images", len(chunks), console=stderr, transient=True, disable=not progress)
+        arrays = [array for chunk in bar for array in chunk]
     broken = [path for path, array in zip(paths, arrays, strict=True) if array is None]
     if broken:
         raise RunError(

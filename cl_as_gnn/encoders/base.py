@@ -14,17 +14,14 @@ from cl_as_gnn.registry import ENCODERS
 
 @dataclass(frozen=True)
 class Inputs:
-    """What an encoder is built for.
-
-    Attributes:
-        channels: channels of an image, or features of a node.
-        image_size: side of the images in pixels; ``None`` for graphs.
-        pool: how node features become those of a graph, ``sum``, ``mean`` or ``max``; ``None`` for images and nodes.
-    """
+    """What an encoder is built for."""
 
     channels: int
+    """Channels of an image, or features of a node."""
     image_size: int | None = None
+    """Side of the images in pixels; ``None`` for graphs."""
     pool: str | None = None
+    """How node features become those of a graph, ``sum``, ``mean`` or ``max``; ``None`` for images and nodes."""
 
 
 class Encoder(nn.Module):
@@ -47,11 +44,7 @@ class Encoder(nn.Module):
 
     @classmethod
     def build(cls, config: Any, inputs: Inputs) -> Encoder:
-        """Build the encoder of a config with random weights.
-
-        Raises:
-            ConfigError: the encoder cannot read such inputs.
-        """
+        """Build the encoder of a config with random weights, or raise ``ConfigError`` if it cannot read such inputs."""
         raise NotImplementedError
 
     def no_weight_decay(self) -> set[str]:
@@ -60,11 +53,7 @@ class Encoder(nn.Module):
 
 
 def image_side(inputs: Inputs) -> int:
-    """Return the side of the images, after a check that there are images large enough to encode.
-
-    Raises:
-        ConfigError: there are none.
-    """
+    """Return the side of the images, or raise ``ConfigError`` unless they are large enough to encode."""
     if inputs.image_size is None or inputs.image_size < 4 or inputs.channels < 1:
         raise ConfigError(
             f"an encoder of images expects at least 1 channel and a side of 4 px, got {inputs.channels} and "

@@ -1,4 +1,4 @@
-"""Batch normalization by the statistics of the global batch, on however many ranks it lies."""
+"""Batch normalization by the statistics of the global batch, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ def _column(x: Tensor, like: Tensor) -> Tensor:
 
 
 class _GlobalNorm(torch.autograd.Function):
-    """Normalized input, mean and (biased) variance, all of the global batch; ranks hold equally many values."""
+    """Normalized input, mean and biased variance of the global batch; all ranks hold equally many values."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, ...]:
         ctx.dims = [0, *range(2, x.dim())]
         var, mean = torch.var_mean(_wide(x), ctx.dims, correction=0)
         means, variances = gather_rows(torch.stack([mean, var]).unsqueeze(0)).unbind(1)
@@ -42,7 +40,7 @@ class _GlobalNorm(torch.autograd.Function):
         wide = _wide(grad)
         unit = (_wide(x) - _column(mean, x)) * _column(scale, x)
         sums = torch.stack([wide.sum(ctx.dims), (wide * unit).sum(ctx.dims)])
-        # DDP joins the ranks' parts of the gradients of scale and shift, as of every other parameter.
+        # DDP sums the gradients of scale and shift over the ranks, as for every other parameter.
         to_bias, to_weight = sums if weight is not None else (None, None)
         joined = sums.clone()
         dist.all_reduce(joined)
@@ -53,7 +51,7 @@ class _GlobalNorm(torch.autograd.Function):
 
 
 def standardize(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Each channel of ``(n, C)`` to mean 0 and variance 1 over the rows of all ranks."""
+    """Scale each channel of ``(n, C)`` to mean 0 and variance 1 over the rows of all ranks."""
     if world_size() == 1:
         return F.batch_norm(x, None, None, training=True, eps=eps)
     out: Tensor = _GlobalNorm.apply(x, None, None, eps)[0]
@@ -78,8 +76,8 @@ class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 class BatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
     """``nn.BatchNorm1d`` whose training statistics, and their gradients, are those of the batches of all ranks.
 
-    torch's ``SyncBatchNorm`` is for GPUs alone and expects its weights to be parameters, which a momentum copy's are
-    not. On one rank, and in eval mode, nothing differs from ``nn.BatchNorm1d``.
+    torch's ``SyncBatchNorm`` runs on GPUs only and expects parameters, where a momentum copy has buffers. On one rank,
+    and in eval mode, this is ``nn.BatchNorm1d``.
     """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -18,17 +19,15 @@ from cl_as_gnn.nn import ContraNorm
 
 _MODELS = {"gcn": GCN, "gat": GAT, "sage": GraphSAGE, "gin": GIN}
 
-
-def _norm(name: str, width: int) -> nn.Module | None:
-    norms: dict[str, Any] = {
-        "batch": nn.BatchNorm1d,
-        "layer": nn.LayerNorm,
-        "pair": lambda _: PairNorm(),
-        # Centring is the control of ContraNorm, which ends in a LayerNorm.
-        "mean_subtraction": lambda width: nn.Sequential(MeanSubtractionNorm(), nn.LayerNorm(width)),
-        "contra": ContraNorm,
-    }
-    return None if name == "none" else norms[name](width)
+_NORMS: dict[str, Callable[[int], nn.Module | None]] = {
+    "none": lambda width: None,
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+    "pair": lambda width: PairNorm(),
+    # Centering is the control of ContraNorm, which ends in a LayerNorm.
+    "mean_subtraction": lambda width: nn.Sequential(MeanSubtractionNorm(), nn.LayerNorm(width)),
+    "contra": ContraNorm,
+}
 
 
 class GNNConfig(EncoderConfig):
@@ -43,7 +42,7 @@ class GNNConfig(EncoderConfig):
         "none", description="after every layer but the last, before its activation"
     )
     last_act: bool = Field(False, description="norm and activation after the last layer too")
-    jk: Literal["last", "cat"] = Field("last", description="features: those of the last layer, or of all side by side")
+    jk: Literal["last", "cat"] = Field("last", description="features: of the last layer, or of all layers concatenated")
     dropout: float = Field(0.0, ge=0, lt=1)
     hops: int = Field(0, ge=0, le=64, description="hops by which the features are diffused once trained, as in APPNP")
     teleport: float = Field(0.1, ge=0, le=1, description="share of a node's own features kept at each of those hops")
@@ -63,28 +62,26 @@ class GNNConfig(EncoderConfig):
 
 
 class GraphEncoder(Encoder):
-    r"""A GNN of PyG (``GCN``, ``GAT``, ``GraphSAGE``, ``GIN``) as an encoder: ``Data`` in, features out.
+    r"""PyG's ``GCN``, ``GAT``, ``GraphSAGE`` or ``GIN`` as an encoder: ``Data`` in, features out.
 
-    With ``hops`` K > 0 the features Z that it hands on in eval mode are diffused, as in `APPNP
-    <https://arxiv.org/abs/1810.05997>`_ (training through the diffusion loses what it gains),
+    With ``hops`` K > 0 the features Z are diffused in eval mode, as in `APPNP <https://arxiv.org/abs/1810.05997>`_
+    (training through the diffusion loses the gain),
 
     .. math::
         Z^{(k + 1)} = (1 - t)\, \hat A Z^{(k)} + t Z, \qquad k = 0, \dots, K - 1,
 
-    :math:`\hat A` the symmetrically normalized graph with self-loops, t ``teleport``. With ``pool`` the features of the
-    nodes of each graph are summed up (or averaged, or their maxima taken).
-
-    It computes in float32 whatever the autocast: features of nodes with many neighbours are long sums.
+    :math:`\hat A` the symmetrically normalized graph with self-loops, t ``teleport``. It computes in float32 also under
+    autocast, since the features of a node with many neighbors are long sums.
 
     Args:
         in_channels: features of a node.
         config: sizes.
-        pool: ``None`` for features of nodes.
+        pool: ``sum``, ``mean`` or ``max`` of the features of the nodes of each graph; ``None`` for those of nodes.
 
     Shapes:
         ``data.x`` ``(N, in_channels)``, dense or CSR; ``data.edge_index`` ``(2, E)`` without self-loops; ``data.batch``
-        ``(N,)`` where there are several graphs. Out: ``(N, out_dim)``, or, if the data has them, the rows
-        ``data.chosen`` of it; with ``pool`` ``(G, out_dim)``.
+        ``(N,)`` for several graphs. Out: ``(N, out_dim)``, or only the rows ``data.chosen``, if set; with ``pool``
+        ``(G, out_dim)``.
     """
 
     Config = GNNConfig
@@ -107,21 +104,21 @@ class GraphEncoder(Encoder):
             None if cat else out,
             dropout=config.dropout,
             act=config.act,
-            norm=_norm(config.norm, config.width),
+            norm=_NORMS[config.norm](config.width),
             jk="cat" if cat else None,
             **({"heads": 4} if config.name == "gat" else {}),
         )
         if cat:
-            self.gnn.lin = nn.Identity()  # the layers side by side, unmixed
+            self.gnn.lin = nn.Identity()  # concatenated layers, unmixed
         self.last = nn.Sequential()
         if config.last_act:
-            norm = _norm(config.norm, out)
+            norm = _NORMS[config.norm](out)
             self.last = nn.Sequential(*([norm] if norm else []), activation_resolver(config.act))
         self.diffusion = APPNP(config.hops, config.teleport)
         self.out_dim: int = config.num_layers * config.width if cat else out
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile the GNN; a graph has another size in every view."""
+        """Compile the GNN for varying sizes: every view of a graph has its own."""
         self.gnn.compile(*args, **{"dynamic": True, **kwargs})
 
     def forward(self, data: Data) -> Tensor:
@@ -134,10 +131,10 @@ class GraphEncoder(Encoder):
     def features(self, data: Data) -> Tensor:
         """Features of every node, ``(N, out_dim)``."""
         x, edges, n = data.x, data.edge_index, data.x.size(0)
-        if self.config.name in ("sage", "gin"):  # they average the inputs themselves, which are not sparse then
-            x = x if x.layout == torch.strided else x.to_dense()
+        if self.config.name in ("sage", "gin") and x.layout != torch.strided:
+            x = x.to_dense()  # these two aggregate the inputs themselves
         if self.config.name != "gat":
-            # As a sparse matrix, rows the targets, a weighted sum is one product and no message per edge is made.
+            # With the edges as a sparse matrix, rows the targets, a weighted sum is one product without edge messages.
             edges = to_torch_csr_tensor(edges.flip(0), size=(n, n))
         z: Tensor = self.last(self.gnn(x, edges, batch=data.batch))
         if self.config.hops and not self.training:

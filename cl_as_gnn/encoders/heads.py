@@ -10,28 +10,17 @@ from cl_as_gnn.errors import ConfigError
 
 
 def mlp_head(
-    in_dim: int,
-    hidden_dim: int,
-    out_dim: int,
-    num_layers: int,
-    last_bn: bool = False,
-    last_affine: bool = True,
+    in_dim: int, hidden_dim: int, out_dim: int, num_layers: int, last_bn: bool = False, last_affine: bool = True
 ) -> nn.Sequential:
     """MLP ``(n, in_dim) -> (n, out_dim)``: ``num_layers`` linear maps, ``relu(BN(W x))`` at every one but the last.
 
-    The last map is ``W x + b``, or ``BN(W x)`` with ``last_bn``; ``last_affine=False`` leaves that BN without its
-    learned scale and shift, as at the end of SimSiam's projector. ``num_layers=1`` is the last map alone, and
-    ``hidden_dim`` is then unused; ``num_layers=0`` hands its input on. No linear map that a BN follows has a bias,
-    since BN takes the mean away.
+    The last map is ``W x + b``, or ``BN(W x)`` with ``last_bn``; ``last_affine=False`` leaves out its scale and
+    shift, as in SimSiam's projector. ``num_layers=0`` returns the input. Linear maps before a BN have no bias.
     """
     if num_layers == 0:
         return nn.Sequential()
-    for name, value in {
-        "in_dim": in_dim,
-        "hidden_dim": hidden_dim,
-        "out_dim": out_dim,
-        "num_layers": num_layers,
-    }.items():
+    sizes = {"in_dim": in_dim, "hidden_dim": hidden_dim, "out_dim": out_dim, "num_layers": num_layers}
+    for name, value in sizes.items():
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}")
     layers: list[nn.Module] = []
@@ -45,8 +34,7 @@ def mlp_head(
 
 
 def plain_head(in_dim: int, hidden_dim: int, out_dim: int, num_layers: int, act: str) -> nn.Sequential:
-    """MLP ``(n, in_dim) -> (n, out_dim)`` of ``num_layers`` linear maps with an activation between, without BN: the
-    projector of GRACE, with ``elu``."""
+    """MLP ``(n, in_dim) -> (n, out_dim)`` of ``num_layers`` linear maps with activations between: GRACE's projector."""
     widths = [in_dim, *[hidden_dim] * (num_layers - 1), out_dim][: num_layers + 1]
     layers: list[nn.Module] = []
     for i, width in enumerate(widths[1:]):

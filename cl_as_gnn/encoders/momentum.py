@@ -1,4 +1,4 @@
-"""A network that follows another: the target of momentum methods."""
+"""The target network of momentum methods."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from torch import nn
 class MomentumCopy(nn.Module):
     """A copy of a network whose weights are an exponential moving average of the original's.
 
-    The weights are buffers: saved and resumed with a run, seen by no optimizer, and no gradient reaches them.
-
-    Args:
-        source: the network to follow.
+    The weights are buffers: checkpoints hold them, no optimizer updates them, and they have no gradient.
     """
 
     def __init__(self, source: nn.Module):
@@ -28,7 +25,7 @@ class MomentumCopy(nn.Module):
 
     @torch.no_grad()
     def update(self, source: nn.Module, momentum: float) -> None:
-        """``w ← momentum · w + (1 − momentum) · source``; running statistics are the copy's own."""
+        """``w ← momentum · w + (1 − momentum) · source``; the copy keeps its own running statistics."""
         own = dict(self.module.named_buffers())
         theirs = dict(source.named_parameters())
         torch._foreach_lerp_([own[name] for name in theirs], [p.detach() for p in theirs.values()], 1 - momentum)

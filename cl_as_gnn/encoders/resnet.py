@@ -16,8 +16,6 @@ _RESNETS = {"resnet18": resnet18, "resnet50": resnet50}
 
 
 class ResNetConfig(EncoderConfig):
-    """Settings of the ResNets."""
-
     name: Literal["resnet18", "resnet50"] = "resnet18"
 
 

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from cl_as_gnn.compat import is_tracing
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.encoders.base import Encoder, Inputs, image_side
 from cl_as_gnn.encoders.batch_norm import BatchNorm2d
 
-
-class ConvNorm(nn.Sequential):
-    """``relu(BN(conv(x)))``: ``(n, in, h, w) -> (n, out, h / stride, w / stride)``."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, kernel: int = 3) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel, stride, padding=1, bias=False),
-            BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        )
+_ConvNorm = partial(Conv2dNormActivation, padding=1, norm_layer=BatchNorm2d)
 
 
 class Residual(nn.Module):
-    """``relu(x + BN(conv(x)))``: one 3×3 convolution, with a path around it on which x passes unchanged."""
+    """``relu(x + BN(conv(x)))`` with one 3×3 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,10 +33,9 @@ class Residual(nn.Module):
 
 
 class _MeanMax(torch.autograd.Function):
-    """Mean and maximum over the positions of ``(n, positions, C)`` side by side, ``(n, 2C)``.
+    """Mean and maximum over the positions of ``(n, positions, C)``, concatenated: ``(n, 2C)``.
 
-    The slope of the maximum goes to where it is, in equal parts if that is in several places, as in ``amax``; without
-    masks of truth values, which a CPU makes slowly.
+    Equal maxima share the gradient, as in ``amax``, but without boolean masks, which are slow on a CPU.
     """
 
     generate_vmap_rule = True
@@ -68,22 +60,19 @@ class _MeanMax(torch.autograd.Function):
 
 
 class SmallConfig(EncoderConfig):
-    """Settings of the small encoder."""
-
     name: Literal["small"] = "small"
     width: int = Field(32, ge=8, le=512, multiple_of=2, description="channels w; features are 8w wide")
 
 
 class SmallEncoder(Encoder):
-    """Four convolutions for images of 8 to 32 px, laid out for the arithmetic of a CPU.
+    """Four convolutions for images of 8 to 32 px, designed for a CPU.
 
     Channels ``C -> w/2 -> 2w -> 2w (residual) -> average pool -> 4w`` for width w; then the mean and the maximum over
-    positions, side by side: ``(n, C, H, W) -> (n, 8w)``. The first convolution already halves the side (4×4, stride
-    2), so nearly all the work falls on wide 3×3 convolutions over small maps, which is where a CPU comes nearest to
-    its peak.
+    positions, concatenated: ``(n, C, H, W) -> (n, 8w)``. The first convolution already halves the side (4×4, stride 2):
+    most of the work is wide 3×3 convolutions over small maps, where a CPU comes nearest to its peak.
 
-    The side is halved ``round(log2(image_size / 4))`` times, at most three and the latest layers first: images of 8,
-    16 and 32 px all end in maps of 4×4. Kernels are fastest in the channels-last layout, which :meth:`build` sets.
+    The side is halved ``round(log2(image_size / 4))`` times, at most three and the latest layers first: images of 8, 16
+    and 32 px all end in maps of 4×4. Kernels are fastest in the channels-last layout, which :meth:`build` sets.
     """
 
     Config = SmallConfig
@@ -99,18 +88,18 @@ class SmallEncoder(Encoder):
         stem, first = (2 if halvings >= needed else 1 for needed in (3, 2))
         self.out_dim = 8 * width
         self.body = nn.Sequential(
-            ConvNorm(in_channels, width // 2, stem, kernel=2 + stem),
-            ConvNorm(width // 2, 2 * width, first),
+            _ConvNorm(in_channels, width // 2, 2 + stem, stem),
+            _ConvNorm(width // 2, 2 * width, 3, first),
             Residual(2 * width),
             # Averaging, then a convolution of stride 1: its backward pass is a third cheaper than that of stride 2.
             nn.AvgPool2d(2, ceil_mode=True) if halvings >= 1 else nn.Identity(),
-            ConvNorm(2 * width, 4 * width),
+            _ConvNorm(2 * width, 4 * width),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.body(x)
         positions = y.permute(0, 2, 3, 1).flatten(1, 2)
-        # A trace that is saved takes no function with a backward pass of its own.
+        # A saved trace cannot hold a custom autograd function.
         if is_tracing():
             return _MeanMax.forward(positions)
         out: Tensor = _MeanMax.apply(positions)

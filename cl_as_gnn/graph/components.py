@@ -1,4 +1,4 @@
-"""Connected components of a nearest-neighbour graph."""
+"""Connected components of a nearest-neighbor graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""k-nearest-neighbour edges by cosine similarity, through faiss."""
+"""k-nearest-neighbor edges by cosine similarity, through faiss."""
 
 from __future__ import annotations
 
@@ -38,13 +38,11 @@ def _choose(backend: str, device: torch.device) -> str:
         raise ValueError("backend='faiss' expects faiss installed (pip install faiss-cpu), or use backend='torch'")
     if backend != "auto":
         return backend
-    if not _has_faiss():
+    if not _has_faiss() or device.type not in ("cpu", "cuda"):
         return "torch"
-    if device.type == "cuda":
-        import faiss
+    import faiss
 
-        return "faiss" if faiss.get_num_gpus() > 0 else "torch"
-    return "faiss" if device.type == "cpu" else "torch"
+    return "faiss" if device.type == "cpu" or faiss.get_num_gpus() > 0 else "torch"
 
 
 def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
@@ -59,15 +57,15 @@ def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[T
     if key.device.type == "cpu" and not (key.isfinite().all() and query.isfinite().all()):
         raise NotFiniteError("kNN search expects finite features, got NaN or infinity")
     if _choose(backend, key.device) == "torch":
-        with torch.autocast(key.device.type, enabled=False):  # half precision would lose neighbours
+        with torch.autocast(key.device.type, enabled=False):  # half precision would lose neighbors
             parts = [torch.topk(part @ key.t(), k, dim=1) for part in query.split(max(1, _CHUNK // key.size(0)))]
         return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
     import faiss
 
     if key.device.type == "cuda":
-        resources = _gpu_resources(key.device.index or 0)
+        device = key.device.index or 0
         similarity, index = faiss.knn_gpu(
-            resources, query, key, k, metric=faiss.METRIC_INNER_PRODUCT, device=key.device.index or 0
+            _gpu_resources(device), query, key, k, metric=faiss.METRIC_INNER_PRODUCT, device=device
         )
         return similarity, index
     found = faiss.knn(query.numpy(), key.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
@@ -77,11 +75,11 @@ def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[T
 def nearest(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
     r"""The k nearest other rows of each row by cosine similarity: ``(similarity, index)``, both ``(n, k)``.
 
-    A row is never its own neighbour, also where other rows equal it. Raises ``ValueError`` unless 1 ≤ k < n.
+    A row is never its own neighbor, also where other rows equal it. Raises ``ValueError`` unless 1 ≤ k < n.
     """
     n = x.size(0)
     if not 1 <= k < n:
-        raise ValueError(f"kNN expects 1 <= k <= {n - 1} neighbours among {n} nodes, a node itself left out, got k={k}")
+        raise ValueError(f"kNN expects 1 <= k <= {n - 1} neighbors among {n} nodes, a node itself left out, got k={k}")
     unit = F.normalize(x.detach().float(), dim=1)
     similarity, index = search(unit, unit, k + 1, backend)
     # Drop the row itself where it was found; where duplicates displaced it, drop the last of k + 1.
@@ -95,12 +93,12 @@ def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]
 
     Args:
         x: features ``(n, d)`` of any length; rows are normalized here.
-        k: neighbours per node, 1 ≤ k < n.
+        k: neighbors per node, 1 ≤ k < n.
         backend: ``"faiss"`` (exact flat inner-product search, on the GPU for CUDA tensors), ``"torch"``
             (matrix product and top-k), or ``"auto"``: faiss where it is installed and serves the device.
 
     Returns:
-        ``edge_index`` ``(2, n·k)`` with row 0 the neighbours and row 1 the queries (messages flow from a neighbour to
+        ``edge_index`` ``(2, n·k)`` with row 0 the neighbors and row 1 the queries (messages flow from a neighbor to
         the node that chose it), grouped by query, nearest first; and the cosine similarities ``(n·k,)``. No
         self-matches. Neither carries a gradient.
 

@@ -21,12 +21,9 @@ class FeatureQueue(nn.Module):
         super().__init__()
         if size < 1:
             raise ValueError(f"FeatureQueue expects size >= 1, got {size}")
-        self.register_buffer("features", torch.zeros(size, dim))
-        self.register_buffer("sample", torch.full((size,), -1))
-        self.register_buffer("written", torch.zeros((), dtype=torch.long))
-        self.features: Tensor
-        self.sample: Tensor
-        self.written: Tensor
+        self.features = nn.Buffer(torch.zeros(size, dim))
+        self.sample = nn.Buffer(torch.full((size,), -1))
+        self.written = nn.Buffer(torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def push(self, x: Tensor, sample: Tensor) -> None:
@@ -36,16 +33,12 @@ class FeatureQueue(nn.Module):
         slot = (self.written + torch.arange(x.size(0), device=x.device)) % size
         self.features[slot] = F.normalize(x.float(), dim=1)
         self.sample[slot] = sample
-        self.written += x.size(0)
+        self.written.add_(x.size(0))
 
     @torch.no_grad()
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the k rows most similar to each unit row of ``x`` ``(n, d)``.
-
-        Returns:
-            features ``(n, k, d)``, similarities ``(n, k)``, and data-set indices ``(n, k)``, −1 for
-            slots never written.
-        """
+        """Find the k rows most similar to each unit row of ``x`` ``(n, d)``: features ``(n, k, d)``, similarities
+        ``(n, k)``, and data-set indices ``(n, k)``, −1 for slots never written."""
         similarity, index = search(self.features, x, k)
         return self.features[index], similarity, self.sample[index]
 
@@ -63,10 +56,8 @@ class SampleBank(nn.Module):
         super().__init__()
         if stages < 1:
             raise ValueError(f"SampleBank expects stages >= 1, got {stages}")
-        self.register_buffer("features", torch.zeros(stages, num_samples, dim))
-        self.register_buffer("seen", torch.zeros(stages, num_samples, dtype=torch.bool))
-        self.features: Tensor
-        self.seen: Tensor
+        self.features = nn.Buffer(torch.zeros(stages, num_samples, dim))
+        self.seen = nn.Buffer(torch.zeros(stages, num_samples, dtype=torch.bool))
 
     @torch.no_grad()
     def read(self, sample: Tensor) -> tuple[Tensor, Tensor]:

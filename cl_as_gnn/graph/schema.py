@@ -7,16 +7,16 @@ AUGMENTATION = ("view", "augmentation", "view")
 """Two views of one sample."""
 
 AFFINITY = ("view", "affinity", "view")
-"""A view and its nearest neighbours among the views."""
+"""A view and its nearest neighbors among the views."""
 
 SAMPLE_AFFINITY = ("sample", "affinity", "sample")
-"""A sample and its neighbours among the samples: in feature space, in a graph of the data, or by label."""
+"""A sample and its neighbors among the samples: in feature space, in a graph of the data, or by label."""
 
 TARGET_AUGMENTATION = ("target", "augmentation", "view")
 """A target without gradient and the other views of its sample."""
 
 REWIRED = ("neighbour", "rewired", "view")
-"""A row of a memory, neighbour of a positive, and the anchor of that positive."""
+"""A row of a memory, neighbor of a positive, and the anchor of that positive."""
 
 TARGET_NEIGHBOUR = ("neighbour", "nearest", "target")
 """A row of a memory and the target whose mean it joins."""
@@ -25,7 +25,7 @@ STAGE = ("past", "stage", "target")
 """The features of a sample in an earlier epoch and the targets of its views."""
 
 NEAREST = "nearest"
-"""Relation from a node's nearest neighbours, its positives, to the node, of any one node type."""
+"""Relation from a node's nearest neighbors, its positives, to the node, of any one node type."""
 
 SAME_LABEL = "same_label"
 """Relation between nodes of one label, of any one node type."""

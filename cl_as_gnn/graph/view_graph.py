@@ -24,18 +24,14 @@ def augmentation_edges(num_samples: int, num_views: int, device: torch.device) -
     return torch.stack([source, node.flatten().repeat(num_views - 1)])
 
 
-def view_graph(
-    x: Tensor, num_views: int, sample: Tensor | None = None, affinity_k: int | None = None, backend: str = "auto"
-) -> HeteroData:
+def view_graph(x: Tensor, num_views: int, sample: Tensor | None = None, affinity_k: int | None = None) -> HeteroData:
     r"""The graph of a minibatch: one node per view, edges between views of a sample and, optionally, kNN edges.
 
     Args:
-        x: features of the views ``(n, d)``, view-major: node :math:`v B + s` is view v of sample s. They keep their
-            gradient.
+        x: features of the views ``(n, d)``, view-major (node :math:`v B + s` is view v of sample s), with gradient.
         num_views: :math:`V \ge 1`, a divisor of n.
         sample: data-set index of each of the B samples; 0 … B−1 if not given.
         affinity_k: add ``('view', 'affinity', 'view')`` edges from each view's k nearest views by cosine similarity.
-        backend: of :func:`knn_edges`.
 
     Returns:
         ``HeteroData`` with ``.num_views``, ``data['view'].x`` (n, d), ``.sample`` (n,), ``.view`` (n,);
@@ -61,7 +57,5 @@ def view_graph(
     data["view"].view = torch.arange(num_views, device=x.device).repeat_interleave(size)
     data[AUGMENTATION].edge_index = augmentation_edges(size, num_views, x.device)
     if affinity_k is not None:
-        edge_index, similarity = knn_edges(x, affinity_k, backend)
-        data[AFFINITY].edge_index = edge_index
-        data[AFFINITY].edge_weight = similarity
+        data[AFFINITY].edge_index, data[AFFINITY].edge_weight = knn_edges(x, affinity_k)
     return data

@@ -28,7 +28,7 @@ def views(config: AugmentConfig, size: int = 32, channels: int = 3) -> BatchedVi
 
 
 def natural(count: int, size: int = 32, channels: int = 3, seed: int = 0) -> Tensor:
-    """Smooth coloured blobs with some noise: colours that vary within and between images."""
+    """Smooth colored blobs with some noise: colors that vary within and between images."""
     source = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, channels, 4, 4, generator=source) + 0.5 * torch.rand(
         count, channels, 1, 1, generator=source
@@ -177,8 +177,8 @@ def test_recipe_matches_torchvision_in_level_spread_chroma_and_clipping() -> Non
     assert torch.allclose(ours.mean((0, 2, 3)), theirs.mean((0, 2, 3)), atol=0.015)
     assert torch.allclose(ours.std((0, 2, 3)), theirs.std((0, 2, 3)), atol=0.015)
     assert float(chroma(ours).mean()) == pytest.approx(float(chroma(theirs).mean()), rel=0.08)
-    grey = [float((chroma(x) < 1e-3).float().mean()) for x in (ours, theirs)]
-    assert grey[0] == pytest.approx(grey[1], abs=0.04)
+    gray = [float((chroma(x) < 1e-3).float().mean()) for x in (ours, theirs)]
+    assert gray[0] == pytest.approx(gray[1], abs=0.04)
     clipped = [float(((x < 1e-4) | (x > 1 - 1e-4)).float().mean()) for x in (ours, theirs)]
     assert clipped[0] == pytest.approx(clipped[1], abs=0.02)
 
@@ -199,17 +199,17 @@ def test_jitter_probability() -> None:
     assert float(changed.float().mean()) == pytest.approx(0.7, abs=0.04)
 
 
-def test_grey_is_the_luma() -> None:
+def test_gray_is_the_luma() -> None:
     images = natural(5)
     out = views(off_but(grayscale=1))(images)
     assert torch.allclose(out, tv.rgb_to_grayscale(images / 255, 3), atol=1e-3)
 
 
 def test_hue_turns_both_ways_within_its_limit_and_keeps_the_luma() -> None:
-    colour = torch.tensor([140, 100, 100], dtype=torch.uint8).view(1, 3, 1, 1).expand(4000, 3, 4, 4)
-    out = views(off_but(jitter=(0, 0, 0, 0.1), jitter_prob=1), 4)(colour, generator=rng())
+    color = torch.tensor([140, 100, 100], dtype=torch.uint8).view(1, 3, 1, 1).expand(4000, 3, 4, 4)
+    out = views(off_but(jitter=(0, 0, 0, 0.1), jitter_prob=1), 4)(color, generator=rng())
     luma = torch.tensor([0.299, 0.587, 0.114])
-    assert torch.allclose(out.mean((2, 3)) @ luma, colour[0, :, 0, 0].float() @ luma / 255, atol=1e-5)
+    assert torch.allclose(out.mean((2, 3)) @ luma, color[0, :, 0, 0].float() @ luma / 255, atol=1e-5)
     yiq = torch.tensor([[0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
     i, q = (out.mean((2, 3)) @ yiq.T).unbind(1)
     start = yiq @ torch.tensor([140.0, 100.0, 100.0])

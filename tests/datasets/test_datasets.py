@@ -13,7 +13,7 @@ from cl_as_gnn.errors import ConfigError, RunError
 
 
 def write(path: Path, count: int, size: tuple[int, int] = (8, 8), start: int = 0, mode: str = "RGB") -> None:
-    """Flat images, number i of the grey level ``start + i``."""
+    """Flat images, number i of the gray level ``start + i``."""
     path.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         level = start + i
@@ -70,10 +70,10 @@ def test_images_of_a_folder_are_read_through_links_and_whole(root: Path, tmp_pat
 def test_sixteen_bits_a_pixel_keep_their_shades(tmp_path: Path) -> None:
     level = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     Image.fromarray(level).save(tmp_path / "deep.png")
-    _, grey = read_images(tmp_path, 1, 8, progress=False)
-    _, colour = read_images(tmp_path, 3, 8, progress=False)
-    np.testing.assert_array_equal(grey[0, 0], (level / 257).round())
-    assert torch.equal(colour[0], grey[0].expand(3, 8, 8))
+    _, gray = read_images(tmp_path, 1, 8, progress=False)
+    _, color = read_images(tmp_path, 3, 8, progress=False)
+    np.testing.assert_array_equal(gray[0, 0], (level / 257).round())
+    assert torch.equal(color[0], gray[0].expand(3, 8, 8))
 
 
 def test_split_seed_draws_other_splits_of_the_same_images(root: Path) -> None:
@@ -147,7 +147,7 @@ def test_more_files_than_one_chunk_keep_their_order(tmp_path: Path) -> None:
     assert data.train.images[:, 1, 0, 0].tolist() == data.train.labels.tolist() == 150 * [0] + 150 * [1]
 
 
-def test_grey_and_transparent_images_become_rgb(root: Path) -> None:
+def test_gray_and_transparent_images_become_rgb(root: Path) -> None:
     write(root / "train" / "cat", 10, mode="L", start=7)
     Image.new("RGBA", (8, 8), (100, 100, 100, 0)).save(root / "train" / "dog" / "000.png")
     images = load_images(config(root, validation=0), progress=False).train.images
@@ -162,7 +162,7 @@ def test_pixels_keep_their_rows_columns_and_channels(root: Path) -> None:
     assert np.array_equal(image.numpy(), pixels.transpose(2, 0, 1))
 
 
-def test_resize_takes_the_centre_square(root: Path) -> None:
+def test_resize_takes_the_center_square(root: Path) -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 200
     Image.fromarray(wide).save(root / "train" / "cat" / "000.png")

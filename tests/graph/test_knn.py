@@ -68,7 +68,7 @@ def test_auto_without_faiss_falls_back(monkeypatch):
 @pytest.mark.parametrize(
     ("x", "k", "backend", "message"),
     [
-        (torch.randn(5, 2), 5, "auto", "expects 1 <= k <= 4 neighbours among 5 nodes"),
+        (torch.randn(5, 2), 5, "auto", "expects 1 <= k <= 4 neighbors among 5 nodes"),
         (torch.randn(5, 2), 0, "auto", "k=0"),
         (torch.randn(5, 2), 2, "annoy", "one of auto, faiss, torch, got 'annoy'"),
         (torch.tensor([[1.0, float("nan")], [1.0, 0.0], [0.0, 1.0]]), 1, "auto", "NaN"),

@@ -3,15 +3,15 @@
 Diffusion edges are PyG's own ``torch_geometric.transforms.GDC``.
 """
 
-from cl_as_gnn.graph.transforms.drop_edges import DropEdges
-from cl_as_gnn.graph.transforms.drop_nodes import DropNodes
-from cl_as_gnn.graph.transforms.feature_knn import FeatureKNN
-from cl_as_gnn.graph.transforms.mask_features import MaskFeatures
-from cl_as_gnn.graph.transforms.minibatch import NeighbourPositives, SampleAffinity, sample_prototypes, view_agreement
-from cl_as_gnn.graph.transforms.nearest_positives import NearestPositives
-from cl_as_gnn.graph.transforms.oracle import oracle_edges
-from cl_as_gnn.graph.transforms.same_label_edges import SameLabelEdges
-from cl_as_gnn.graph.transforms.two_views import TwoViews
+from cl_as_gnn.graph.transforms.corrupt import DropEdges, DropNodes, MaskFeatures, TwoViews
+from cl_as_gnn.graph.transforms.minibatch import (
+    NeighbourPositives,
+    SampleAffinity,
+    oracle_edges,
+    sample_prototypes,
+    view_agreement,
+)
+from cl_as_gnn.graph.transforms.positives import FeatureKNN, NearestPositives, SameLabelEdges
 from cl_as_gnn.graph.transforms.whole_set import bank_walk, restricted_diffusion
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Rewiring transforms on the graph of a minibatch of views."""
+"""Edges between the samples of a minibatch: transforms of its graph of views, and edges of known purity."""
 
 from __future__ import annotations
 
@@ -23,29 +23,28 @@ def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
     return F.normalize(unit.view(num_views, -1, x.size(1)).mean(0), dim=1)
 
 
-def view_agreement(x: Tensor, num_views: int, k: int, backend: str = "auto") -> Tensor:
-    r"""Overlap of the nearest neighbours of the samples in two views, above chance: a scalar up to 1, no gradient.
+def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
+    r"""Overlap of the nearest neighbors of the samples in two views, above chance: a scalar up to 1, no gradient.
 
     .. math::
         \frac{o - c}{1 - c}, \qquad o = \frac{1}{Bk} \sum_s |\mathrm{kNN}_a(s) \cap \mathrm{kNN}_b(s)|, \qquad
         c = \frac{k}{B - 1},
 
     :math:`\mathrm{kNN}_a(s)` the k samples whose view a is nearest to view a of sample s, o averaged over the pairs of
-    views a ≠ b, c the value for random neighbours. Where features
-    follow the augmentation instead of the image, the neighbours disagree.
+    views a ≠ b, c the value for random neighbors. Where features follow the augmentation instead of the image, the
+    neighbors disagree.
 
     Args:
         x: features of the views, ``(V·B, d)``, view-major.
         num_views: V.
-        k: neighbours per sample; if these are all other samples, the result is 0.
-        backend: of :func:`cl_as_gnn.graph.knn_edges`.
+        k: neighbors per sample; if these are all other samples, the result is 0.
     """
     views = x.detach().float().view(num_views, -1, x.size(1))
     size = views.size(1)
     if k >= size - 1:
         return views.new_zeros(())
     chance = k / (size - 1)
-    found = [nearest(view, k, backend)[1] for view in views]
+    found = [nearest(view, k)[1] for view in views]
     common = [(a[:, :, None] == b[:, None, :]).sum() for a, b in combinations(found, 2)]
     overlap = torch.stack(common).float().mean() / (size * k)
     return (overlap - chance) / (1 - chance)
@@ -55,9 +54,8 @@ def view_agreement(x: Tensor, num_views: int, k: int, backend: str = "auto") -> 
 class SampleAffinity(BaseTransform):  # type: ignore[misc]
     r"""Add the kNN affinity graph of the samples of a minibatch, found by faiss over their mean views.
 
-    Adds nodes ``'sample'`` (``.x``: the prototypes, ``(B, d)``) and edges ``('sample', 'affinity', 'sample')`` from
-    each sample's k nearest others (row 0) to the sample (row 1), with ``.edge_weight`` the row softmax of the cosine
-    similarities,
+    Adds nodes ``'sample'`` (``.x``: the prototypes, ``(B, d)``) and edges ``('sample', 'affinity', 'sample')`` from the
+    k nearest others (row 0) to each sample (row 1), with ``.edge_weight`` the row softmax of the cosine similarities,
 
     .. math::
         W_{ij} = \frac{e^{\cos(x_i, x_j) / T}}{\sum_{k \in \mathrm{kNN}(i)} e^{\cos(x_i, x_k) / T}},
@@ -65,31 +63,26 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
     and ``.agreement``, a label-free measure of their reliability: :func:`view_agreement`.
 
     Args:
-        k: neighbours per sample; a batch of k or fewer samples uses all of them.
+        k: neighbors per sample; a batch of k or fewer samples uses all of them.
         temperature: T of the row softmax.
-        backend: of :func:`cl_as_gnn.graph.knn_edges`.
     """
 
-    def __init__(self, k: int = 5, temperature: float = 0.2, backend: str = "auto"):
-        self.k, self.temperature, self.backend = k, temperature, backend
+    def __init__(self, k: int = 5, temperature: float = 0.2):
+        self.k, self.temperature = k, temperature
 
     def forward(self, data: HeteroData) -> HeteroData:
         num_views = int(data.num_views)
         prototypes = sample_prototypes(data["view"].x, num_views)
-        size = prototypes.size(0)
         data["sample"].x = prototypes
+        edges, size = data[SAMPLE_AFFINITY], prototypes.size(0)
         if size < 2:
-            edge_index = torch.empty(2, 0, dtype=torch.long, device=prototypes.device)
-            weight = prototypes.new_empty(0)
-            agreement = prototypes.new_zeros(())
-        else:
-            k = min(self.k, size - 1)
-            edge_index, similarity = knn_edges(prototypes, k, self.backend)
-            weight = softmax(similarity / self.temperature, edge_index[1], num_nodes=size)
-            agreement = view_agreement(data["view"].x, num_views, k, self.backend)
-        data[SAMPLE_AFFINITY].edge_index = edge_index
-        data[SAMPLE_AFFINITY].edge_weight = weight
-        data[SAMPLE_AFFINITY].agreement = agreement
+            edges.edge_index = torch.empty(2, 0, dtype=torch.long, device=prototypes.device)
+            edges.edge_weight, edges.agreement = prototypes.new_empty(0), prototypes.new_zeros(())
+            return data
+        k = min(self.k, size - 1)
+        edges.edge_index, similarity = knn_edges(prototypes, k)
+        edges.edge_weight = softmax(similarity / self.temperature, edges.edge_index[1], num_nodes=size)
+        edges.agreement = view_agreement(data["view"].x, num_views, k)
         return data
 
     def __repr__(self) -> str:
@@ -98,17 +91,16 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
 
 @functional_transform("neighbour_positives")
 class NeighbourPositives(BaseTransform):  # type: ignore[misc]
-    """Rewire each positive edge to the nearest neighbours of the positive in a bank, as in NNCLR.
+    """Rewire each positive edge to the nearest neighbors of the positive in a bank, as in NNCLR.
 
     Adds nodes ``'neighbour'`` (``.x``: bank rows, k for every view; ``.sample``: their data-set index, −1 if the slot
-    has never been written) and edges
-    ``('neighbour', 'rewired', 'view')``: for each augmentation edge j → i, from the k nearest bank rows of j (row 0)
-    to the view i (row 1), ``.edge_weight`` summing to one per view. Edges from slots never written
-    (a bank that is not full) have weight zero.
+    has never been written) and edges ``('neighbour', 'rewired', 'view')``: for each augmentation edge j → i, from the k
+    nearest bank rows of j (row 0) to the view i (row 1). ``.edge_weight`` sums to one per view; edges from slots never
+    written (a bank that is not full) have weight zero.
 
     Args:
         bank: the memory to search, filled by the caller.
-        k: neighbours per positive.
+        k: neighbors per positive.
     """
 
     def __init__(self, bank: FeatureQueue, k: int = 1):
@@ -131,3 +123,47 @@ class NeighbourPositives(BaseTransform):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(k={self.k}, bank={self.bank.features.size(0)})"
+
+
+def _draw(a: Tensor, b: Tensor) -> Tensor:
+    """A pseudo-random number in [0, 1), a function of two integers."""
+    x = (a * 0x9E3779B1 + b * 0x85EBCA77 + 1) & 0xFFFFFFFF
+    for factor in (0x7FEB352D, 0x46BA3C6D):
+        x = ((x ^ (x >> 15)) * factor) & 0xFFFFFFFF
+        x = x ^ (x >> 13)
+    return x.double() / 2**32
+
+
+@torch.no_grad()
+def oracle_edges(label: Tensor, sample: Tensor, k: int, purity: float) -> tuple[Tensor, Tensor]:
+    """Draw k edges into each sample, of which a known share joins samples of one label.
+
+    A sample has ⌊k·purity⌋ or ⌈k·purity⌉ sources of its label, right on average, and else sources of other labels. The
+    draw depends only on the pair of samples: as in a kNN graph, a wrong edge recurs whenever the two samples meet.
+
+    Args:
+        label: ``(B,)``; samples with a negative label have no edges.
+        sample: index in the training set ``(B,)``, which determines the draws.
+        k: edges per sample, at most the batch; edges that the batch lacks have weight 0, for a fixed number of edges.
+        purity: from 0 to 1.
+
+    Returns:
+        ``edge_index`` ``(2, B·k)`` over positions in the batch, row 0 the sources, grouped by target; ``edge_weight``
+        ``(B·k,)``, equal or 0 within a target, summing to one (to zero for a target without valid edges).
+    """
+    size = label.numel()
+    same = label.unsqueeze(1) == label
+    labeled = (label >= 0).unsqueeze(1) & (label >= 0)
+    others = ~torch.eye(size, dtype=torch.bool, device=label.device)
+    order = _draw(sample.unsqueeze(1), sample)
+    right = (k * purity + _draw(sample, torch.full_like(sample, -1))).floor().long().clamp(max=k)
+    chosen = torch.zeros_like(same)
+    for kind, count in ((same, right), (~same, k - right)):
+        allowed = kind & labeled & others
+        # The rank of each pair among the allowed pairs of its row.
+        rank = order.masked_fill(~allowed, 2).argsort(1).argsort(1)
+        chosen |= allowed & (rank < count.unsqueeze(1))
+    source = chosen.int().argsort(dim=1, descending=True, stable=True)[:, :k]
+    weight = chosen.gather(1, source) / chosen.sum(1, keepdim=True).clamp(min=1)
+    target = torch.arange(size, device=label.device).repeat_interleave(source.size(1))
+    return torch.stack([source.flatten(), target]), weight.flatten()

@@ -12,7 +12,7 @@ from cl_as_gnn.nn.operators import Adjacency
 
 
 @torch.no_grad()
-def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto") -> Tensor | None:
+def bank_walk(bank: SampleBank, k: int, temperature: float) -> Tensor | None:
     r"""Random walk over the kNN graph of all samples that a bank holds.
 
     .. math::
@@ -20,9 +20,8 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
 
     Args:
         bank: its latest stage is used.
-        k: neighbours per sample, at most all others.
+        k: neighbors per sample, at most all others.
         temperature: T of the row softmax.
-        backend: of :func:`cl_as_gnn.graph.knn_edges`.
 
     Returns:
         Sparse ``(N, N)``, rows of samples not seen yet empty; ``None`` while fewer than two have been seen.
@@ -31,7 +30,7 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, backend: str = "auto
     if known.numel() < 2:
         return None
     k = min(k, known.numel() - 1)
-    (source, target), similarity = knn_edges(bank.features[0, known], k, backend)
+    (source, target), similarity = knn_edges(bank.features[0, known], k)
     weight = (similarity.view(-1, k) / temperature).softmax(1).flatten()
     return Adjacency(torch.stack([known[source], known[target]]), weight, bank.seen.size(1)).to_sparse()
 
@@ -43,12 +42,11 @@ def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Te
     .. math::
         T_S = N \left( (W^L)_{SS} - \mathrm{diag} (W^L)_{SS} \right),
 
-    :math:`N` renormalizing the rows. On a CPU the walks are followed from both ends, which reach
-    :math:`O(B k^{L/2})` nodes instead of all. On a GPU all walks are followed, in a matrix ``(N, B)``: more arithmetic,
-    but the host does not wait for a number of edges.
+    :math:`N` renormalizing the rows. On a CPU the walks start at both ends and reach :math:`O(B k^{L/2})` nodes instead
+    of all. On a GPU all walks are computed, in a matrix ``(N, B)``: the host does not wait for a number of edges.
 
     Args:
-        walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbours from which node i receives.
+        walk: :math:`W`, sparse ``(N, N)`` and coalesced, row i the neighbors from which node i receives.
         num_hops: L.
         nodes: S, ``(B,)``, all different.
 
@@ -57,10 +55,9 @@ def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Te
         to one per target. A node without a walk to another node of S has no edge (on a GPU, where all B² pairs are
         edges, only edges of weight 0).
     """
-    count = nodes.numel()
     follow = _follow_all if nodes.is_cuda else _follow_from_both_ends
     source, target, weight = follow(walk, num_hops, nodes)
-    total = scatter(weight, target, dim_size=count, reduce="sum")
+    total = scatter(weight, target, dim_size=nodes.numel(), reduce="sum")
     return torch.stack([source, target]), torch.where(weight > 0, weight / total[target], 0)
 
 

@@ -12,7 +12,7 @@ def data(n=8, **attributes):
     return Data(x=x, edge_index=torch.tensor([[0, 1, 2], [1, 0, 3]]), **attributes)
 
 
-def neighbours(x, k):
+def neighbors(x, k):
     cosine = F.normalize(x, dim=1) @ F.normalize(x, dim=1).t()
     chosen = cosine.fill_diagonal_(-2).topk(k).indices
     return {(j, i) for i, row in enumerate(chosen.tolist()) for j in row}
@@ -25,7 +25,7 @@ def pairs(edge_index):
 def test_edges_run_from_the_nearest_and_join_the_graph():
     old = data()
     new = FeatureKNN(2)(old)
-    assert set(pairs(new.edge_index)) == neighbours(old.x, 2) | set(pairs(old.edge_index))
+    assert set(pairs(new.edge_index)) == neighbors(old.x, 2) | set(pairs(old.edge_index))
     assert len(pairs(new.edge_index)) == len(set(pairs(new.edge_index)))
     assert "edge_weight" not in new
     assert old.edge_index.size(1) == 3  # the input is left alone
@@ -34,7 +34,7 @@ def test_edges_run_from_the_nearest_and_join_the_graph():
 def test_replace_drops_the_old_edges_and_what_belongs_to_them():
     old = data(edge_attr=torch.randn(3, 5), edge_weight=torch.ones(3))
     new = FeatureKNN(2, replace=True)(old)
-    assert set(pairs(new.edge_index)) == neighbours(old.x, 2)
+    assert set(pairs(new.edge_index)) == neighbors(old.x, 2)
     assert "edge_attr" not in new
     source, target = new.edge_index
     torch.testing.assert_close(new.edge_weight, F.cosine_similarity(old.x[source], old.x[target]))
@@ -62,7 +62,7 @@ def test_a_node_type_of_heterogeneous_data():
     hetero["paper"].x, hetero["author"].x = data().x, torch.randn(4, 2)
     new = FeatureKNN(2, node_type="paper", relation="similar")(hetero)
     edges = new["paper", "similar", "paper"]
-    assert set(pairs(edges.edge_index)) == neighbours(data().x, 2)
+    assert set(pairs(edges.edge_index)) == neighbors(data().x, 2)
     assert edges.edge_weight.shape == (16,)
     assert not hetero.edge_types
     with pytest.raises(ValueError, match=r"one of \['paper', 'author'\], got None"):

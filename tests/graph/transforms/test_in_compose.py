@@ -106,7 +106,7 @@ def pairs(index):
 @pytest.mark.parametrize("before", [ToUndirected(), AddSelfLoops(), Compose([ToUndirected(), AddSelfLoops()])])
 def test_a_batch_that_another_transform_has_changed(transform, before):
     changed = before(two_graphs())
-    changed.z, changed.colour = torch.arange(6), torch.tensor([7, 8])
+    changed.z, changed.color = torch.arange(6), torch.tensor([7, 8])
     changed.weight_of_edge = torch.arange(changed.num_edges)
     if isinstance(transform, FeatureKNN):
         del changed.weight_of_edge
@@ -116,7 +116,7 @@ def test_a_batch_that_another_transform_has_changed(transform, before):
     for k, part in enumerate(parts):
         assert set(pairs(single.edge_index)) <= set(pairs(part.edge_index))
         assert part.z.tolist() == [3 * (k % 2) + i for i in range(3)]
-        assert (part.y.item(), part.colour.tolist()) == (k % 2, [7 + k % 2])
+        assert (part.y.item(), part.color.tolist()) == (k % 2, [7 + k % 2])
         if not isinstance(transform, FeatureKNN):
             ends = changed.edge_index[:, part.weight_of_edge] - 3 * (k % 2)
             assert torch.equal(ends, part.edge_index), "what belongs to an edge went with it"

@@ -17,7 +17,7 @@ def test_prototypes_are_renormalized_means_over_the_views():
     torch.testing.assert_close(sample_prototypes(5 * x, 3), expected)
 
 
-def test_sample_affinity_is_the_row_softmax_over_neighbours():
+def test_sample_affinity_is_the_row_softmax_over_neighbors():
     data = SampleAffinity(k=3, temperature=0.2)(view_graph(unit(20), 2))
     edges = data["sample", "affinity", "sample"]
     source, target = edges.edge_index
@@ -36,7 +36,7 @@ def test_a_batch_smaller_than_k_uses_all_of_it():
     assert alone["sample", "affinity", "sample"].edge_index.size(1) == 0
 
 
-def test_positives_are_rewired_to_the_neighbours_of_the_positive():
+def test_positives_are_rewired_to_the_neighbors_of_the_positive():
     bank = FeatureQueue(6, 4)
     bank.push(unit(6, seed=1), torch.arange(6))
     x = unit(8)
@@ -62,17 +62,17 @@ def test_transforms_compose():
 
 
 @pytest.mark.parametrize("views", [2, 3])
-def test_view_agreement_is_the_overlap_of_neighbourhoods_above_chance(views):
+def test_view_agreement_is_the_overlap_of_neighborhoods_above_chance(views):
     size, k = 12, 3
     noise = torch.cat([unit(size, seed=v) for v in range(views)])
     x = F.normalize(unit(size, seed=9).repeat(views, 1) + 0.5 * noise, dim=1)
 
-    def neighbours(view, sample):
+    def neighbors(view, sample):
         block = x[view * size : (view + 1) * size]
         others = [t for t in range(size) if t != sample]
         return set(sorted(others, key=lambda t: -float(block[t] @ block[sample]))[:k])
 
-    shares = [len(neighbours(a, s) & neighbours(b, s)) / k for s in range(size) for a in range(views) for b in range(a)]
+    shares = [len(neighbors(a, s) & neighbors(b, s)) / k for s in range(size) for a in range(views) for b in range(a)]
     overlap, chance = sum(shares) / len(shares), k / (size - 1)
     assert chance < overlap < 1
     expected = torch.tensor((overlap - chance) / (1 - chance))

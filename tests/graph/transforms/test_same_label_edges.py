@@ -12,7 +12,7 @@ def pairs(edge_index):
     return [tuple(pair) for pair in edge_index.t().tolist()]
 
 
-def test_all_ordered_pairs_of_a_label_and_no_unlabelled_node():
+def test_all_ordered_pairs_of_a_label_and_no_unlabeled_node():
     data = SameLabelEdges(mask=None)(Data(y=Y, num_nodes=8))
     expected = {(i, j) for i in range(8) for j in range(8) if i != j and Y[i] == Y[j] >= 0}
     assert set(pairs(data.positive_index)) == expected
