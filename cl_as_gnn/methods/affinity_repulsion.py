@@ -11,8 +11,6 @@ from cl_as_gnn.nn.terms import SubsetRepulsion, Term
 
 
 class AffinityRepulsionConfig(SoftmaxConfig):
-    """Settings of repulsion along part of the affinity graph."""
-
     name: Literal["affinity_repulsion"] = "affinity_repulsion"
     repel: Literal["complete", "nearest", "random", "farther"] = Field(
         "farther", description="which views of other samples: all, the k nearest, k at random, all but the k nearest"

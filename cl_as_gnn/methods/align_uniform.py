@@ -12,8 +12,6 @@ from cl_as_gnn.nn.terms import GaussianRepulsion, PowerAlignment, Term
 
 
 class AlignUniformConfig(MethodConfig):
-    """Settings of alignment and uniformity."""
-
     name: Literal["align_uniform"] = "align_uniform"
     power: float = Field(2.0, ge=1, le=4, description="power of the distance between positives")
     t: float = Field(2.0, gt=0, le=10, description="t of the Gaussian kernel exp(−t·d²)")

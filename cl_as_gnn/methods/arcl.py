@@ -11,8 +11,6 @@ from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 
 
 class ArCLConfig(SoftmaxConfig):
-    """Settings of the hardest positive."""
-
     name: Literal["arcl"] = "arcl"
     num_views: int = Field(4, ge=2, le=16)
     aggregate: Literal["hardest", "mean"] = Field(

@@ -14,8 +14,6 @@ from cl_as_gnn.nn.terms import ChannelCorrelation, Term
 
 
 class BarlowConfig(MethodConfig):
-    """Settings of Barlow Twins."""
-
     name: Literal["barlow"] = "barlow"
     off_diagonal: float = Field(5e-3, ge=0, description="λ of the correlations between different channels")
 

@@ -6,8 +6,6 @@ from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
 
 
 class BYOLConfig(MomentumConfig):
-    """Settings of BYOL."""
-
     name: Literal["byol"] = "byol"
 
 

@@ -12,8 +12,6 @@ from cl_as_gnn.nn.terms import ChannelDecorrelation, Term
 
 
 class CCASSGConfig(MethodConfig):
-    """Settings of CCA-SSG."""
-
     name: Literal["cca_ssg"] = "cca_ssg"
     decorrelation: float = Field(1e-3, ge=0, description="λ of the correlations between channels of one view")
 

@@ -15,8 +15,6 @@ from cl_as_gnn.methods.base import Batch, Method
 
 
 class DGIConfig(MethodConfig):
-    """Settings of Deep Graph Infomax."""
-
     name: Literal["dgi"] = "dgi"
     num_views: int = Field(1, ge=1, le=1, description="always 1: the graph itself; its corruption is not a view")
 

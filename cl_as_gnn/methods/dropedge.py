@@ -12,8 +12,6 @@ from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 
 
 class DropEdgeConfig(SoftmaxConfig):
-    """Settings of dropped positive edges."""
-
     name: Literal["dropedge"] = "dropedge"
     num_views: int = Field(4, ge=3, le=16)
     drop: float = Field(0.5, ge=0, lt=1, description="probability that a positive edge is dropped in a step")

@@ -9,8 +9,6 @@ from cl_as_gnn.methods.target import TargetMethod
 
 
 class FastSiamConfig(MethodConfig):
-    """Settings of FastSiam."""
-
     name: Literal["fastsiam"] = "fastsiam"
     num_views: int = Field(4, ge=3, le=16)
 

@@ -11,8 +11,6 @@ from cl_as_gnn.nn import PositiveAttention
 
 
 class GATConfig(SoftmaxConfig):
-    """Settings of graph attention over the positives."""
-
     name: Literal["gat"] = "gat"
     num_views: int = Field(4, ge=2, le=16)
     sharpness: float = Field(1.0, ge=0, description="β of exp(β cos); 0 is the plain mean")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -29,10 +29,7 @@ class DiffusionConfig(SoftmaxConfig):
     start: float = Field(0.25, ge=0, le=1, description="share of the training before affinity edges are added")
 
 
-DiffusionConfigT = TypeVar("DiffusionConfigT", bound=DiffusionConfig)
-
-
-class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
+class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
     """Base class of methods that attract along augmentation edges and, diffused, affinity edges of samples."""
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
@@ -67,12 +64,10 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
 
 
 class GCNConfig(DiffusionConfig):
-    """Settings of GCN diffusion."""
-
     name: Literal["gcn"] = "gcn"
 
 
-class GCN(DiffusionMethod[GCNConfig]):
+class GCN(DiffusionMethod):
     r"""Multi-hop GCN diffusion over augmentation and kNN affinity edges attracts, the complete graph repels.
 
     .. math::

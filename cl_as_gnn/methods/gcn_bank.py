@@ -15,15 +15,13 @@ from cl_as_gnn.nn.operators import LinearOperator
 
 
 class GCNBankConfig(DiffusionConfig):
-    """Settings of diffusion over the whole training set."""
-
     name: Literal["gcn_bank"] = "gcn_bank"
     k: int = Field(
         10, ge=1, description="nearest neighbours per sample in the affinity graph of the whole training set"
     )
 
 
-class GCNBank(DiffusionMethod[GCNBankConfig]):
+class GCNBank(DiffusionMethod):
     r"""``gcn`` with the affinity graph of the whole training set, of which each batch sees its part.
 
     .. math::

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 from torch_geometric.data import HeteroData
@@ -16,10 +16,7 @@ class NegativesConfig(SoftmaxConfig):
     tau_plus: float = Field(0.1, ge=0, lt=1, description="τ⁺, share of the negatives that belong to the anchor's class")
 
 
-NegativesConfigT = TypeVar("NegativesConfigT", bound=NegativesConfig)
-
-
-class HardNegativeMethod(Method[NegativesConfigT]):
+class HardNegativeMethod(Method[NegativesConfig]):
     """Base class of methods that repel along a sharpened, debiased softmax."""
 
     attracts = "the other views, equal weights, less τ⁺ of the repulsion"
@@ -30,12 +27,10 @@ class HardNegativeMethod(Method[NegativesConfigT]):
 
 
 class HardNegConfig(NegativesConfig):
-    """Settings of hard negatives."""
-
     name: Literal["hardneg"] = "hardneg"
 
 
-class HardNeg(HardNegativeMethod[HardNegConfig]):
+class HardNeg(HardNegativeMethod):
     r"""`Hard negative sampling <https://arxiv.org/abs/2010.04592>`_: near negatives repel more, debiased.
 
     .. math::

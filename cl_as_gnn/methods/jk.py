@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -32,10 +32,7 @@ class JumpingConfig(MethodConfig):
         return value
 
 
-JumpingConfigT = TypeVar("JumpingConfigT", bound=JumpingConfig)
-
-
-class JumpingMethod(TargetMethod[JumpingConfigT]):
+class JumpingMethod(TargetMethod[JumpingConfig]):
     """Base class of methods whose targets are mixed with the features of the same sample in earlier epochs."""
 
     def build_modules(self) -> None:
@@ -73,12 +70,10 @@ class JumpingMethod(TargetMethod[JumpingConfigT]):
 
 
 class JKConfig(JumpingConfig):
-    """Settings of jumping knowledge over epochs."""
-
     name: Literal["jk"] = "jk"
 
 
-class JK(JumpingMethod[JKConfig]):
+class JK(JumpingMethod):
     r"""SimSiam with multi-stage aggregation, `Wang et al. 2023 <https://arxiv.org/abs/2303.04435>`_.
 
     .. math::

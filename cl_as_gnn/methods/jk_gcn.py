@@ -13,8 +13,6 @@ from cl_as_gnn.nn.operators import Diffusion, LiftToViews, LinearOperator, Mixtu
 
 
 class JKGCNConfig(JumpingConfig):
-    """Settings of jumping knowledge with diffusion."""
-
     name: Literal["jk_gcn"] = "jk_gcn"
     weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
     k: int = Field(5, ge=1, description="nearest neighbours per sample in the affinity graph")
@@ -23,7 +21,7 @@ class JKGCNConfig(JumpingConfig):
     affinity_start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours are added")
 
 
-class JKGCN(JumpingMethod[JKGCNConfig]):
+class JKGCN(JumpingMethod):
     r"""``jk`` and ``gcn`` together: predictions attract to targets of earlier epochs and of diffused neighbours.
 
     .. math::
@@ -35,6 +33,7 @@ class JKGCN(JumpingMethod[JKGCNConfig]):
     predictions.
     """
 
+    config: JKGCNConfig
     Config = JKGCNConfig
     attracts = "the other views, diffused kNN neighbours, and both in earlier epochs, one-way"
     source = "this package; SimSiam-Multi with the diffusion of gcn"

@@ -4,7 +4,6 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.schema import TARGET_NEIGHBOUR
@@ -14,8 +13,6 @@ from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
 
 
 class MeanShiftConfig(MomentumConfig, QueueConfig):
-    """Settings of mean shift."""
-
     name: Literal["meanshift"] = "meanshift"
     k: int = Field(5, ge=1, description="positives per target: the target itself and its k - 1 nearest in the queue")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours are added")
@@ -35,6 +32,7 @@ class MeanShift(QueueMethod[MeanShiftConfig], TargetMethod[MeanShiftConfig]):
     attracts = "the k nearest neighbours, in a queue, of the other views' momentum targets, one-way"
     repels = "nothing (predictor and momentum target prevent collapse)"
     source = "Koohpayegani et al., ICCV 2021 (MSF)"
+    queued = ("target", "present")
 
     def queue_rows(self) -> int:
         return max(self.config.k - 1, super().queue_rows())
@@ -51,7 +49,3 @@ class MeanShift(QueueMethod[MeanShiftConfig], TargetMethod[MeanShiftConfig]):
             data[TARGET_NEIGHBOUR].edge_index = torch.stack([node, node // num_near])
             data[TARGET_NEIGHBOUR].edge_weight = (share / (1 + share.sum(1, keepdim=True))).flatten()
         return data
-
-    def queued(self, data: HeteroData) -> Tensor:
-        x: Tensor = data["target"].present
-        return x

@@ -13,8 +13,6 @@ from cl_as_gnn.nn.terms import QueueContrast, Term
 
 
 class MoCoConfig(MomentumConfig, QueueConfig):
-    """Settings of MoCo."""
-
     name: Literal["moco"] = "moco"
     temperature: float = Field(0.2, gt=0, le=10, description="temperature τ of the softmax over key and queue")
 
@@ -34,7 +32,6 @@ class MoCo(QueueMethod[MoCoConfig], TargetMethod[MoCoConfig]):
     attracts = "the momentum keys of the other views, one-way"
     repels = "softmax over a queue of earlier keys, one-way"
     source = "He et al., CVPR 2020"
-
     has_predictor = False
     projector_norm = None
     random_start = True

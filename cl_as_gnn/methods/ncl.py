@@ -13,8 +13,6 @@ from cl_as_gnn.nn.operators import LiftToViews, LinearOperator, Mixture
 
 
 class NCLConfig(SoftmaxConfig):
-    """Settings of neighbour contrastive learning."""
-
     name: Literal["ncl"] = "ncl"
     weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to neighbours in the graph")
 

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import NeighbourPositives
@@ -14,7 +13,7 @@ from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term
 
 
-class NeighbourConfig(SoftmaxConfig, QueueConfig):
+class NeighborConfig(SoftmaxConfig, QueueConfig):
     """Settings of every method whose positives are rewired to neighbours."""
 
     k: int = Field(1, ge=1, description="neighbours per positive")
@@ -22,18 +21,13 @@ class NeighbourConfig(SoftmaxConfig, QueueConfig):
     start: float = Field(0.25, ge=0, le=1, description="share of the training before positives are rewired")
 
 
-NeighbourConfigT = TypeVar("NeighbourConfigT", bound=NeighbourConfig)
-
-
-class NeighbourMethod(QueueMethod[NeighbourConfigT], SoftmaxMethod[NeighbourConfigT]):
+class NeighborMethod(QueueMethod[NeighborConfig], SoftmaxMethod[NeighborConfig]):
     """Base class of methods that rewire positive edges to neighbours in a queue of the latest features."""
+
+    queued: ClassVar[tuple[str, str]] = ("view", "x")
 
     def queue_rows(self) -> int:
         return max(self.config.k, min(self.config.queue_size, 2 * self.num_samples))
-
-    def queued(self, data: HeteroData) -> Tensor:
-        x: Tensor = data["view"].x
-        return x
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if batch.progress < self.config.start:
@@ -57,13 +51,11 @@ class NeighbourMethod(QueueMethod[NeighbourConfigT], SoftmaxMethod[NeighbourConf
         ]
 
 
-class NNPositivesConfig(NeighbourConfig):
-    """Settings of nearest-neighbour positives."""
-
+class NNPositivesConfig(NeighborConfig):
     name: Literal["nn_positives"] = "nn_positives"
 
 
-class NNPositives(NeighbourMethod[NNPositivesConfig]):
+class NNPositives(NeighborMethod):
     r"""Positive edges rewired to the positive's nearest neighbours in a queue, as in `NNCLR
     <https://arxiv.org/abs/2104.14548>`_.
 

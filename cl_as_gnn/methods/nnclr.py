@@ -14,8 +14,6 @@ from cl_as_gnn.nn.terms import AnchorContrast, Term
 
 
 class NNCLRConfig(SoftmaxConfig, QueueConfig):
-    """Settings of NNCLR."""
-
     name: Literal["nnclr"] = "nnclr"
     start: float = Field(0.0, ge=0, le=1, description="share of the training before neighbours replace projections")
 

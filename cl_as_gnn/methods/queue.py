@@ -6,7 +6,6 @@ from typing import ClassVar, TypeVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
@@ -28,6 +27,8 @@ class QueueMethod(Method[QueueConfigT]):
 
     random_start: ClassVar[bool] = False
     """Whether the queue starts with random features instead of empty."""
+    queued: ClassVar[tuple[str, str]] = ("target", "x")
+    """Node type and attribute of the features that enter the queue."""
 
     def build_modules(self) -> None:
         super().build_modules()
@@ -45,11 +46,6 @@ class QueueMethod(Method[QueueConfigT]):
         data["queue"].x, data["queue"].sample = self.queue.features, self.queue.sample
         return data
 
-    def queued(self, data: HeteroData) -> Tensor:
-        """Return the features of which the queue takes the first view."""
-        x: Tensor = data["target"].x
-        return x
-
     def update_memory(self, data: HeteroData) -> None:
-        size = data["view"].x.size(0) // self.config.num_views
-        self.queue.push(self.queued(data)[:size], data["view"].sample[:size])
+        size, (kind, attribute) = data["view"].x.size(0) // self.config.num_views, self.queued
+        self.queue.push(data[kind][attribute][:size], data["view"].sample[:size])

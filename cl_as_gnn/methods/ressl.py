@@ -13,8 +13,6 @@ from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, Term
 
 
 class ReSSLConfig(MomentumConfig, QueueConfig):
-    """Settings of relational self-supervised learning."""
-
     name: Literal["ressl"] = "ressl"
     temperature: float = Field(0.1, gt=0, le=10, description="temperature τ_s of the view's row")
     target_temperature: float = Field(
@@ -38,7 +36,6 @@ class ReSSL(QueueMethod[ReSSLConfig], TargetMethod[ReSSLConfig]):
     attracts = "queue nodes, by the sharper affinity of the other views' momentum targets"
     repels = "queue nodes, by the view's own affinity"
     source = "Zheng et al., NeurIPS 2021 (ReSSL)"
-
     has_predictor = False
     projector_norm = None
     random_start = True

@@ -14,8 +14,6 @@ from cl_as_gnn.nn.terms import LogisticPairs, Term
 
 
 class SigLIPConfig(MethodConfig):
-    """Settings of the sigmoid loss."""
-
     name: Literal["siglip"] = "siglip"
     scale: float = Field(10.0, gt=0, le=1000, description="initial t; learned")
     bias: float = Field(-10.0, description="initial b; learned")

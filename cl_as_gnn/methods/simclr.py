@@ -6,8 +6,6 @@ from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
 
 
 class SimCLRConfig(SoftmaxConfig):
-    """Settings of SimCLR."""
-
     name: Literal["simclr"] = "simclr"
 
 

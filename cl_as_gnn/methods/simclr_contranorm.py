@@ -12,8 +12,6 @@ from cl_as_gnn.nn.norm import ContraNorm
 
 
 class SimCLRContraNormConfig(SoftmaxConfig):
-    """Settings of SimCLR with ContraNorm in its projector."""
-
     name: Literal["simclr_contranorm"] = "simclr_contranorm"
     scale: float = Field(0.1, ge=0, description="s of the repulsion inside the projector")
     norm_temperature: float = Field(1.0, gt=0, description="τ of the softmax inside the projector")

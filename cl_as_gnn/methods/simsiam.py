@@ -7,8 +7,6 @@ from cl_as_gnn.methods.target import TargetMethod
 
 
 class SimSiamConfig(MethodConfig):
-    """Settings of SimSiam."""
-
     name: Literal["simsiam"] = "simsiam"
 
 

@@ -10,8 +10,6 @@ from cl_as_gnn.nn.operators import LinearOperator, SameLabel
 
 
 class SupConConfig(SoftmaxConfig):
-    """Settings of supervised contrastive learning."""
-
     name: Literal["supcon"] = "supcon"
 
 

@@ -13,8 +13,6 @@ from cl_as_gnn.nn.terms import ChannelSpread, PowerAlignment, Term
 
 
 class VICRegConfig(MethodConfig):
-    """Settings of VICReg."""
-
     name: Literal["vicreg"] = "vicreg"
     invariance: float = Field(25.0, ge=0, description="λ of the distance between views")
     variance: float = Field(25.0, ge=0, description="μ of the hinge on each channel's deviation")

@@ -12,8 +12,6 @@ from cl_as_gnn.nn.operators import LinearOperator, Mixture, SameLabel
 
 
 class WCLConfig(SoftmaxConfig):
-    """Settings of weakly supervised contrastive learning."""
-
     name: Literal["wcl"] = "wcl"
     weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to the component")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before components join")

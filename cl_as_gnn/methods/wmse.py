@@ -32,8 +32,6 @@ def whiten(x: Tensor, shrink: float) -> Tensor:
 
 
 class WMSEConfig(MethodConfig):
-    """Settings of W-MSE."""
-
     name: Literal["wmse"] = "wmse"
     shrink: float = Field(0.1, ge=0, lt=1, description="share of the mean variance in the covariance that is inverted")
 
