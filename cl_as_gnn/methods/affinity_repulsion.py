@@ -25,9 +25,8 @@ class AffinityRepulsion(SoftmaxMethod[AffinityRepulsionConfig]):
         L = -\frac1n \sum_i \Big( \sum_j A_{ij} \frac{x_i \cdot x_j}{\tau}
             - \log \sum_{k \in \mathcal{P}(i) \cup \mathcal{N}(i)} e^{x_i \cdot x_k / \tau} \Big),
 
-    :math:`\mathcal{P}(i)` the other views of the image and :math:`\mathcal{N}(i)` the views of other images that
-    ``repel`` selects; with all of them, SimCLR. ``farther``, the default, omits the nearest views, which may be of the
-    anchor's class; ``nearest`` keeps only these, the hardest negatives.
+    :math:`\mathcal{P}(i)` the other views of the image, :math:`\mathcal{N}(i)` the views of other images that ``repel``
+    selects: all (SimCLR), all but the nearest, which may share the anchor's class, or only these hardest negatives.
     """
 
     Config = AffinityRepulsionConfig

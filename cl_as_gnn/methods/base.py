@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -15,16 +16,37 @@ from cl_as_gnn.config import EncoderConfig, MethodConfig
 from cl_as_gnn.encoders.base import Encoder
 from cl_as_gnn.encoders.gnn import GNNConfig
 from cl_as_gnn.encoders.heads import mlp_head, plain_head
+from cl_as_gnn.encoders.momentum import MomentumCopy
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.graph import FeatureQueue, view_graph
+from cl_as_gnn.graph.schema import AUGMENTATION, TARGET_AUGMENTATION
 from cl_as_gnn.nn.distributed import LocalRows, gather_views, local_rows
 from cl_as_gnn.nn.operators import Adjacency, LinearOperator
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term, objective
 from cl_as_gnn.registry import METHODS
 
+
+class SoftmaxConfig(MethodConfig):
+    """Settings of every method with a softmax over other nodes."""
+
+    temperature: float = Field(0.5, gt=0, le=10, description="temperature τ of the softmax")
+
+
+class MomentumConfig(MethodConfig):
+    """Settings of every method whose target is a momentum copy of the network."""
+
+    momentum: float = Field(0.99, ge=0, le=1, description="initial momentum m of the target; rises to 1 by a cosine")
+
+
+class QueueConfig(MethodConfig):
+    """Settings of every method with a queue."""
+
+    queue_size: int = Field(1024, ge=1, description="features of the latest samples kept in the queue")
+
+
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
-SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound="SoftmaxConfig")
+SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound=SoftmaxConfig)
+QueueConfigT = TypeVar("QueueConfigT", bound=QueueConfig)
 
 
 @dataclass
@@ -51,12 +73,6 @@ class Batch:
         """This batch with ``sample`` and ``labels`` of all ranks; ``inputs`` stay those of this rank."""
         labels = None if self.labels is None else gather_views(self.labels)
         return replace(self, sample=gather_views(self.sample), labels=labels)
-
-
-class SoftmaxConfig(MethodConfig):
-    """Settings of every method with a softmax over other nodes."""
-
-    temperature: float = Field(0.5, gt=0, le=10, description="temperature τ of the softmax")
 
 
 def adjacency_of(data: HeteroData, kind: tuple[str, str, str]) -> Adjacency:
@@ -209,6 +225,83 @@ class SoftmaxMethod(Method[SoftmaxConfigT]):
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         attraction = self.attract(data, batch)
         return [Attraction(attraction, self.config.temperature), self.repel(data, attraction)]
+
+
+class TargetMethod(Method[ConfigT]):
+    r"""Base class of methods whose views attract to target nodes without gradient, along one-way edges.
+
+    The target of a view is its own projection with the gradient stopped. If ``Config`` is a :class:`MomentumConfig`, it
+    is the projection of a slow copy of encoder and projector instead, which follows them before each step by
+    :math:`w' \leftarrow m w' + (1 - m) w`. Messages flow from the targets of the other views to each view.
+
+    The projector of a method with a predictor ends in batch normalization without learned scale, as in SimSiam: without
+    it short runs stay close to collapse.
+    """
+
+    repels = "nothing (predictor and stop-gradient prevent collapse)"
+    projector_norm: ClassVar[Literal["affine", "plain"] | None] = "plain"
+    has_predictor: ClassVar[bool] = True
+    """Whether a predictor maps the projections to the nodes that are attracted."""
+
+    def build_modules(self) -> None:
+        heads, follows = self.heads, isinstance(self.config, MomentumConfig)
+        self.target = MomentumCopy(nn.Sequential(self.encoder, self.projector)) if follows else None
+        self.predictor: nn.Module = nn.Identity()
+        if self.has_predictor:
+            self.predictor = mlp_head(heads.projector_dim, heads.predictor_hidden, heads.projector_dim, 2)
+
+    def momentum(self, progress: float) -> float:
+        """Return m, which rises from the configured value to 1 along half a cosine."""
+        assert isinstance(self.config, MomentumConfig)
+        return 1 - (1 - self.config.momentum) * (1 + math.cos(math.pi * progress)) / 2
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        if self.target is not None and self.training:
+            self.target.update(nn.Sequential(self.encoder, self.projector), self.momentum(batch.progress))
+        z = self.project(batch.inputs)
+        view = self.predictor(z)
+        return {"view": view, "target": z.detach() if self.target is None else self.target(batch.inputs)}
+
+    def graph(self, batch: Batch) -> HeteroData:
+        data = super().graph(batch)
+        data[TARGET_AUGMENTATION].edge_index = data[AUGMENTATION].edge_index
+        return data
+
+    def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
+        """Return A⁺ from targets to views. The default uses the edges from the targets of the other views."""
+        return adjacency_of(data, TARGET_AUGMENTATION)
+
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
+        return [Attraction(self.attract(data, batch), source=data["target"].x)]
+
+
+class QueueMethod(Method[QueueConfigT]):
+    """Base class, beside another, of methods that keep the features of the first view of the latest samples."""
+
+    random_start: ClassVar[bool] = False
+    """Whether the queue starts with random features instead of empty."""
+    queued: ClassVar[tuple[str, str]] = ("target", "x")
+    """Node type and attribute of the features that enter the queue."""
+
+    def build_modules(self) -> None:
+        super().build_modules()
+        size, dim = self.queue_rows(), self.heads.projector_dim
+        self.queue = FeatureQueue(size, dim)
+        if self.random_start:
+            self.queue.push(torch.randn(size, dim), torch.full((size,), -1))
+
+    def queue_rows(self) -> int:
+        """Return the size of the queue: at most one row per sample of the training set."""
+        return min(self.config.queue_size, self.num_samples)
+
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
+        """Add the rows of the queue as nodes; a method that looks up neighbors adds only those."""
+        data["queue"].x, data["queue"].sample = self.queue.features, self.queue.sample
+        return data
+
+    def update_memory(self, data: HeteroData) -> None:
+        size, (kind, attribute) = data["view"].x.size(0) // self.config.num_views, self.queued
+        self.queue.push(data[kind][attribute][:size], data["view"].sample[:size])
 
 
 def build_method(config: MethodConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int) -> Method[Any]:

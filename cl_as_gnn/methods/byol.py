@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
+from cl_as_gnn.methods.base import MomentumConfig, TargetMethod
 
 
 class BYOLConfig(MomentumConfig):

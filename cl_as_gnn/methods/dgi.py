@@ -33,16 +33,15 @@ def readout(z: Tensor, *_: Data) -> Tensor:
 
 
 class DGI(Method[DGIConfig]):
-    r"""`Deep Graph Infomax <https://arxiv.org/abs/1809.10341>`_, PyG's ``DeepGraphInfomax``: every node against the
-    summary of its graph.
+    r"""`Deep Graph Infomax <https://arxiv.org/abs/1809.10341>`_, PyG's ``DeepGraphInfomax``: nodes against a summary.
 
     .. math::
         L = -\frac1N \sum_i \log \sigma(z_i^\top W s) - \frac1N \sum_i \log \big( 1 - \sigma(\tilde z_i^\top W s) \big),
         \qquad s = \sigma\Big( \tfrac1N \sum_i z_i \Big),
 
-    :math:`\tilde z` the features of the graph whose nodes' inputs are shuffled. No pair of nodes
-    attracts or repels: every node exchanges messages with one summary node, to which real nodes attract and from which
-    shuffled nodes repel, along :math:`W s`. Autograd computes the gradient.
+    :math:`\tilde z` the features of the graph with the inputs of its nodes shuffled. Nodes exchange messages only with
+    one summary node, which attracts real nodes and repels shuffled nodes, along :math:`W s`. Autograd computes the
+    gradient.
     """
 
     Config = DGIConfig

@@ -16,16 +16,11 @@ from cl_as_gnn.nn.operators import Diffusion, LiftToViews, LinearOperator, Mixtu
 class DiffusionConfig(SoftmaxConfig):
     """Settings of every method that diffuses along affinity edges between samples."""
 
-    weight: float = Field(0.8, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
-    k: int = Field(5, ge=1, description="nearest neighbours per sample in the affinity graph")
+    weight: float = Field(0.8, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbors")
+    k: int = Field(5, ge=1, description="nearest neighbors per sample in the affinity graph")
     num_hops: int = Field(4, ge=1, le=16, description="number of hops of the diffusion")
-    affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbours")
-    gate: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="below this agreement of the views' neighbourhoods λ is 0; it reaches weight at 4/3 of it",
-    )
+    affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbors")
+    gate: float = Field(0.3, ge=0, le=1, description="λ is 0 below this agreement of views and full above 4/3 of it")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before affinity edges are added")
 
 
@@ -74,13 +69,12 @@ class GCN(DiffusionMethod):
         A = (1 - \lambda) A_{\text{aug}} + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T, \qquad
         T = N (W^L - \mathrm{diag} W^L),
 
-    :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
-    of each sample's views), :math:`N` renormalizing rows. :math:`\lambda` depends on the batch, without labels:
-    :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbours
-    found from one view and from another (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`); where
-    neighbours follow the augmentation, not the image, the method stays SimCLR. The message is
-    :math:`\tfrac12 (A + A^\top) x - \tfrac12 (P + P^\top) x`: the gradient of the cross-entropy between the rows of
-    :math:`A` and the softmax.
+    :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (by the mean of their views),
+    :math:`N` the normalization of rows. A gate sets :math:`\lambda` per batch, without labels:
+    :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbors
+    found from two views (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`). Where neighbors follow the
+    augmentation, not the image, the method stays SimCLR. The message, :math:`\tfrac12 (A + A^\top) x - \tfrac12
+    (P + P^\top) x`, is the gradient of the cross-entropy between the rows of :math:`A` and the softmax.
     """
 
     Config = GCNConfig

@@ -39,7 +39,7 @@ class HardNeg(HardNegativeMethod):
             N \frac{\sum_k e^{(1 + \beta) s_{ik}/\tau}}{\sum_k e^{\beta s_{ik}/\tau}}
             - \tau^+ N e^{s_{i+}/\tau} \Big), \; N e^{-1/\tau} \Big),
 
-    as in the authors' code, with the gradient through the weights; see :class:`cl_as_gnn.nn.terms.HardNegatives`.
+    as in the authors' code, with the gradient through the weights: see :class:`cl_as_gnn.nn.terms.HardNegatives`.
     """
 
     Config = HardNegConfig

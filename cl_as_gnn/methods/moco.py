@@ -6,9 +6,7 @@ import torch
 from pydantic import Field
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.methods.base import Batch
-from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
-from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
+from cl_as_gnn.methods.base import Batch, MomentumConfig, QueueConfig, QueueMethod, TargetMethod
 from cl_as_gnn.nn.terms import QueueContrast, Term
 
 
@@ -24,7 +22,7 @@ class MoCo(QueueMethod[MoCoConfig], TargetMethod[MoCoConfig]):
         L = -\frac1n \sum_i \log \frac{e^{q_i \cdot k_i / \tau}}
             {e^{q_i \cdot k_i / \tau} + \sum_{u \in \text{queue}} e^{q_i \cdot u / \tau}},
 
-    where every view is a query (the symmetric form) and a momentum copy of the network gives the keys. Messages flow
+    where every view is a query (the symmetric form) and a momentum copy of the network computes the keys. Messages flow
     one-way, from keys to queries. The queue starts with random keys.
     """
 

@@ -7,22 +7,21 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import NeighbourPositives
 from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED
-from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
+from cl_as_gnn.methods.base import Batch, QueueConfig, QueueMethod, SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term
 
 
 class NeighborConfig(SoftmaxConfig, QueueConfig):
-    """Settings of every method whose positives are rewired to neighbours."""
+    """Settings of every method whose positives are rewired to neighbors."""
 
-    k: int = Field(1, ge=1, description="neighbours per positive")
-    weight: float = Field(0.5, ge=0, le=1, description="share of the attraction that goes to neighbours")
+    k: int = Field(1, ge=1, description="neighbors per positive")
+    weight: float = Field(0.5, ge=0, le=1, description="share of the attraction that goes to neighbors")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before positives are rewired")
 
 
 class NeighborMethod(QueueMethod[NeighborConfig], SoftmaxMethod[NeighborConfig]):
-    """Base class of methods that rewire positive edges to neighbours in a queue of the latest features."""
+    """Base class of methods that rewire positive edges to neighbors in a queue of the latest features."""
 
     queued: ClassVar[tuple[str, str]] = ("view", "x")
 
@@ -41,7 +40,7 @@ class NeighborMethod(QueueMethod[NeighborConfig], SoftmaxMethod[NeighborConfig])
         n, total = x.size(0), x.new_full((), x.size(0))
         edges, source = data[REWIRED], data["neighbour"].x
         rewired = Adjacency(edges.edge_index, self.config.weight * edges.edge_weight, (source.size(0), n))
-        # The neighbours of a view take their share from its other views; without known neighbours these keep all.
+        # Neighbors take their share from the other views of the sample; without known neighbors, nothing is taken.
         kept = data[AUGMENTATION].edge_index
         rest = (1 - rewired.row_sum)[kept[1]] / (self.config.num_views - 1)
         return [
@@ -56,7 +55,7 @@ class NNPositivesConfig(NeighborConfig):
 
 
 class NNPositives(NeighborMethod):
-    r"""Positive edges rewired to the positive's nearest neighbours in a queue, as in `NNCLR
+    r"""Positive edges rewired to the positive's nearest neighbors in a queue, as in `NNCLR
     <https://arxiv.org/abs/2104.14548>`_.
 
     .. math::
@@ -67,5 +66,5 @@ class NNPositives(NeighborMethod):
     """
 
     Config = NNPositivesConfig
-    attracts = "the nearest neighbours of the positive in a queue (one-way edges)"
+    attracts = "the nearest neighbors of the positive in a queue (one-way edges)"
     source = "Dwibedi et al., ICCV 2021 (NNCLR)"

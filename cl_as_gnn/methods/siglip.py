@@ -26,7 +26,7 @@ class SigLIP(Method[SigLIPConfig]):
         L = -\frac1B \sum_{ij} \log \sigma\big( y_{ij} (t \, x^1_i \cdot x^2_j + b) \big), \qquad
         y_{ij} = 2 [i = j] - 1,
 
-    the mean over ordered pairs of views. The message passing that moves the features learns t and b too.
+    the mean over ordered pairs of views. Messages also train t and b.
     """
 
     Config = SigLIPConfig

@@ -18,7 +18,7 @@ class SimCLRContraNormConfig(SoftmaxConfig):
 
 
 class BatchContraNorm(ContraNorm):
-    """ContraNorm among the rows of all ranks."""
+    """ContraNorm over the rows of all ranks."""
 
     def forward(self, x: Tensor, batch: Tensor | None = None, batch_size: int | None = None) -> Tensor:
         if not self.training or world_size() == 1:
@@ -27,13 +27,12 @@ class BatchContraNorm(ContraNorm):
 
 
 class SimCLRContraNorm(SoftmaxMethod[SimCLRContraNormConfig]):
-    r"""SimCLR with `ContraNorm <https://arxiv.org/abs/2303.06562>`_ before the last map of the projector.
+    r"""SimCLR with `ContraNorm <https://arxiv.org/abs/2303.06562>`_ before the last layer of the projector.
 
     .. math::
         h' = \mathrm{LayerNorm}\big( (1 + s) h - s \, \mathrm{softmax}(\hat h \hat h^\top / \tau) \, h \big),
 
-    over all views of the batch: the repulsion is a layer as well as a loss. The message on the projected features is
-    SimCLR's.
+    over all views of the batch. A layer and the loss both repel; the message on the projected features is SimCLR's.
     """
 
     Config = SimCLRContraNormConfig

@@ -27,7 +27,7 @@ class VICReg(Method[VICRegConfig]):
           + \tfrac{\mu}{V d} \sum_{v, k} \max(0, 1 - \sigma^v_k)
           + \tfrac{2 \nu}{V d} \sum_v \sum_{k \neq l} (C^v_{kl})^2 ,
 
-    on features that are not normalized.
+    for features that are not normalized.
     """
 
     Config = VICRegConfig
