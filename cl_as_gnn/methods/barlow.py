@@ -29,12 +29,9 @@ class StandardizedMethod(Method[ConfigT]):
 
 
 class Barlow(StandardizedMethod[BarlowConfig]):
-    r"""`Barlow Twins <https://arxiv.org/abs/2103.03230>`_: channels, not samples, attract and repel.
+    """`Barlow Twins <https://arxiv.org/abs/2103.03230>`_: channels, not samples, attract and repel.
 
-    .. math::
-        L = \sum_k (1 - C_{kk})^2 + \lambda \sum_{k \neq l} C_{kl}^2, \qquad C = \tfrac1B (X^1)^\top X^2,
-
-    for features standardized over the batch in each view. For V > 2 the loss is the mean over the pairs of views.
+    The loss is that of :class:`~cl_as_gnn.nn.terms.ChannelCorrelation`, on features standardized within each view.
     """
 
     Config = BarlowConfig

@@ -1,4 +1,4 @@
-"""Base classes of the methods: how views become a graph, and which two operators move its nodes."""
+"""Base classes of the methods: how views become a graph, and which terms move its nodes."""
 
 from __future__ import annotations
 
@@ -54,12 +54,11 @@ class Batch:
     """V views of each of B samples, view-major: row v·B + s is view v of sample s.
 
     Args:
-        inputs: what the encoder reads. For image tasks the pixels ``(V·B, channels, height, width)``; for nodes and for
-            whole graphs one PyG ``Data`` that holds every view, which the encoder maps to V·B rows.
+        inputs: what the encoder reads: pixels ``(V·B, channels, height, width)`` of images, or one PyG ``Data`` with
+            every view of the nodes or whole graphs, which the encoder maps to V·B rows.
         sample: data-set index of each sample, ``(B,)``.
         progress: completed share of the training, between 0 and 1.
-        labels: label of each sample, ``(B,)``, −1 where unknown; ``None`` if the data set has no labels. Few methods
-            read them.
+        labels: label of each sample, ``(B,)``, −1 if unknown; ``None`` if the data set has none. Few methods read them.
 
     On several ranks every field holds the samples of this rank; :meth:`joined` gathers ``sample`` and ``labels``.
     """
@@ -70,7 +69,7 @@ class Batch:
     labels: Tensor | None = None
 
     def joined(self) -> Batch:
-        """This batch with ``sample`` and ``labels`` of all ranks; ``inputs`` stay those of this rank."""
+        """Return this batch with ``sample`` and ``labels`` of all ranks; ``inputs`` stay those of this rank."""
         labels = None if self.labels is None else gather_views(self.labels)
         return replace(self, sample=gather_views(self.sample), labels=labels)
 
@@ -88,10 +87,10 @@ class Method(nn.Module, Generic[ConfigT]):
     edges) → ``terms`` (what attracts and what repels) → loss value, whose ``backward`` sends the messages to the
     encoder → ``update_memory`` (queues and banks). A subclass overrides only the steps in which it differs.
 
-    On several ranks each rank encodes its own samples and :meth:`graph` gathers the features of all ranks, so that
-    every rank builds the graph of the global batch and the memories stay equal. Layers that mix the rows of a batch
-    (batch normalization, whitening, ContraNorm) compute their statistics over all ranks themselves. Wrapped in DDP with
-    ``broadcast_buffers=False``, the result equals that of one process on the global batch.
+    On several ranks each rank encodes its own samples, and :meth:`graph` gathers the features of all ranks: every rank
+    builds the graph of the global batch and keeps the same memories. Layers that mix the rows of a batch (batch
+    normalization, whitening, ContraNorm) use the statistics of all ranks. In DDP with ``broadcast_buffers=False`` the
+    result equals that of one process on the global batch.
 
     A subclass sets ``Config``, whose ``name`` is the name of the method, and the lines that ``clgnn methods`` prints:
     ``attracts``, ``repels`` and ``source``. ``reads`` lists the kinds of sample that the method accepts.
@@ -118,10 +117,8 @@ class Method(nn.Module, Generic[ConfigT]):
 
     def __init__(self, config: ConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
         super().__init__()
-        self.config = config
+        self.config, self.heads, self.num_samples = config, heads, num_samples
         self.encoder = encoder
-        self.heads = heads
-        self.num_samples = num_samples
         width: int = getattr(encoder, "out_dim")  # noqa: B009  (nn.Module types its attributes as tensors)
         self.projector = self.build_projector(width)
         self.build_modules()
@@ -189,8 +186,7 @@ class Method(nn.Module, Generic[ConfigT]):
     def labels_of(self, batch: Batch) -> Tensor:
         """Return the labels of a batch, or raise ``ConfigError`` if the data set has none."""
         if batch.labels is None:
-            name = self.config.name
-            raise ConfigError(f"method.name={name} expects labels: choose a method without, for example gcn")
+            raise ConfigError(f"method.name={self.config.name} expects labels: choose a method without, such as gcn")
         return batch.labels
 
     def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
@@ -219,7 +215,7 @@ class SoftmaxMethod(Method[SoftmaxConfigT]):
         return adjacency_of(data, AUGMENTATION)
 
     def repel(self, data: HeteroData, attraction: LinearOperator) -> Term:
-        """Return the repelling term, in which each anchor counts as much as it is attracted."""
+        """Return the repelling term. The default weights each anchor by its attraction."""
         return SoftmaxRepulsion(self.config.temperature, attraction.row_sum, own=self.local_rows)
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
@@ -231,11 +227,9 @@ class TargetMethod(Method[ConfigT]):
     r"""Base class of methods whose views attract to target nodes without gradient, along one-way edges.
 
     The target of a view is its own projection with the gradient stopped. If ``Config`` is a :class:`MomentumConfig`, it
-    is the projection of a slow copy of encoder and projector instead, which follows them before each step by
-    :math:`w' \leftarrow m w' + (1 - m) w`. Messages flow from the targets of the other views to each view.
-
-    The projector of a method with a predictor ends in batch normalization without learned scale, as in SimSiam: without
-    it short runs stay close to collapse.
+    is the projection by a slow copy of encoder and projector, updated before each step by
+    :math:`w' \leftarrow m w' + (1 - m) w`. Messages flow from the targets of the other views to each view. By default
+    the projector ends in batch normalization without learned scale, as in SimSiam; else short runs nearly collapse.
     """
 
     repels = "nothing (predictor and stop-gradient prevent collapse)"
@@ -276,7 +270,7 @@ class TargetMethod(Method[ConfigT]):
 
 
 class QueueMethod(Method[QueueConfigT]):
-    """Base class, beside another, of methods that keep the features of the first view of the latest samples."""
+    """Mixin for methods with a queue of the features of the first view of the latest samples."""
 
     random_start: ClassVar[bool] = False
     """Whether the queue starts with random features instead of empty."""

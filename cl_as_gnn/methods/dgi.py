@@ -27,11 +27,6 @@ def shuffled(data: Data) -> Data:
     return corrupted
 
 
-def readout(z: Tensor, *_: Data) -> Tensor:
-    """Return the summary of a graph: σ of the mean of its nodes."""
-    return z.mean(0).sigmoid()
-
-
 class DGI(Method[DGIConfig]):
     r"""`Deep Graph Infomax <https://arxiv.org/abs/1809.10341>`_, PyG's ``DeepGraphInfomax``: nodes against a summary.
 
@@ -40,8 +35,7 @@ class DGI(Method[DGIConfig]):
         \qquad s = \sigma\Big( \tfrac1N \sum_i z_i \Big),
 
     :math:`\tilde z` the features of the graph with the inputs of its nodes shuffled. Nodes exchange messages only with
-    one summary node, which attracts real nodes and repels shuffled nodes, along :math:`W s`. Autograd computes the
-    gradient.
+    one summary node, which attracts real and repels shuffled nodes, along :math:`W s`. Autograd computes the gradient.
     """
 
     Config = DGIConfig
@@ -51,8 +45,8 @@ class DGI(Method[DGIConfig]):
     reads = ("nodes",)
 
     def build_modules(self) -> None:
-        network = nn.Sequential(self.encoder, self.projector)
-        self.infomax = DeepGraphInfomax(self.heads.projector_dim, network, readout, shuffled)
+        network, dim = nn.Sequential(self.encoder, self.projector), self.heads.projector_dim
+        self.infomax = DeepGraphInfomax(dim, network, lambda z, *_: z.mean(0).sigmoid(), shuffled)
 
     def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
         if not isinstance(batch.inputs, Data):

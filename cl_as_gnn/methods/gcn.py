@@ -50,11 +50,10 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
         augmentation = super().attract(data, batch)
         if "sample" not in data.node_types:
             return augmentation
-        edges = data[SAMPLE_AFFINITY]
         diffused = LiftToViews(self.diffuse(data), self.config.num_views)
         share: float | Tensor = self.config.weight
         if self.config.gate > 0:
-            share = share * (3 * edges.agreement / self.config.gate - 3).clamp(0, 1)
+            share = share * (3 * data[SAMPLE_AFFINITY].agreement / self.config.gate - 3).clamp(0, 1)
         return Mixture(augmentation, diffused, share)
 
 
@@ -73,8 +72,8 @@ class GCN(DiffusionMethod):
     :math:`N` the normalization of rows. A gate sets :math:`\lambda` per batch, without labels:
     :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbors
     found from two views (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`). Where neighbors follow the
-    augmentation, not the image, the method stays SimCLR. The message, :math:`\tfrac12 (A + A^\top) x - \tfrac12
-    (P + P^\top) x`, is the gradient of the cross-entropy between the rows of :math:`A` and the softmax.
+    augmentation, not the image, the method stays SimCLR. The message is the gradient of the cross-entropy between the
+    rows of :math:`A` and the softmax.
     """
 
     Config = GCNConfig

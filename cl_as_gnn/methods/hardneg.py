@@ -31,15 +31,9 @@ class HardNegConfig(NegativesConfig):
 
 
 class HardNeg(HardNegativeMethod):
-    r"""`Hard negative sampling <https://arxiv.org/abs/2010.04592>`_: near negatives repel more, debiased.
+    """`Hard negative sampling <https://arxiv.org/abs/2010.04592>`_: near negatives repel more, debiased.
 
-    .. math::
-        L = -\frac1n \sum_i \log \frac{e^{s_{i+}/\tau}}{e^{s_{i+}/\tau} + N_i}, \qquad
-        N_i = \max\Big( \frac{1}{1 - \tau^+} \Big(
-            N \frac{\sum_k e^{(1 + \beta) s_{ik}/\tau}}{\sum_k e^{\beta s_{ik}/\tau}}
-            - \tau^+ N e^{s_{i+}/\tau} \Big), \; N e^{-1/\tau} \Big),
-
-    as in the authors' code, with the gradient through the weights: see :class:`cl_as_gnn.nn.terms.HardNegatives`.
+    The loss is that of :class:`~cl_as_gnn.nn.terms.HardNegatives`, with the gradient through the weights.
     """
 
     Config = HardNegConfig

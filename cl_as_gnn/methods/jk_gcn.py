@@ -29,8 +29,7 @@ class JKGCN(JumpingMethod):
             + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T \Big)_{ij} \,
             \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
 
-    T the diffusion of ``gcn`` over the kNN graph of the mixed targets. Messages flow one-way, from targets to
-    predictions.
+    T the diffusion of ``gcn`` over the kNN graph of the mixed targets. Messages flow one-way, to predictions.
     """
 
     config: JKGCNConfig

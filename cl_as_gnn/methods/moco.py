@@ -16,14 +16,10 @@ class MoCoConfig(MomentumConfig, QueueConfig):
 
 
 class MoCo(QueueMethod[MoCoConfig], TargetMethod[MoCoConfig]):
-    r"""`MoCo <https://arxiv.org/abs/1911.05722>`_: the key of a positive attracts, a queue of earlier keys repels.
+    """`MoCo <https://arxiv.org/abs/1911.05722>`_: the key of a positive attracts, a queue of earlier keys repels.
 
-    .. math::
-        L = -\frac1n \sum_i \log \frac{e^{q_i \cdot k_i / \tau}}
-            {e^{q_i \cdot k_i / \tau} + \sum_{u \in \text{queue}} e^{q_i \cdot u / \tau}},
-
-    where every view is a query (the symmetric form) and a momentum copy of the network computes the keys. Messages flow
-    one-way, from keys to queries. The queue starts with random keys.
+    The loss is that of :class:`~cl_as_gnn.nn.terms.QueueContrast`. Every view is a query (the symmetric form), and a
+    momentum copy of the network computes the keys. Messages flow one-way, from keys to queries.
     """
 
     Config = MoCoConfig

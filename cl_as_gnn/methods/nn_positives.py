@@ -55,8 +55,7 @@ class NNPositivesConfig(NeighborConfig):
 
 
 class NNPositives(NeighborMethod):
-    r"""Positive edges rewired to the positive's nearest neighbors in a queue, as in `NNCLR
-    <https://arxiv.org/abs/2104.14548>`_.
+    r"""SimCLR with the nearest neighbors of `NNCLR <https://arxiv.org/abs/2104.14548>`_ among the positives.
 
     .. math::
         x_i' = x_i + \alpha \Big( (1 - \lambda) \sum_j A_{ij} x_j + \lambda \sum_j A_{ij} \, \mathrm{NN}(x_j)

@@ -20,13 +20,9 @@ class SigLIPConfig(MethodConfig):
 
 
 class SigLIP(Method[SigLIPConfig]):
-    r"""The sigmoid loss of `SigLIP <https://arxiv.org/abs/2303.15343>`_ between the views of an image.
+    """The sigmoid loss of `SigLIP <https://arxiv.org/abs/2303.15343>`_ between the views of an image.
 
-    .. math::
-        L = -\frac1B \sum_{ij} \log \sigma\big( y_{ij} (t \, x^1_i \cdot x^2_j + b) \big), \qquad
-        y_{ij} = 2 [i = j] - 1,
-
-    the mean over ordered pairs of views. Messages also train t and b.
+    The loss is that of :class:`~cl_as_gnn.nn.terms.LogisticPairs`; its messages also train t and b.
     """
 
     Config = SigLIPConfig

@@ -40,7 +40,5 @@ class VICReg(Method[VICRegConfig]):
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         c = self.config
-        return [
-            PowerAlignment(data[AUGMENTATION].edge_index, 2.0, c.invariance / data["view"].x.size(1)),
-            ChannelSpread(c.variance, c.covariance, c.num_views),
-        ]
+        distance = PowerAlignment(data[AUGMENTATION].edge_index, 2.0, c.invariance / data["view"].x.size(1))
+        return [distance, ChannelSpread(c.variance, c.covariance, c.num_views)]

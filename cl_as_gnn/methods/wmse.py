@@ -23,8 +23,7 @@ def whiten(x: Tensor, shrink: float) -> Tensor:
     count = x.size(0) * world_size()
     centered = (x - total(x.sum(0)) / count).double()
     covariance = total(centered.t() @ centered) / max(1, count - 1)
-    level = covariance.diagonal().mean()
-    target = level * torch.eye(x.size(1), device=x.device, dtype=torch.double)
+    target = covariance.diagonal().mean() * torch.eye(x.size(1), device=x.device, dtype=torch.double)
     factor, _ = torch.linalg.cholesky_ex((1 - shrink) * covariance + shrink * target)
     out: Tensor = torch.linalg.solve_triangular(factor, centered.t(), upper=False).t().to(x.dtype)
     return out

@@ -9,8 +9,7 @@ from cl_as_gnn.nn.terms.base import Term
 
 
 class ChannelCorrelation(Term):
-    r"""Attraction and repulsion between channels, `Barlow Twins <https://arxiv.org/abs/2103.03230>`_: each channel
-    attracts itself in the other view and repels the other channels.
+    r"""`Barlow Twins <https://arxiv.org/abs/2103.03230>`_: channels attract themselves in the other view, repel others.
 
     .. math::
         L = \sum_k (1 - C_{kk})^2 + \lambda \sum_{k \neq l} C_{kl}^2, \quad C = \tfrac1B (X^a)^\top X^b, \qquad
@@ -42,7 +41,7 @@ class ChannelCorrelation(Term):
 
 
 class ChannelDecorrelation(Term):
-    r"""Invariance of views and decorrelation of the channels of each, `CCA-SSG <https://arxiv.org/abs/2106.12484>`_.
+    r"""`CCA-SSG <https://arxiv.org/abs/2106.12484>`_: views attract, and the channels of a view repel each other.
 
     .. math::
         L = \frac{1}{2 B} \, \mathbb{E}_{a \neq b} \lVert X^a - X^b \rVert_F^2
@@ -75,8 +74,7 @@ class ChannelDecorrelation(Term):
 
 
 class ChannelSpread(Term):
-    r"""Variance and covariance of `VICReg <https://arxiv.org/abs/2105.04906>`_: each channel keeps a standard deviation
-    of one, and channels repel each other.
+    r"""`VICReg <https://arxiv.org/abs/2105.04906>`_: channels keep a standard deviation of 1 and repel each other.
 
     .. math::
         L = \frac{\mu}{V d} \sum_{v, k} \max(0, 1 - \sigma^v_k) + \frac{2 \nu}{V d} \sum_v \sum_{k \neq l} (C^v_{kl})^2,

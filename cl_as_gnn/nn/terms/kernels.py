@@ -11,8 +11,7 @@ from cl_as_gnn.nn.terms.base import Term, ends
 
 
 class GaussianRepulsion(Term):
-    r"""Repulsion along a Gaussian kernel with one normalization for the whole graph, the uniformity of `Wang & Isola
-    2020 <https://arxiv.org/abs/2005.10242>`_.
+    r"""`Uniformity <https://arxiv.org/abs/2005.10242>`_: repulsion along a Gaussian kernel, normalized once per view.
 
     .. math::
         L = \frac{w}{V} \sum_v \log \frac{1}{|\mathcal{N}|} \sum_{(i, j) \in \mathcal{N}} Q^v_{ij}, \quad
@@ -81,8 +80,7 @@ class BipartiteGaussian(Term):
 
 
 class LinearRepulsion(Term):
-    r"""Repulsion along the graph of raw inner products: linear attention in :math:`O(n d^2)`, without a softmax, from
-    the `spectral contrastive loss <https://arxiv.org/abs/2106.04156>`_.
+    r"""`Spectral contrastive loss <https://arxiv.org/abs/2106.04156>`_: repulsion by linear attention, :math:`O(n d^2)`.
 
     .. math::
         L = \frac{w}{V (V - 1) B (B - 1)} \sum_{a \neq b} \sum_{i \neq j} (x^a_i \cdot x^b_j)^2, \qquad

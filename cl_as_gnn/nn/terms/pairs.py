@@ -61,8 +61,7 @@ def row_softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class NegativeRepulsion(PairTerm):
-    r"""Repulsion along the affinity graph without the positives, the decoupled softmax of `DCL
-    <https://arxiv.org/abs/2110.06848>`_.
+    r"""`DCL <https://arxiv.org/abs/2110.06848>`_: repulsion along the affinity graph without the positives.
 
     .. math::
         L = \frac1n \sum_i \log \sum_{k : g_k \neq g_i} e^{x_i \cdot x_k / \tau}, \qquad

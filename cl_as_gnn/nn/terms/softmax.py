@@ -103,8 +103,7 @@ class BipartiteRepulsion(Term):
 
 
 class AnchorContrast(Term):
-    r"""Softmax of each fixed anchor over the nodes of another view, the loss of `NNCLR
-    <https://arxiv.org/abs/2104.14548>`_.
+    r"""`NNCLR <https://arxiv.org/abs/2104.14548>`_: the softmax of each fixed anchor over the nodes of another view.
 
     .. math::
         L = -\frac{1}{V (V - 1) B} \sum_{a \neq b} \sum_i
@@ -136,8 +135,7 @@ class AnchorContrast(Term):
 
 
 class QueueContrast(Term):
-    r"""One-way edges from a key that attracts and from a queue of keys that repel, `MoCo
-    <https://arxiv.org/abs/1911.05722>`_.
+    r"""`MoCo <https://arxiv.org/abs/1911.05722>`_: a key attracts and a queue of keys repels, along one-way edges.
 
     .. math::
         L = -\frac1n \sum_i
