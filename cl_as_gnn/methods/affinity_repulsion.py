@@ -26,7 +26,8 @@ class AffinityRepulsion(SoftmaxMethod[AffinityRepulsionConfig]):
             - \log \sum_{k \in \mathcal{P}(i) \cup \mathcal{N}(i)} e^{x_i \cdot x_k / \tau} \Big),
 
     :math:`\mathcal{P}(i)` the other views of the image, :math:`\mathcal{N}(i)` the views of other images that ``repel``
-    selects: all (SimCLR), all but the nearest, which may share the anchor's class, or only these hardest negatives.
+    selects: all (SimCLR), k at random, the k nearest (the hardest negatives), or all but these, which
+    may share the anchor's class.
     """
 
     Config = AffinityRepulsionConfig

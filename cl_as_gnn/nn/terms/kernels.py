@@ -80,7 +80,7 @@ class BipartiteGaussian(Term):
 
 
 class LinearRepulsion(Term):
-    r"""`Spectral contrastive loss <https://arxiv.org/abs/2106.04156>`_: repulsion by linear attention, :math:`O(n d^2)`.
+    r"""`Spectral contrastive loss <https://arxiv.org/abs/2106.04156>`_: repulsion by linear attention, in O(n d²).
 
     .. math::
         L = \frac{w}{V (V - 1) B (B - 1)} \sum_{a \neq b} \sum_{i \neq j} (x^a_i \cdot x^b_j)^2, \qquad
