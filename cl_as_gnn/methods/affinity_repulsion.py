@@ -11,8 +11,6 @@ from cl_as_gnn.nn.terms import SubsetRepulsion, Term
 
 
 class AffinityRepulsionConfig(SoftmaxConfig):
-    """Settings of repulsion along part of the affinity graph."""
-
     name: Literal["affinity_repulsion"] = "affinity_repulsion"
     repel: Literal["complete", "nearest", "random", "farther"] = Field(
         "farther", description="which views of other samples: all, the k nearest, k at random, all but the k nearest"
@@ -27,9 +25,9 @@ class AffinityRepulsion(SoftmaxMethod[AffinityRepulsionConfig]):
         L = -\frac1n \sum_i \Big( \sum_j A_{ij} \frac{x_i \cdot x_j}{\tau}
             - \log \sum_{k \in \mathcal{P}(i) \cup \mathcal{N}(i)} e^{x_i \cdot x_k / \tau} \Big),
 
-    :math:`\mathcal{P}(i)` the other views of the image and :math:`\mathcal{N}(i)` the views of other images that
-    ``repel`` selects; with all of them, SimCLR. ``farther``, the default, omits the nearest views, which may be of the
-    anchor's class; ``nearest`` keeps only these, the hardest negatives.
+    :math:`\mathcal{P}(i)` the other views of the image, :math:`\mathcal{N}(i)` the views of other images that ``repel``
+    selects: all (SimCLR), k at random, the k nearest (the hardest negatives), or all but these, which
+    may share the anchor's class.
     """
 
     Config = AffinityRepulsionConfig

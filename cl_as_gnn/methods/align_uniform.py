@@ -12,8 +12,6 @@ from cl_as_gnn.nn.terms import GaussianRepulsion, PowerAlignment, Term
 
 
 class AlignUniformConfig(MethodConfig):
-    """Settings of alignment and uniformity."""
-
     name: Literal["align_uniform"] = "align_uniform"
     power: float = Field(2.0, ge=1, le=4, description="power of the distance between positives")
     t: float = Field(2.0, gt=0, le=10, description="t of the Gaussian kernel exp(−t·d²)")
@@ -22,11 +20,13 @@ class AlignUniformConfig(MethodConfig):
 
 
 class AlignUniform(Method[AlignUniformConfig]):
-    r"""`Alignment and uniformity <https://arxiv.org/abs/2005.10242>`_ on the sphere.
+    r"""`Alignment and uniformity <https://arxiv.org/abs/2005.10242>`_: views of a sample attract, all samples repel.
 
     .. math::
         L = w_a \, \mathbb{E}_{i \sim j} \lVert x_i - x_j \rVert^\alpha
-          + w_u \, \tfrac1V \sum_v \log \mathbb{E}_{i \neq j} \, e^{-t \lVert x^v_i - x^v_j \rVert^2} .
+          + w_u \, \tfrac1V \sum_v \log \mathbb{E}_{i \neq j} \, e^{-t \lVert x^v_i - x^v_j \rVert^2},
+
+    for features on the unit sphere; i ~ j are two views of one sample.
     """
 
     Config = AlignUniformConfig

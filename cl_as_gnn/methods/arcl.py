@@ -11,24 +11,20 @@ from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 
 
 class ArCLConfig(SoftmaxConfig):
-    """Settings of the hardest positive."""
-
     name: Literal["arcl"] = "arcl"
     num_views: int = Field(4, ge=2, le=16)
-    aggregate: Literal["hardest", "mean"] = Field(
-        "hardest", description="hardest = the least similar view alone; mean = the baseline at equal views"
-    )
+    aggregate: Literal["hardest", "mean"] = Field("hardest", description="hardest = the least similar view; mean = all")
 
 
 class ArCL(SoftmaxMethod[ArCLConfig]):
-    r"""Max aggregation over the positives, `ArCL <https://arxiv.org/abs/2303.01092>`_: only the hardest edge attracts.
+    r"""Max aggregation over the positives, `ArCL <https://arxiv.org/abs/2303.01092>`_: the least similar view attracts.
 
     .. math::
         L = -\frac1n \sum_i \Big( \min_{b \in \mathcal{P}(i)} \frac{x_i \cdot x_b}{\tau} - \ell_i \Big), \qquad
         A_{ij} = [\, j = \arg\min_{b \in \mathcal{P}(i)} x_i \cdot x_b \,],
 
-    :math:`\mathcal{P}(i)` the other V − 1 views, :math:`\ell_i` the log-partition: a subgradient, along the hardest
-    edge (equally hard ones share). ``aggregate=mean`` averages over the same views.
+    :math:`\mathcal{P}(i)` the other V − 1 views, :math:`\ell_i` the log-partition. Equally dissimilar views share the
+    attraction. ``aggregate=mean`` averages over all other views, as a baseline.
     """
 
     Config = ArCLConfig

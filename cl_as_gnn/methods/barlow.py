@@ -14,30 +14,24 @@ from cl_as_gnn.nn.terms import ChannelCorrelation, Term
 
 
 class BarlowConfig(MethodConfig):
-    """Settings of Barlow Twins."""
-
     name: Literal["barlow"] = "barlow"
     off_diagonal: float = Field(5e-3, ge=0, description="λ of the correlations between different channels")
 
 
 class StandardizedMethod(Method[ConfigT]):
-    """Methods on the graph of channels: in each view, every channel has mean 0 and variance 1 over the batch."""
+    """Base class of methods that standardize each channel over the batch, separately in each view."""
 
     eps: ClassVar[float] = 1e-5
     """Added to the variance."""
 
     def normalize(self, z: Tensor) -> Tensor:
-        parts = z.chunk(self.config.num_views)
-        return torch.cat([standardize(part, self.eps) for part in parts])
+        return torch.cat([standardize(part, self.eps) for part in z.chunk(self.config.num_views)])
 
 
 class Barlow(StandardizedMethod[BarlowConfig]):
-    r"""`Barlow Twins <https://arxiv.org/abs/2103.03230>`_: attraction and repulsion on the graph of channels.
+    """`Barlow Twins <https://arxiv.org/abs/2103.03230>`_: channels, not samples, attract and repel.
 
-    .. math::
-        L = \sum_k (1 - C_{kk})^2 + \lambda \sum_{k \neq l} C_{kl}^2, \qquad C = \tfrac1B (X^1)^\top X^2,
-
-    features standardized over the batch in each view; the mean over the pairs of views.
+    The loss is that of :class:`~cl_as_gnn.nn.terms.ChannelCorrelation`, on features standardized within each view.
     """
 
     Config = BarlowConfig

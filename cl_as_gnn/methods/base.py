@@ -1,7 +1,8 @@
-"""Base classes of the methods: how views become a graph, and which two operators move its nodes."""
+"""Base classes of the methods: how views become a graph, and which terms move its nodes."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -15,16 +16,37 @@ from cl_as_gnn.config import EncoderConfig, MethodConfig
 from cl_as_gnn.encoders.base import Encoder
 from cl_as_gnn.encoders.gnn import GNNConfig
 from cl_as_gnn.encoders.heads import mlp_head, plain_head
+from cl_as_gnn.encoders.momentum import MomentumCopy
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.graph import FeatureQueue, view_graph
+from cl_as_gnn.graph.schema import AUGMENTATION, TARGET_AUGMENTATION
 from cl_as_gnn.nn.distributed import LocalRows, gather_views, local_rows
 from cl_as_gnn.nn.operators import Adjacency, LinearOperator
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term, objective
 from cl_as_gnn.registry import METHODS
 
+
+class SoftmaxConfig(MethodConfig):
+    """Settings of every method with a softmax over other nodes."""
+
+    temperature: float = Field(0.5, gt=0, le=10, description="temperature τ of the softmax")
+
+
+class MomentumConfig(MethodConfig):
+    """Settings of every method whose target is a momentum copy of the network."""
+
+    momentum: float = Field(0.99, ge=0, le=1, description="initial momentum m of the target; rises to 1 by a cosine")
+
+
+class QueueConfig(MethodConfig):
+    """Settings of every method with a queue."""
+
+    queue_size: int = Field(1024, ge=1, description="features of the latest samples kept in the queue")
+
+
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
-SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound="SoftmaxConfig")
+SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound=SoftmaxConfig)
+QueueConfigT = TypeVar("QueueConfigT", bound=QueueConfig)
 
 
 @dataclass
@@ -32,12 +54,11 @@ class Batch:
     """V views of each of B samples, view-major: row v·B + s is view v of sample s.
 
     Args:
-        inputs: what the encoder reads. For image tasks the pixels ``(V·B, channels, height, width)``; for nodes and for
-            whole graphs one PyG ``Data`` that holds every view, which the encoder maps to V·B rows.
+        inputs: what the encoder reads: pixels ``(V·B, channels, height, width)`` of images, or one PyG ``Data`` with
+            every view of the nodes or whole graphs, which the encoder maps to V·B rows.
         sample: data-set index of each sample, ``(B,)``.
         progress: completed share of the training, between 0 and 1.
-        labels: label of each sample, ``(B,)``, −1 where unknown; ``None`` if the data set has no labels. Few methods
-            read them.
+        labels: label of each sample, ``(B,)``, −1 if unknown; ``None`` if the data set has none. Few methods read them.
 
     On several ranks every field holds the samples of this rank; :meth:`joined` gathers ``sample`` and ``labels``.
     """
@@ -48,15 +69,9 @@ class Batch:
     labels: Tensor | None = None
 
     def joined(self) -> Batch:
-        """This batch with ``sample`` and ``labels`` of all ranks; ``inputs`` stay those of this rank."""
+        """Return this batch with ``sample`` and ``labels`` of all ranks; ``inputs`` stay those of this rank."""
         labels = None if self.labels is None else gather_views(self.labels)
         return replace(self, sample=gather_views(self.sample), labels=labels)
-
-
-class SoftmaxConfig(MethodConfig):
-    """Settings of every method with a softmax over other nodes."""
-
-    temperature: float = Field(0.5, gt=0, le=10, description="temperature τ of the softmax")
 
 
 def adjacency_of(data: HeteroData, kind: tuple[str, str, str]) -> Adjacency:
@@ -72,10 +87,10 @@ class Method(nn.Module, Generic[ConfigT]):
     edges) → ``terms`` (what attracts and what repels) → loss value, whose ``backward`` sends the messages to the
     encoder → ``update_memory`` (queues and banks). A subclass overrides only the steps in which it differs.
 
-    On several ranks each rank encodes its own samples and :meth:`graph` gathers the features of all ranks, so that
-    every rank builds the graph of the global batch and the memories stay equal. Layers that mix the rows of a batch
-    (batch normalization, whitening, ContraNorm) compute their statistics over all ranks themselves. Wrapped in DDP with
-    ``broadcast_buffers=False``, the result equals that of one process on the global batch.
+    On several ranks each rank encodes its own samples, and :meth:`graph` gathers the features of all ranks: every rank
+    builds the graph of the global batch and keeps the same memories. Layers that mix the rows of a batch (batch
+    normalization, whitening, ContraNorm) use the statistics of all ranks. In DDP with ``broadcast_buffers=False`` the
+    result equals that of one process on the global batch.
 
     A subclass sets ``Config``, whose ``name`` is the name of the method, and the lines that ``clgnn methods`` prints:
     ``attracts``, ``repels`` and ``source``. ``reads`` lists the kinds of sample that the method accepts.
@@ -102,10 +117,8 @@ class Method(nn.Module, Generic[ConfigT]):
 
     def __init__(self, config: ConfigT, encoder: nn.Module, heads: EncoderConfig, num_samples: int):
         super().__init__()
-        self.config = config
+        self.config, self.heads, self.num_samples = config, heads, num_samples
         self.encoder = encoder
-        self.heads = heads
-        self.num_samples = num_samples
         width: int = getattr(encoder, "out_dim")  # noqa: B009  (nn.Module types its attributes as tensors)
         self.projector = self.build_projector(width)
         self.build_modules()
@@ -173,8 +186,7 @@ class Method(nn.Module, Generic[ConfigT]):
     def labels_of(self, batch: Batch) -> Tensor:
         """Return the labels of a batch, or raise ``ConfigError`` if the data set has none."""
         if batch.labels is None:
-            name = self.config.name
-            raise ConfigError(f"method.name={name} expects labels: choose a method without, for example gcn")
+            raise ConfigError(f"method.name={self.config.name} expects labels: choose a method without, such as gcn")
         return batch.labels
 
     def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
@@ -203,12 +215,87 @@ class SoftmaxMethod(Method[SoftmaxConfigT]):
         return adjacency_of(data, AUGMENTATION)
 
     def repel(self, data: HeteroData, attraction: LinearOperator) -> Term:
-        """Return the repelling term, in which each anchor counts as much as it is attracted."""
+        """Return the repelling term. The default weights each anchor by its attraction."""
         return SoftmaxRepulsion(self.config.temperature, attraction.row_sum, own=self.local_rows)
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         attraction = self.attract(data, batch)
         return [Attraction(attraction, self.config.temperature), self.repel(data, attraction)]
+
+
+class TargetMethod(Method[ConfigT]):
+    r"""Base class of methods whose views attract to target nodes without gradient, along one-way edges.
+
+    The target of a view is its own projection with the gradient stopped. If ``Config`` is a :class:`MomentumConfig`, it
+    is the projection by a slow copy of encoder and projector, updated before each step by
+    :math:`w' \leftarrow m w' + (1 - m) w`. Messages flow from the targets of the other views to each view. By default
+    the projector ends in batch normalization without learned scale, as in SimSiam; else short runs nearly collapse.
+    """
+
+    repels = "nothing (predictor and stop-gradient prevent collapse)"
+    projector_norm: ClassVar[Literal["affine", "plain"] | None] = "plain"
+    has_predictor: ClassVar[bool] = True
+    """Whether a predictor maps the projections to the nodes that are attracted."""
+
+    def build_modules(self) -> None:
+        heads, follows = self.heads, isinstance(self.config, MomentumConfig)
+        self.target = MomentumCopy(nn.Sequential(self.encoder, self.projector)) if follows else None
+        self.predictor: nn.Module = nn.Identity()
+        if self.has_predictor:
+            self.predictor = mlp_head(heads.projector_dim, heads.predictor_hidden, heads.projector_dim, 2)
+
+    def momentum(self, progress: float) -> float:
+        """Return m, which rises from the configured value to 1 along half a cosine."""
+        assert isinstance(self.config, MomentumConfig)
+        return 1 - (1 - self.config.momentum) * (1 + math.cos(math.pi * progress)) / 2
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        if self.target is not None and self.training:
+            self.target.update(nn.Sequential(self.encoder, self.projector), self.momentum(batch.progress))
+        z = self.project(batch.inputs)
+        view = self.predictor(z)
+        return {"view": view, "target": z.detach() if self.target is None else self.target(batch.inputs)}
+
+    def graph(self, batch: Batch) -> HeteroData:
+        data = super().graph(batch)
+        data[TARGET_AUGMENTATION].edge_index = data[AUGMENTATION].edge_index
+        return data
+
+    def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
+        """Return A⁺ from targets to views. The default uses the edges from the targets of the other views."""
+        return adjacency_of(data, TARGET_AUGMENTATION)
+
+    def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
+        return [Attraction(self.attract(data, batch), source=data["target"].x)]
+
+
+class QueueMethod(Method[QueueConfigT]):
+    """Mixin for methods with a queue of the features of the first view of the latest samples."""
+
+    random_start: ClassVar[bool] = False
+    """Whether the queue starts with random features instead of empty."""
+    queued: ClassVar[tuple[str, str]] = ("target", "x")
+    """Node type and attribute of the features that enter the queue."""
+
+    def build_modules(self) -> None:
+        super().build_modules()
+        size, dim = self.queue_rows(), self.heads.projector_dim
+        self.queue = FeatureQueue(size, dim)
+        if self.random_start:
+            self.queue.push(torch.randn(size, dim), torch.full((size,), -1))
+
+    def queue_rows(self) -> int:
+        """Return the size of the queue: at most one row per sample of the training set."""
+        return min(self.config.queue_size, self.num_samples)
+
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
+        """Add the rows of the queue as nodes; a method that looks up neighbors adds only those."""
+        data["queue"].x, data["queue"].sample = self.queue.features, self.queue.sample
+        return data
+
+    def update_memory(self, data: HeteroData) -> None:
+        size, (kind, attribute) = data["view"].x.size(0) // self.config.num_views, self.queued
+        self.queue.push(data[kind][attribute][:size], data["view"].sample[:size])
 
 
 def build_method(config: MethodConfig, encoder: nn.Module, heads: EncoderConfig, num_samples: int) -> Method[Any]:

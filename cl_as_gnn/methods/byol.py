@@ -2,12 +2,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
+from cl_as_gnn.methods.base import MomentumConfig, TargetMethod
 
 
 class BYOLConfig(MomentumConfig):
-    """Settings of BYOL."""
-
     name: Literal["byol"] = "byol"
 
 

@@ -12,22 +12,19 @@ from cl_as_gnn.nn.terms import ChannelDecorrelation, Term
 
 
 class CCASSGConfig(MethodConfig):
-    """Settings of CCA-SSG."""
-
     name: Literal["cca_ssg"] = "cca_ssg"
     decorrelation: float = Field(1e-3, ge=0, description="λ of the correlations between channels of one view")
 
 
 class CCASSG(StandardizedMethod[CCASSGConfig]):
-    r"""`CCA-SSG <https://arxiv.org/abs/2106.12484>`_: views attract, and the channels of each view repel each other.
+    r"""`CCA-SSG <https://arxiv.org/abs/2106.12484>`_: views attract, and the channels within a view repel each other.
 
     .. math::
         L = \tfrac{1}{2 B} \lVert X^1 - X^2 \rVert_F^2
           + \lambda \sum_v \lVert \tfrac1B (X^v)^\top X^v - I \rVert_F^2,
 
-    features standardized over the batch in each view: the released code, which leaves out the constant d of the first
-    term (the paper has twice that term). With V > 2 views the mean over the pairs, and twice the mean over the views.
-    ``barlow`` correlates the channels of different views instead.
+    for features standardized over the batch in each view: the loss of the released code plus the constant d (the paper
+    doubles the first term). For V > 2: the mean over the pairs of views, and twice the mean over the views.
     """
 
     Config = CCASSGConfig
@@ -35,8 +32,7 @@ class CCASSG(StandardizedMethod[CCASSGConfig]):
     repels = "different channels of the same view, in proportion to their correlation"
     source = "Zhang et al., NeurIPS 2021 (CCA-SSG)"
 
-    # Features of averaged inputs are small, and shrinking them below an eps would be a way around the second term.
-    eps = 1e-12
+    eps = 1e-12  # with a larger one, small features would have a variance below 1 and evade the second term
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         return [ChannelDecorrelation(self.config.decorrelation, self.config.num_views)]

@@ -10,8 +10,6 @@ from cl_as_gnn.nn.terms import NegativeRepulsion, Term
 
 
 class DCLConfig(SoftmaxConfig):
-    """Settings of decoupled contrastive learning."""
-
     name: Literal["dcl"] = "dcl"
 
 

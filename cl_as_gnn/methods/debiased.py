@@ -8,13 +8,11 @@ from cl_as_gnn.methods.hardneg import HardNegativeMethod, NegativesConfig
 
 
 class DebiasedConfig(NegativesConfig):
-    """Settings of debiased negatives."""
-
     name: Literal["debiased"] = "debiased"
     beta: float = Field(0.0, ge=0, le=10, description="β; 0 = debiased only")
 
 
-class Debiased(HardNegativeMethod[DebiasedConfig]):
+class Debiased(HardNegativeMethod):
     r"""`Debiased contrastive learning <https://arxiv.org/abs/2007.00224>`_: ``hardneg`` with :math:`\beta = 0`.
 
     .. math::

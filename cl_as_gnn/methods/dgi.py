@@ -15,8 +15,6 @@ from cl_as_gnn.methods.base import Batch, Method
 
 
 class DGIConfig(MethodConfig):
-    """Settings of Deep Graph Infomax."""
-
     name: Literal["dgi"] = "dgi"
     num_views: int = Field(1, ge=1, le=1, description="always 1: the graph itself; its corruption is not a view")
 
@@ -29,22 +27,15 @@ def shuffled(data: Data) -> Data:
     return corrupted
 
 
-def readout(z: Tensor, *_: Data) -> Tensor:
-    """Return the summary of a graph: σ of the mean of its nodes."""
-    return z.mean(0).sigmoid()
-
-
 class DGI(Method[DGIConfig]):
-    r"""`Deep Graph Infomax <https://arxiv.org/abs/1809.10341>`_, PyG's ``DeepGraphInfomax``: every node against the
-    summary of its graph.
+    r"""`Deep Graph Infomax <https://arxiv.org/abs/1809.10341>`_, PyG's ``DeepGraphInfomax``: nodes against a summary.
 
     .. math::
         L = -\frac1N \sum_i \log \sigma(z_i^\top W s) - \frac1N \sum_i \log \big( 1 - \sigma(\tilde z_i^\top W s) \big),
         \qquad s = \sigma\Big( \tfrac1N \sum_i z_i \Big),
 
-    :math:`\tilde z` the features of the graph whose nodes' inputs are shuffled. No pair of nodes
-    attracts or repels: every node exchanges messages with one summary node, to which real nodes attract and from which
-    shuffled nodes repel, along :math:`W s`. Autograd computes the gradient.
+    :math:`\tilde z` the features of the graph with the inputs of its nodes shuffled. Nodes exchange messages only with
+    one summary node, which attracts real and repels shuffled nodes, along :math:`W s`. Autograd computes the gradient.
     """
 
     Config = DGIConfig
@@ -54,8 +45,8 @@ class DGI(Method[DGIConfig]):
     reads = ("nodes",)
 
     def build_modules(self) -> None:
-        network = nn.Sequential(self.encoder, self.projector)
-        self.infomax = DeepGraphInfomax(self.heads.projector_dim, network, readout, shuffled)
+        network, dim = nn.Sequential(self.encoder, self.projector), self.heads.projector_dim
+        self.infomax = DeepGraphInfomax(dim, network, lambda z, *_: z.mean(0).sigmoid(), shuffled)
 
     def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
         if not isinstance(batch.inputs, Data):

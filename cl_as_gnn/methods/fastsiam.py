@@ -5,12 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.methods.target import TargetMethod
+from cl_as_gnn.methods.base import TargetMethod
 
 
 class FastSiamConfig(MethodConfig):
-    """Settings of FastSiam."""
-
     name: Literal["fastsiam"] = "fastsiam"
     num_views: int = Field(4, ge=3, le=16)
 
@@ -21,7 +19,7 @@ class FastSiam(TargetMethod[FastSiamConfig]):
     .. math::
         L = -\frac1n \sum_i p_i \cdot \frac{1}{V - 1} \sum_{j \in \mathcal{P}(i)} \mathrm{sg}(z_j),
 
-    each prediction attracts to the mean over the other V − 1 views, a message with less variance.
+    so that each prediction attracts to the mean over the other V − 1 views, a message with less variance.
     """
 
     Config = FastSiamConfig

@@ -11,8 +11,6 @@ from cl_as_gnn.nn import PositiveAttention
 
 
 class GATConfig(SoftmaxConfig):
-    """Settings of graph attention over the positives."""
-
     name: Literal["gat"] = "gat"
     num_views: int = Field(4, ge=2, le=16)
     sharpness: float = Field(1.0, ge=0, description="β of exp(β cos); 0 is the plain mean")
@@ -24,7 +22,7 @@ class GATConfig(SoftmaxConfig):
     def _has_a_choice(self) -> GATConfig:
         if self.normalize == "anchor" and self.num_views < 3:
             raise ValueError(
-                f"num_views={self.num_views} leaves one positive a view, over which attention is always 1: "
+                f"num_views={self.num_views} leaves one positive per view, where attention is always 1: "
                 "set num_views to 3 or more, or method.normalize=batch"
             )
         return self
@@ -36,8 +34,8 @@ class GAT(SoftmaxMethod[GATConfig]):
     .. math::
         A_{ij} = \frac{e^{\beta \cos(z_i, z_j)}}{\sum_{k \in \mathcal{P}(i)} e^{\beta \cos(z_i, z_k)}},
 
-    :math:`\mathcal{P}(i)` the other V − 1 views of the image (V ≥ 3). ``normalize=batch`` is the released SimCLR-Attn:
-    one positive a view, weights normalized over the batch, and each anchor's repulsion weighted alike.
+    :math:`\mathcal{P}(i)` the other V − 1 views of the image (V ≥ 3). ``normalize=batch`` is the released SimCLR-Attn,
+    with one positive per view: the batch normalizes the weights, and the repulsion of an anchor has the same weight.
     """
 
     Config = GATConfig

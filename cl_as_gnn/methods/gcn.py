@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -16,23 +16,15 @@ from cl_as_gnn.nn.operators import Diffusion, LiftToViews, LinearOperator, Mixtu
 class DiffusionConfig(SoftmaxConfig):
     """Settings of every method that diffuses along affinity edges between samples."""
 
-    weight: float = Field(0.8, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
-    k: int = Field(5, ge=1, description="nearest neighbours per sample in the affinity graph")
+    weight: float = Field(0.8, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbors")
+    k: int = Field(5, ge=1, description="nearest neighbors per sample in the affinity graph")
     num_hops: int = Field(4, ge=1, le=16, description="number of hops of the diffusion")
-    affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbours")
-    gate: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="below this agreement of the views' neighbourhoods λ is 0; it reaches weight at 4/3 of it",
-    )
+    affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbors")
+    gate: float = Field(0.3, ge=0, le=1, description="λ is 0 below this agreement of views and full above 4/3 of it")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before affinity edges are added")
 
 
-DiffusionConfigT = TypeVar("DiffusionConfigT", bound=DiffusionConfig)
-
-
-class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
+class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
     """Base class of methods that attract along augmentation edges and, diffused, affinity edges of samples."""
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
@@ -58,34 +50,30 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfigT]):
         augmentation = super().attract(data, batch)
         if "sample" not in data.node_types:
             return augmentation
-        edges = data[SAMPLE_AFFINITY]
         diffused = LiftToViews(self.diffuse(data), self.config.num_views)
         share: float | Tensor = self.config.weight
         if self.config.gate > 0:
-            share = share * (3 * edges.agreement / self.config.gate - 3).clamp(0, 1)
+            share = share * (3 * data[SAMPLE_AFFINITY].agreement / self.config.gate - 3).clamp(0, 1)
         return Mixture(augmentation, diffused, share)
 
 
 class GCNConfig(DiffusionConfig):
-    """Settings of GCN diffusion."""
-
     name: Literal["gcn"] = "gcn"
 
 
-class GCN(DiffusionMethod[GCNConfig]):
+class GCN(DiffusionMethod):
     r"""Multi-hop GCN diffusion over augmentation and kNN affinity edges attracts, the complete graph repels.
 
     .. math::
         A = (1 - \lambda) A_{\text{aug}} + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T, \qquad
         T = N (W^L - \mathrm{diag} W^L),
 
-    :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (found by faiss on the mean
-    of each sample's views), :math:`N` renormalizing rows. :math:`\lambda` depends on the batch, without labels:
-    :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbours
-    found from one view and from another (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`); where
-    neighbours follow the augmentation, not the image, the method stays SimCLR. The message is
-    :math:`\tfrac12 (A + A^\top) x - \tfrac12 (P + P^\top) x`: the gradient of the cross-entropy between the rows of
-    :math:`A` and the softmax.
+    :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (by the mean of their views),
+    :math:`N` the normalization of rows. A gate sets :math:`\lambda` per batch, without labels:
+    :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbors
+    found from two views (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`). Where neighbors follow the
+    augmentation, not the image, the method stays SimCLR. The message is the gradient of the cross-entropy between the
+    rows of :math:`A` and the softmax.
     """
 
     Config = GCNConfig

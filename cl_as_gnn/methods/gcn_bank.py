@@ -15,25 +15,20 @@ from cl_as_gnn.nn.operators import LinearOperator
 
 
 class GCNBankConfig(DiffusionConfig):
-    """Settings of diffusion over the whole training set."""
-
     name: Literal["gcn_bank"] = "gcn_bank"
-    k: int = Field(
-        10, ge=1, description="nearest neighbours per sample in the affinity graph of the whole training set"
-    )
+    k: int = Field(10, ge=1, description="nearest neighbors per sample in the whole training set")
 
 
-class GCNBank(DiffusionMethod[GCNBankConfig]):
+class GCNBank(DiffusionMethod):
     r"""``gcn`` with the affinity graph of the whole training set, of which each batch sees its part.
 
     .. math::
         A = (1 - \lambda) A_{\text{aug}} + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T_S, \qquad
         T_S = N \left( (W^L)_{SS} - \mathrm{diag} (W^L)_{SS} \right),
 
-    :math:`W` the row softmax of cosine similarity over the k nearest of all N samples, built before each epoch from a
-    bank of the latest features of each sample; S the samples of the batch. Walks of L hops may pass through samples
-    outside the batch; a sample that no walk joins to another one of the batch attracts to its own views only. The gate
-    is that of ``gcn``, computed on the batch.
+    :math:`W` the row softmax of cosine similarity over the k nearest of all samples, built before each epoch from
+    their latest features; S the samples of the batch. Walks of L hops may pass through samples outside the batch. A
+    sample that no walk joins to another of the batch attracts to its own views only. The gate is that of ``gcn``.
     """
 
     Config = GCNBankConfig

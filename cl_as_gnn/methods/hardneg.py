@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 from torch_geometric.data import HeteroData
@@ -16,10 +16,7 @@ class NegativesConfig(SoftmaxConfig):
     tau_plus: float = Field(0.1, ge=0, lt=1, description="τ⁺, share of the negatives that belong to the anchor's class")
 
 
-NegativesConfigT = TypeVar("NegativesConfigT", bound=NegativesConfig)
-
-
-class HardNegativeMethod(Method[NegativesConfigT]):
+class HardNegativeMethod(Method[NegativesConfig]):
     """Base class of methods that repel along a sharpened, debiased softmax."""
 
     attracts = "the other views, equal weights, less τ⁺ of the repulsion"
@@ -30,21 +27,13 @@ class HardNegativeMethod(Method[NegativesConfigT]):
 
 
 class HardNegConfig(NegativesConfig):
-    """Settings of hard negatives."""
-
     name: Literal["hardneg"] = "hardneg"
 
 
-class HardNeg(HardNegativeMethod[HardNegConfig]):
-    r"""`Hard negative sampling <https://arxiv.org/abs/2010.04592>`_: near negatives repel more, debiased.
+class HardNeg(HardNegativeMethod):
+    """`Hard negative sampling <https://arxiv.org/abs/2010.04592>`_: near negatives repel more, debiased.
 
-    .. math::
-        L = -\frac1n \sum_i \log \frac{e^{s_{i+}/\tau}}{e^{s_{i+}/\tau} + N_i}, \qquad
-        N_i = \max\Big( \frac{1}{1 - \tau^+} \Big(
-            N \frac{\sum_k e^{(1 + \beta) s_{ik}/\tau}}{\sum_k e^{\beta s_{ik}/\tau}}
-            - \tau^+ N e^{s_{i+}/\tau} \Big), \; N e^{-1/\tau} \Big),
-
-    as in the authors' code, with the gradient through the weights; see :class:`cl_as_gnn.nn.terms.HardNegatives`.
+    The loss is that of :class:`~cl_as_gnn.nn.terms.HardNegatives`, with the gradient through the weights.
     """
 
     Config = HardNegConfig

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -11,17 +11,14 @@ from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.graph import SampleBank
 from cl_as_gnn.graph.schema import STAGE
 from cl_as_gnn.graph.transforms import sample_prototypes
-from cl_as_gnn.methods.base import Batch
-from cl_as_gnn.methods.target import TargetMethod
+from cl_as_gnn.methods.base import Batch, TargetMethod
 from cl_as_gnn.nn import StageAggregation
 
 
 class JumpingConfig(MethodConfig):
     """Settings of every method that mixes features of earlier epochs into its targets."""
 
-    stages: tuple[float, ...] = Field(
-        (0.5, 0.5), description="shares γ of this epoch, the previous one, the one before, …"
-    )
+    stages: tuple[float, ...] = Field((0.5, 0.5), description="shares γ of this epoch, the previous one, …")
     start: float = Field(0.05, ge=0, le=1, description="share of the training before earlier epochs are mixed in")
 
     @field_validator("stages")
@@ -32,10 +29,7 @@ class JumpingConfig(MethodConfig):
         return value
 
 
-JumpingConfigT = TypeVar("JumpingConfigT", bound=JumpingConfig)
-
-
-class JumpingMethod(TargetMethod[JumpingConfigT]):
+class JumpingMethod(TargetMethod[JumpingConfig]):
     """Base class of methods whose targets are mixed with the features of the same sample in earlier epochs."""
 
     def build_modules(self) -> None:
@@ -73,20 +67,18 @@ class JumpingMethod(TargetMethod[JumpingConfigT]):
 
 
 class JKConfig(JumpingConfig):
-    """Settings of jumping knowledge over epochs."""
-
     name: Literal["jk"] = "jk"
 
 
-class JK(JumpingMethod[JKConfig]):
+class JK(JumpingMethod):
     r"""SimSiam with multi-stage aggregation, `Wang et al. 2023 <https://arxiv.org/abs/2303.04435>`_.
 
     .. math::
         p_i' = p_i + \alpha \sum_{j \to i} \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
 
-    :math:`m_s^{(r)}` the unit features (mean over the views) of sample s r epochs ago, from a bank with one row per
-    sample. Every stage is normalized before it is mixed; the share of a stage in which the sample was not seen goes to
-    the others. Messages flow one-way, from earlier epochs to targets to predictions.
+    :math:`m_s^{(r)}` the unit mean of the views of sample s, r epochs ago, from a bank with one row per sample. Stages
+    are normalized before they are mixed; the others take over the share of a stage that did not see the sample.
+    Messages flow one-way, from earlier epochs to targets to predictions.
     """
 
     Config = JKConfig

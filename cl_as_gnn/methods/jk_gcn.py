@@ -13,30 +13,28 @@ from cl_as_gnn.nn.operators import Diffusion, LiftToViews, LinearOperator, Mixtu
 
 
 class JKGCNConfig(JumpingConfig):
-    """Settings of jumping knowledge with diffusion."""
-
     name: Literal["jk_gcn"] = "jk_gcn"
-    weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbours")
-    k: int = Field(5, ge=1, description="nearest neighbours per sample in the affinity graph")
+    weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to diffused neighbors")
+    k: int = Field(5, ge=1, description="nearest neighbors per sample in the affinity graph")
     num_hops: int = Field(4, ge=1, le=16, description="number of hops of the diffusion")
-    affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbours")
-    affinity_start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours are added")
+    affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbors")
+    affinity_start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbors are added")
 
 
-class JKGCN(JumpingMethod[JKGCNConfig]):
-    r"""``jk`` and ``gcn`` together: predictions attract to targets of earlier epochs and of diffused neighbours.
+class JKGCN(JumpingMethod):
+    r"""``jk`` and ``gcn`` together: predictions attract to targets of earlier epochs and of diffused neighbors.
 
     .. math::
         p_i' = p_i + \alpha \sum_j \Big( (1 - \lambda) A_{\text{aug}}
             + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T \Big)_{ij} \,
             \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
 
-    T the diffusion of ``gcn`` over the kNN graph of the mixed targets. Messages flow one-way, from targets to
-    predictions.
+    T the diffusion of ``gcn`` over the kNN graph of the mixed targets. Messages flow one-way, to predictions.
     """
 
+    config: JKGCNConfig
     Config = JKGCNConfig
-    attracts = "the other views, diffused kNN neighbours, and both in earlier epochs, one-way"
+    attracts = "the other views, diffused kNN neighbors, and both in earlier epochs, one-way"
     source = "this package; SimSiam-Multi with the diffusion of gcn"
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:

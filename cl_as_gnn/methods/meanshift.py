@@ -4,37 +4,33 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.schema import TARGET_NEIGHBOUR
-from cl_as_gnn.methods.base import Batch
-from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
-from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
+from cl_as_gnn.methods.base import Batch, MomentumConfig, QueueConfig, QueueMethod, TargetMethod
 
 
 class MeanShiftConfig(MomentumConfig, QueueConfig):
-    """Settings of mean shift."""
-
     name: Literal["meanshift"] = "meanshift"
     k: int = Field(5, ge=1, description="positives per target: the target itself and its k - 1 nearest in the queue")
-    start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbours are added")
+    start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbors are added")
 
 
 class MeanShift(QueueMethod[MeanShiftConfig], TargetMethod[MeanShiftConfig]):
-    r"""`Mean shift (MSF) <https://arxiv.org/abs/2105.07269>`_: BYOL whose targets are means over nearest neighbours.
+    r"""`Mean shift (MSF) <https://arxiv.org/abs/2105.07269>`_: BYOL whose targets are means over nearest neighbors.
 
     .. math::
         L = -\frac1n \sum_i q_i \cdot \sum_j A_{ij} \, \frac1k \sum_{u \in \mathrm{NN}_k(\bar z_j)} u,
 
-    :math:`\mathrm{NN}_k` the target itself and its k − 1 nearest in a queue of earlier targets (fewer while the queue
-    fills). Messages flow one-way, from neighbours to targets to predictions.
+    :math:`\mathrm{NN}_k` the target and its k − 1 nearest in a queue of earlier targets (fewer while the queue fills).
+    Messages flow one-way, from neighbors to targets to predictions.
     """
 
     Config = MeanShiftConfig
-    attracts = "the k nearest neighbours, in a queue, of the other views' momentum targets, one-way"
+    attracts = "the k nearest neighbors, in a queue, of the other views' momentum targets, one-way"
     repels = "nothing (predictor and momentum target prevent collapse)"
     source = "Koohpayegani et al., ICCV 2021 (MSF)"
+    queued = ("target", "present")
 
     def queue_rows(self) -> int:
         return max(self.config.k - 1, super().queue_rows())
@@ -51,7 +47,3 @@ class MeanShift(QueueMethod[MeanShiftConfig], TargetMethod[MeanShiftConfig]):
             data[TARGET_NEIGHBOUR].edge_index = torch.stack([node, node // num_near])
             data[TARGET_NEIGHBOUR].edge_weight = (share / (1 + share.sum(1, keepdim=True))).flatten()
         return data
-
-    def queued(self, data: HeteroData) -> Tensor:
-        x: Tensor = data["target"].present
-        return x

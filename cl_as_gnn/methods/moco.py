@@ -6,35 +6,26 @@ import torch
 from pydantic import Field
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.methods.base import Batch
-from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
-from cl_as_gnn.methods.target import MomentumConfig, TargetMethod
+from cl_as_gnn.methods.base import Batch, MomentumConfig, QueueConfig, QueueMethod, TargetMethod
 from cl_as_gnn.nn.terms import QueueContrast, Term
 
 
 class MoCoConfig(MomentumConfig, QueueConfig):
-    """Settings of MoCo."""
-
     name: Literal["moco"] = "moco"
     temperature: float = Field(0.2, gt=0, le=10, description="temperature τ of the softmax over key and queue")
 
 
 class MoCo(QueueMethod[MoCoConfig], TargetMethod[MoCoConfig]):
-    r"""`MoCo <https://arxiv.org/abs/1911.05722>`_: the key of a positive attracts, a queue of earlier keys repels.
+    """`MoCo <https://arxiv.org/abs/1911.05722>`_: the key of a positive attracts, a queue of earlier keys repels.
 
-    .. math::
-        L = -\frac1n \sum_i \log \frac{e^{q_i \cdot k_i / \tau}}
-            {e^{q_i \cdot k_i / \tau} + \sum_{u \in \text{queue}} e^{q_i \cdot u / \tau}},
-
-    where every view is a query (the symmetric form) and a momentum copy of the network gives the keys. Messages flow
-    one-way, from keys to queries. The queue starts with random keys.
+    The loss is that of :class:`~cl_as_gnn.nn.terms.QueueContrast`. Every view is a query (the symmetric form), and a
+    momentum copy of the network computes the keys. Messages flow one-way, from keys to queries.
     """
 
     Config = MoCoConfig
     attracts = "the momentum keys of the other views, one-way"
     repels = "softmax over a queue of earlier keys, one-way"
     source = "He et al., CVPR 2020"
-
     has_predictor = False
     projector_norm = None
     random_start = True

@@ -13,29 +13,26 @@ from cl_as_gnn.nn.operators import LiftToViews, LinearOperator, Mixture
 
 
 class NCLConfig(SoftmaxConfig):
-    """Settings of neighbour contrastive learning."""
-
     name: Literal["ncl"] = "ncl"
-    weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to neighbours in the graph")
+    weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to neighbors in the graph")
 
 
 class NCL(SoftmaxMethod[NCLConfig]):
-    r"""Neighbour contrastive learning: every node attracts its other views, and its neighbours in the graph.
+    r"""Neighbor contrastive learning: every node attracts its other views, and its neighbors in the graph.
 
     .. math::
         A = (1 - \lambda) A_{\text{aug}} + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes D^{-1} E, \qquad
         L = -\tfrac1n \sum_{ij} A_{ij}
             \log \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}},
 
-    E the edges of the uncorrupted graph between nodes of the batch, and D its in-degrees; a node without incoming edges
-    attracts to its own views only. ``simclr`` on nodes (GRACE) repels neighbours like all other nodes, against the
-    encoder's convolution; here neighbours are positives, in all V views. The
-    positives are those of `NCLA <https://arxiv.org/abs/2301.01404>`_ (which learns its views); Local-GCL has the
-    neighbours alone, without views. Averaged outside the logarithm, as in SupCon. ``weight=0`` is ``simclr``.
+    E the edges of the uncorrupted graph between nodes of the batch, D its in-degrees. A node without incoming edges
+    attracts to its own views only. ``simclr`` on nodes (GRACE) repels neighbors, which the encoder's convolution draws
+    together; here they are positives, in all V views. `NCLA <https://arxiv.org/abs/2301.01404>`_ has the same positives
+    and learns its views; Local-GCL has neighbors but no views. The mean is outside the logarithm, as in SupCon.
     """
 
     Config = NCLConfig
-    attracts = "the other views of a node, and all views of its neighbours in the graph"
+    attracts = "the other views of a node, and all views of its neighbors in the graph"
     source = "Shen et al., AAAI 2023 (NCLA); Zhang et al. 2022 (Local-GCL)"
     reads = ("nodes",)
 
@@ -50,5 +47,5 @@ class NCL(SoftmaxMethod[NCLConfig]):
         return data
 
     def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
-        neighbours = LiftToViews(adjacency_of(data, SAMPLE_AFFINITY), self.config.num_views)
-        return Mixture(super().attract(data, batch), neighbours, self.config.weight)
+        neighbors = LiftToViews(adjacency_of(data, SAMPLE_AFFINITY), self.config.num_views)
+        return Mixture(super().attract(data, batch), neighbors, self.config.weight)

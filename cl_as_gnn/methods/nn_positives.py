@@ -1,39 +1,32 @@
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import NeighbourPositives
 from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED
-from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
-from cl_as_gnn.methods.queue import QueueConfig, QueueMethod
+from cl_as_gnn.methods.base import Batch, QueueConfig, QueueMethod, SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term
 
 
-class NeighbourConfig(SoftmaxConfig, QueueConfig):
-    """Settings of every method whose positives are rewired to neighbours."""
+class NeighborConfig(SoftmaxConfig, QueueConfig):
+    """Settings of every method whose positives are rewired to neighbors."""
 
-    k: int = Field(1, ge=1, description="neighbours per positive")
-    weight: float = Field(0.5, ge=0, le=1, description="share of the attraction that goes to neighbours")
+    k: int = Field(1, ge=1, description="neighbors per positive")
+    weight: float = Field(0.5, ge=0, le=1, description="share of the attraction that goes to neighbors")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before positives are rewired")
 
 
-NeighbourConfigT = TypeVar("NeighbourConfigT", bound=NeighbourConfig)
+class NeighborMethod(QueueMethod[NeighborConfig], SoftmaxMethod[NeighborConfig]):
+    """Base class of methods that rewire positive edges to neighbors in a queue of the latest features."""
 
-
-class NeighbourMethod(QueueMethod[NeighbourConfigT], SoftmaxMethod[NeighbourConfigT]):
-    """Base class of methods that rewire positive edges to neighbours in a queue of the latest features."""
+    queued: ClassVar[tuple[str, str]] = ("view", "x")
 
     def queue_rows(self) -> int:
         return max(self.config.k, min(self.config.queue_size, 2 * self.num_samples))
-
-    def queued(self, data: HeteroData) -> Tensor:
-        x: Tensor = data["view"].x
-        return x
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if batch.progress < self.config.start:
@@ -47,7 +40,7 @@ class NeighbourMethod(QueueMethod[NeighbourConfigT], SoftmaxMethod[NeighbourConf
         n, total = x.size(0), x.new_full((), x.size(0))
         edges, source = data[REWIRED], data["neighbour"].x
         rewired = Adjacency(edges.edge_index, self.config.weight * edges.edge_weight, (source.size(0), n))
-        # The neighbours of a view take their share from its other views; without known neighbours these keep all.
+        # Neighbors take their share from the other views of the sample; without known neighbors, nothing is taken.
         kept = data[AUGMENTATION].edge_index
         rest = (1 - rewired.row_sum)[kept[1]] / (self.config.num_views - 1)
         return [
@@ -57,15 +50,12 @@ class NeighbourMethod(QueueMethod[NeighbourConfigT], SoftmaxMethod[NeighbourConf
         ]
 
 
-class NNPositivesConfig(NeighbourConfig):
-    """Settings of nearest-neighbour positives."""
-
+class NNPositivesConfig(NeighborConfig):
     name: Literal["nn_positives"] = "nn_positives"
 
 
-class NNPositives(NeighbourMethod[NNPositivesConfig]):
-    r"""Positive edges rewired to the positive's nearest neighbours in a queue, as in `NNCLR
-    <https://arxiv.org/abs/2104.14548>`_.
+class NNPositives(NeighborMethod):
+    r"""SimCLR with the nearest neighbors of `NNCLR <https://arxiv.org/abs/2104.14548>`_ among the positives.
 
     .. math::
         x_i' = x_i + \alpha \Big( (1 - \lambda) \sum_j A_{ij} x_j + \lambda \sum_j A_{ij} \, \mathrm{NN}(x_j)
@@ -75,5 +65,5 @@ class NNPositives(NeighbourMethod[NNPositivesConfig]):
     """
 
     Config = NNPositivesConfig
-    attracts = "the nearest neighbours of the positive in a queue (one-way edges)"
+    attracts = "the nearest neighbors of the positive in a queue (one-way edges)"
     source = "Dwibedi et al., ICCV 2021 (NNCLR)"

@@ -11,22 +11,20 @@ from cl_as_gnn.methods.gcn import DiffusionConfig, DiffusionMethod
 
 
 class OracleConfig(DiffusionConfig):
-    """Settings of diffusion over edges of known purity."""
-
     name: Literal["oracle"] = "oracle"
     purity: float = Field(1.0, ge=0, le=1, description="share of the k edges per sample that join samples of one label")
-    gate: float = Field(0.0, ge=0, le=1, description="0 by default: the gate measures kNN neighbours, not these edges")
+    gate: float = Field(0.0, ge=0, le=1, description="0 by default: the gate measures kNN neighbors, not these edges")
 
 
-class Oracle(DiffusionMethod[OracleConfig]):
+class Oracle(DiffusionMethod):
     r"""``gcn`` along edges of known purity, an upper bound for a kNN graph of that purity.
 
-    Of the k edges of each sample the share ``purity`` comes from samples of its own label and the rest from samples of
-    other labels, with equal weights, as :func:`cl_as_gnn.graph.transforms.oracle_edges` draws them. It reads the
-    training labels: a control, not a self-supervised method. A sample without a label (−1) attracts to its own views
-    only.
+    :func:`cl_as_gnn.graph.transforms.oracle_edges` draws the k edges of each sample, of equal weight: the share
+    ``purity`` from samples of its label, the rest from other labels. It reads the training labels: a control, not a
+    self-supervised method. A sample without a label (−1) attracts to its own views only.
     """
 
+    config: OracleConfig
     Config = OracleConfig
     attracts = "L-hop diffusion over edges within the label, a known share of them corrupted (reads labels)"
     source = "this package; a control for gcn"

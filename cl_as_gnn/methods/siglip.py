@@ -14,21 +14,15 @@ from cl_as_gnn.nn.terms import LogisticPairs, Term
 
 
 class SigLIPConfig(MethodConfig):
-    """Settings of the sigmoid loss."""
-
     name: Literal["siglip"] = "siglip"
     scale: float = Field(10.0, gt=0, le=1000, description="initial t; learned")
     bias: float = Field(-10.0, description="initial b; learned")
 
 
 class SigLIP(Method[SigLIPConfig]):
-    r"""The sigmoid loss of `SigLIP <https://arxiv.org/abs/2303.15343>`_ between the views of an image.
+    """The sigmoid loss of `SigLIP <https://arxiv.org/abs/2303.15343>`_ between the views of an image.
 
-    .. math::
-        L = -\frac1B \sum_{ij} \log \sigma\big( y_{ij} (t \, x^1_i \cdot x^2_j + b) \big), \qquad
-        y_{ij} = 2 [i = j] - 1,
-
-    the mean over ordered pairs of views. The message passing that moves the features learns t and b too.
+    The loss is that of :class:`~cl_as_gnn.nn.terms.LogisticPairs`; its messages also train t and b.
     """
 
     Config = SigLIPConfig

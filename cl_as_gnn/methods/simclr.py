@@ -6,8 +6,6 @@ from cl_as_gnn.methods.base import SoftmaxConfig, SoftmaxMethod
 
 
 class SimCLRConfig(SoftmaxConfig):
-    """Settings of SimCLR."""
-
     name: Literal["simclr"] = "simclr"
 
 
@@ -18,7 +16,7 @@ class SimCLR(SoftmaxMethod[SimCLRConfig]):
         x' = x + \alpha \left( A x - \tfrac12 (P + P^\top) x \right), \qquad A_{ij} = \tfrac{1}{V - 1}
         \text{ between views of one image.}
 
-    For V = 2 the gradient of NT-Xent.
+    For V = 2 this is a step along the gradient of NT-Xent.
     """
 
     Config = SimCLRConfig

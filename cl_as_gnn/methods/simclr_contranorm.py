@@ -12,15 +12,13 @@ from cl_as_gnn.nn.norm import ContraNorm
 
 
 class SimCLRContraNormConfig(SoftmaxConfig):
-    """Settings of SimCLR with ContraNorm in its projector."""
-
     name: Literal["simclr_contranorm"] = "simclr_contranorm"
     scale: float = Field(0.1, ge=0, description="s of the repulsion inside the projector")
     norm_temperature: float = Field(1.0, gt=0, description="τ of the softmax inside the projector")
 
 
 class BatchContraNorm(ContraNorm):
-    """ContraNorm among the rows of all ranks."""
+    """ContraNorm over the rows of all ranks."""
 
     def forward(self, x: Tensor, batch: Tensor | None = None, batch_size: int | None = None) -> Tensor:
         if not self.training or world_size() == 1:
@@ -29,13 +27,12 @@ class BatchContraNorm(ContraNorm):
 
 
 class SimCLRContraNorm(SoftmaxMethod[SimCLRContraNormConfig]):
-    r"""SimCLR with `ContraNorm <https://arxiv.org/abs/2303.06562>`_ before the last map of the projector.
+    r"""SimCLR with `ContraNorm <https://arxiv.org/abs/2303.06562>`_ before the last layer of the projector.
 
     .. math::
         h' = \mathrm{LayerNorm}\big( (1 + s) h - s \, \mathrm{softmax}(\hat h \hat h^\top / \tau) \, h \big),
 
-    over all views of the batch: the repulsion is a layer as well as a loss. The message on the projected features is
-    SimCLR's.
+    over all views of the batch. A layer and the loss both repel; the message on the projected features is SimCLR's.
     """
 
     Config = SimCLRContraNormConfig

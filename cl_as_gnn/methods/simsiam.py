@@ -3,12 +3,10 @@ from __future__ import annotations
 from typing import Literal
 
 from cl_as_gnn.config import MethodConfig
-from cl_as_gnn.methods.target import TargetMethod
+from cl_as_gnn.methods.base import TargetMethod
 
 
 class SimSiamConfig(MethodConfig):
-    """Settings of SimSiam."""
-
     name: Literal["simsiam"] = "simsiam"
 
 
@@ -18,7 +16,7 @@ class SimSiam(TargetMethod[SimSiamConfig]):
     .. math::
         p_i' = p_i + \alpha \sum_{j \to i} \tfrac{1}{V - 1} \, \mathrm{sg}(z_j),
 
-    the gradient step on :math:`-\cos(p_i, \mathrm{sg}(z_j))`. With V > 2 the target is the mean over the other views.
+    the gradient step on :math:`-\cos(p_i, \mathrm{sg}(z_j))`. For V > 2 the target is the mean over the other views.
     """
 
     Config = SimSiamConfig

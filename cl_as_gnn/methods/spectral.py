@@ -14,8 +14,6 @@ from cl_as_gnn.nn.terms import Attraction, LinearRepulsion, Term
 
 
 class SpectralConfig(MethodConfig):
-    """Settings of the spectral contrastive loss."""
-
     name: Literal["spectral"] = "spectral"
     mu: float = Field(1.0, gt=0, le=100, description="μ: features are clipped to the ball of radius √μ")
 
@@ -35,7 +33,6 @@ class Spectral(Method[SpectralConfig]):
     attracts = "the other views, equal weights"
     repels = "linear attention x·xᵀ over the other views of other samples, O(n d²)"
     source = "HaoChen et al., NeurIPS 2021"
-
     projector_norm = "affine"
 
     def normalize(self, z: Tensor) -> Tensor:

@@ -10,8 +10,6 @@ from cl_as_gnn.nn.operators import LinearOperator, SameLabel
 
 
 class SupConConfig(SoftmaxConfig):
-    """Settings of supervised contrastive learning."""
-
     name: Literal["supcon"] = "supcon"
 
 
@@ -23,8 +21,8 @@ class SupCon(SoftmaxMethod[SupConConfig]):
             \log \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}}, \qquad
         A_{ij} = \frac{[y_i = y_j, \, i \neq j]}{|\mathcal{P}(i)|},
 
-    the paper's "out" form. It reads the training labels: an upper bound, not a self-supervised method. A sample
-    without a label (−1) attracts to its own views only.
+    the paper's "out" form. It reads the training labels: an upper bound, not a self-supervised method. A sample without
+    a label (−1) attracts to its own views only.
     """
 
     Config = SupConConfig

@@ -13,8 +13,6 @@ from cl_as_gnn.nn.terms import ChannelSpread, PowerAlignment, Term
 
 
 class VICRegConfig(MethodConfig):
-    """Settings of VICReg."""
-
     name: Literal["vicreg"] = "vicreg"
     invariance: float = Field(25.0, ge=0, description="λ of the distance between views")
     variance: float = Field(25.0, ge=0, description="μ of the hinge on each channel's deviation")
@@ -29,7 +27,7 @@ class VICReg(Method[VICRegConfig]):
           + \tfrac{\mu}{V d} \sum_{v, k} \max(0, 1 - \sigma^v_k)
           + \tfrac{2 \nu}{V d} \sum_v \sum_{k \neq l} (C^v_{kl})^2 ,
 
-    on features that are not normalized.
+    for features that are not normalized.
     """
 
     Config = VICRegConfig
@@ -42,7 +40,5 @@ class VICReg(Method[VICRegConfig]):
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         c = self.config
-        return [
-            PowerAlignment(data[AUGMENTATION].edge_index, 2.0, c.invariance / data["view"].x.size(1)),
-            ChannelSpread(c.variance, c.covariance, c.num_views),
-        ]
+        distance = PowerAlignment(data[AUGMENTATION].edge_index, 2.0, c.invariance / data["view"].x.size(1))
+        return [distance, ChannelSpread(c.variance, c.covariance, c.num_views)]

@@ -12,22 +12,20 @@ from cl_as_gnn.nn.operators import LinearOperator, Mixture, SameLabel
 
 
 class WCLConfig(SoftmaxConfig):
-    """Settings of weakly supervised contrastive learning."""
-
     name: Literal["wcl"] = "wcl"
     weight: float = Field(0.5, ge=0, le=1, description="share λ of the attraction that goes to the component")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before components join")
 
 
 class WCL(SoftmaxMethod[WCLConfig]):
-    r"""`WCL <https://arxiv.org/abs/2110.04770>`_: connected components of the batch's 1-NN graph as weak labels.
+    r"""`WCL <https://arxiv.org/abs/2110.04770>`_: connected components of the batch's 1-NN graph are weak labels.
 
     .. math::
         A = (1 - \lambda) A_{\text{aug}} + \lambda A_{\text{label}}, \qquad
         A_{\text{label}, ij} = \frac{[c_i = c_j, \, i \neq j]}{|\{k \neq i : c_k = c_i\}|},
 
-    :math:`c_i` the component of the sample of view i in the graph that joins each sample (the mean of its views) to its
-    nearest. SupCon over the components, with one head for both parts where the paper has two.
+    :math:`c_i` the component of view i's sample in the graph that joins each sample (the mean of its views) to its
+    nearest. The second part is SupCon with components as labels. Both parts share one head; the paper has two.
     """
 
     Config = WCLConfig

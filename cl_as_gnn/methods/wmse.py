@@ -16,37 +16,33 @@ from cl_as_gnn.nn.terms import PowerAlignment, Term
 
 
 def whiten(x: Tensor, shrink: float) -> Tensor:
-    r""":math:`(x - \bar x) L^{-\top}` with :math:`L L^\top` the covariance, shrunk towards its mean variance.
+    r""":math:`(x - \bar x) L^{-\top}`, :math:`L L^\top` the covariance over all ranks, shrunk to its mean variance.
 
-    Moments of the batches of all ranks. In float64: what is inverted is as ill-conditioned as the features are
-    collapsed.
+    Computed in float64: the covariance of collapsed features is ill-conditioned.
     """
     count = x.size(0) * world_size()
-    centred = (x - total(x.sum(0)) / count).double()
-    covariance = total(centred.t() @ centred) / max(1, count - 1)
-    level = covariance.diagonal().mean()
-    target = level * torch.eye(x.size(1), device=x.device, dtype=torch.double)
+    centered = (x - total(x.sum(0)) / count).double()
+    covariance = total(centered.t() @ centered) / max(1, count - 1)
+    target = covariance.diagonal().mean() * torch.eye(x.size(1), device=x.device, dtype=torch.double)
     factor, _ = torch.linalg.cholesky_ex((1 - shrink) * covariance + shrink * target)
-    out: Tensor = torch.linalg.solve_triangular(factor, centred.t(), upper=False).t().to(x.dtype)
+    out: Tensor = torch.linalg.solve_triangular(factor, centered.t(), upper=False).t().to(x.dtype)
     return out
 
 
 class WMSEConfig(MethodConfig):
-    """Settings of W-MSE."""
-
     name: Literal["wmse"] = "wmse"
     shrink: float = Field(0.1, ge=0, lt=1, description="share of the mean variance in the covariance that is inverted")
 
 
 class WMSE(Method[WMSEConfig]):
-    r"""`W-MSE <https://arxiv.org/abs/2007.06346>`_: channels whitened over the batch, views attract on the sphere.
+    r"""`W-MSE <https://arxiv.org/abs/2007.06346>`_: whitened views attract on the sphere.
 
     .. math::
         L = \mathbb{E} \lVert w_i / \lVert w_i \rVert - w_j / \lVert w_j \rVert \rVert^2, \qquad
         w = L^{-1} (z - \bar z), \;\; L L^\top = \mathrm{Cov}(z),
 
-    each view whitened over the whole batch (give it at least two images a dimension). Whitening is a signed
-    graph on all pairs, :math:`z^\top \mathrm{Cov}^{-1} z`, that no message can leave: it repels by itself.
+    with each view whitened over the whole batch (use at least two images per dimension). Whitening acts as a signed
+    graph on all pairs, :math:`z^\top \mathrm{Cov}^{-1} z`, and repels without a term of its own.
     """
 
     Config = WMSEConfig

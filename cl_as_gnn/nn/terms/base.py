@@ -1,9 +1,4 @@
-r"""The rule of every method: terms that attract and terms that repel, each a loss value and its message.
-
-A term maps features to ``(value, message)`` with :math:`\text{message} = -\partial\,\text{value}/\partial x`. The sum
-of the terms is the objective. :func:`objective` passes the summed message to the layers that made the features, so
-training by the loss and training by the message are the same.
-"""
+"""The objective of a method: a sum of terms that attract and terms that repel."""
 
 from __future__ import annotations
 
@@ -22,8 +17,9 @@ from torch import Tensor
 class Term(ABC):
     r"""Base class of terms: a loss value and its message :math:`-\partial\,\text{value}/\partial x`.
 
-    :func:`objective` calls a term without recording for autograd and with autocast disabled. A subclass implements
-    :meth:`__call__`; a law test compares its message with the gradient of its value.
+    A method's objective is a sum of terms. :func:`objective` sends the summed message to the layers that computed the
+    features: training by the loss and by the message are the same. It calls terms without autograd and autocast. A
+    subclass implements :meth:`__call__`; a law test compares its message with the gradient of its value.
     """
 
     autocast: ClassVar[bool] = False
@@ -36,13 +32,12 @@ class Term(ABC):
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the value (a scalar), the message to ``x`` ``(n, d)``, and one message to each of ``learned``.
 
-        ``x`` ``(n, d)`` is detached, contiguous, and float32 or float64. The term must not write to it,
-        and returns new tensors.
+        ``x`` is detached, contiguous, and float32 or float64. The term must not write to it, and returns new tensors.
         """
 
 
 def term_types(base: type[Term] = Term) -> Iterator[type[Term]]:
-    """Yield every class of terms that has been defined, without the abstract ones."""
+    """Yield every term class that has been defined, except abstract ones."""
     for kind in base.__subclasses__():
         if not inspect.isabstract(kind):
             yield kind
@@ -94,13 +89,13 @@ Source = Tensor | int | None
 
 
 def ends(x: Tensor, source: Source) -> tuple[Tensor, Tensor]:
-    """Sources and targets of the edges of a term: ``source`` is a fixed matrix, the number of the first rows of ``x``
-    that are the sources, or ``None`` where the nodes are both."""
+    """Return sources and targets of a term: ``source`` is a fixed matrix, the number of leading rows of ``x`` that are
+    sources, or ``None`` if all rows are both."""
     if source is None:
         return x, x
     return (source.detach().to(x.dtype), x) if isinstance(source, Tensor) else (x[:source], x[source:])
 
 
 def total_weight(row_weight: Tensor) -> Tensor:
-    """Sum of the weights, as a tensor, so that the host does not wait for the device; never zero."""
+    """Return the sum of the weights, never zero, as a tensor: the host does not wait for the device."""
     return row_weight.sum().clamp(min=torch.finfo(row_weight.dtype).tiny)

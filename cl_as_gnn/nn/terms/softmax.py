@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from cl_as_gnn.nn.distributed import LocalRows
+from cl_as_gnn.nn.streaming import softmax_all_pairs, softmax_bipartite, softmax_local_rows
+from cl_as_gnn.nn.terms.base import Term, ends, total_weight
+
+
+class SoftmaxRepulsion(Term):
+    r"""Repulsion along the complete affinity graph, the partition function of every softmax loss.
+
+    .. math::
+        L = \frac{1}{W} \sum_i \rho_i \log \sum_{k \neq i} e^{x_i \cdot x_k / \tau}, \qquad
+        \text{message} = -\frac{1}{W \tau} (RP + P^\top R) X,
+
+    with :math:`R = \mathrm{diag}(\rho)`, :math:`W = \sum_i \rho_i` and :math:`P` the row softmax without self-loops.
+    With :math:`\rho` the row sums of the attraction, the two together are the cross-entropy of InfoNCE.
+
+    Args:
+        temperature: :math:`\tau`.
+        row_weight: :math:`\rho` ``(n,)``; all ones by default.
+        unit: the rows have unit length.
+        batch: graph of each node ``(n,)``; nodes of different graphs do not repel each other.
+        total: :math:`W`, a scalar, if several terms share one; by default the sum of :math:`\rho`.
+        tile: side of the tiles, see :func:`~cl_as_gnn.nn.streaming.softmax_all_pairs`.
+        own: rows of this rank, if ``x`` was gathered from several; the message to all other rows is zero.
+
+    Under autocast to bfloat16 the products run in bfloat16.
+    """
+
+    autocast: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        temperature: float,
+        row_weight: Tensor | None = None,
+        *,
+        unit: bool = True,
+        batch: Tensor | None = None,
+        total: Tensor | None = None,
+        tile: int | None = None,
+        own: LocalRows | None = None,
+    ):
+        if batch is not None and own is not None:
+            raise ValueError("SoftmaxRepulsion expects batch or own, not both: pass batch=None or own=None")
+        self.temperature, self.row_weight, self.unit = temperature, row_weight, unit
+        self.batch, self.total, self.tile, self.own = batch, total, tile, own
+
+    def _pairs(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        if self.own is None:
+            return softmax_all_pairs(x, self.temperature, weight, self.batch, unit=self.unit, tile=self.tile)
+        index = self.own.index(x.size(0), x.device)
+        lse, repelled = softmax_local_rows(x, index, self.own.join, self.temperature, weight, unit=self.unit)
+        return lse, torch.zeros_like(x).index_copy_(0, index, repelled.to(x.dtype))
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
+        lse, repelled = self._pairs(x, weight)
+        total = total_weight(weight) if self.total is None else self.total
+        partition = weight * lse
+        if self.batch is not None or x.size(0) < 2:
+            # A node that is alone in its graph has no negatives and no partition function.
+            partition = partition.masked_fill(lse == -math.inf, 0)
+        return partition.sum() / total, repelled.div_(-self.temperature * total)
+
+
+class BipartiteRepulsion(Term):
+    r"""Repulsion of the targets from a set of sources, along the row softmax of their similarity.
+
+    .. math::
+        L = \frac1W \sum_i \rho_i \log \sum_j e^{x_i \cdot y_j / \tau}, \qquad
+        \text{message to } X = -\frac{1}{W \tau} R P Y, \quad
+        \text{message to } Y = -\frac{1}{W \tau} P^\top R X,
+
+    with :math:`R = \mathrm{diag}(\rho)` and :math:`W = \sum_i \rho_i`.
+
+    Args:
+        source: fixed features :math:`Y` ``(m, d)``, which get no message (a queue); or the number m of sources, the
+            first m rows of ``x``, with the targets after them.
+        temperature: :math:`\tau`.
+        row_weight: :math:`\rho`, one for each target; all ones by default.
+        chunk: number of targets per strip; by the memory of the device by default.
+    """
+
+    def __init__(
+        self, source: Tensor | int, temperature: float, row_weight: Tensor | None = None, chunk: int | None = None
+    ):
+        self.source, self.temperature, self.row_weight, self.chunk = source, temperature, row_weight, chunk
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        source, target = ends(x, self.source)
+        weight = None if self.row_weight is None else self.row_weight.to(x.dtype)
+        lse, to_target, to_source = softmax_bipartite(target, source, self.temperature, weight, chunk=self.chunk)
+        total = target.size(0) if weight is None else total_weight(weight)
+        value = lse.mean() if weight is None else (weight * lse).sum() / total
+        repelled = to_target if isinstance(self.source, Tensor) else torch.cat([to_source, to_target])
+        return value, repelled.div_(-self.temperature * total)
+
+
+class AnchorContrast(Term):
+    r"""`NNCLR <https://arxiv.org/abs/2104.14548>`_: the softmax of each fixed anchor over the nodes of another view.
+
+    .. math::
+        L = -\frac{1}{V (V - 1) B} \sum_{a \neq b} \sum_i
+            \log \frac{e^{y^a_i \cdot x^b_i / \tau}}{\sum_k e^{y^a_i \cdot x^b_k / \tau}}, \qquad
+        m^b_k \propto \sum_a \Big( y^a_k - \sum_i P^{ab}_{ik} \, y^a_i \Big),
+
+    :math:`P^{ab}` the row softmax of the anchors of view a over the nodes of view b. Only the nodes get messages.
+
+    Args:
+        anchor: :math:`Y`, ``(n, d)``, view-major like the nodes.
+        temperature: :math:`\tau`.
+        num_views: V.
+    """
+
+    def __init__(self, anchor: Tensor, temperature: float, num_views: int):
+        self.anchor, self.temperature, self.num_views = anchor, temperature, num_views
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, anchors = x.chunk(self.num_views), self.anchor.detach().to(x.dtype).chunk(self.num_views)
+        value, parts = x.new_zeros(()), [torch.zeros_like(part) for part in nodes]
+        for a, anchor in enumerate(anchors):
+            for b, node in enumerate(nodes):
+                if a != b:
+                    lse, _, repelled = softmax_bipartite(anchor, node, self.temperature)
+                    value += lse.sum() - (anchor * node).sum() / self.temperature
+                    parts[b] += anchor - repelled
+        count = x.size(0) * (self.num_views - 1)
+        return value / count, torch.cat(parts) / (self.temperature * count)
+
+
+class QueueContrast(Term):
+    r"""`MoCo <https://arxiv.org/abs/1911.05722>`_: a key attracts and a queue of keys repels, along one-way edges.
+
+    .. math::
+        L = -\frac1n \sum_i
+            \log \frac{e^{x_i \cdot k_i / \tau}}{e^{x_i \cdot k_i / \tau} + \sum_q e^{x_i \cdot q / \tau}}, \qquad
+        m_i = \frac{1 - p_i}{n \tau} \Big( k_i - \sum_q P_{iq} \, q \Big),
+
+    :math:`p_i` the share of the key, :math:`P` the row softmax over the queue; the mean over the keys of a node.
+
+    Args:
+        key: keys of each node, ``(k, n, d)``; they get no message.
+        queue: ``(K, d)``.
+        temperature: :math:`\tau`.
+    """
+
+    def __init__(self, key: Tensor, queue: Tensor, temperature: float):
+        self.key, self.queue, self.temperature = key, queue, temperature
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        key, scale = self.key.detach().to(x.dtype), 1 / self.temperature
+        lse, repelled, _ = softmax_bipartite(x, self.queue.to(x.dtype), self.temperature)
+        logits = (x * key).sum(2) * scale
+        total = torch.logaddexp(logits, lse)
+        rest = (lse - total).exp().unsqueeze(2)
+        return (total - logits).mean(), (rest * (key - repelled)).sum(0) * (scale / logits.numel())
