@@ -1,4 +1,4 @@
-"""The sections of a report that need images: graph of a minibatch, map of the features, nearest neighbours."""
+"""The sections of a report that need images: graph of a minibatch, map of the features, nearest neighbors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.report.batch_graph import batch_graph
-from cl_as_gnn.report.charts import legend, scatter
 from cl_as_gnn.report.draw import draw_graph, looks
-from cl_as_gnn.report.markup import figure_uri, image_uri, table
+from cl_as_gnn.report.markup import figure_uri, image_uri, legend, scatter, table
 from cl_as_gnn.runs.folder import RunFolder
 from cl_as_gnn.runs.load import load_encoder, load_method
 from cl_as_gnn.runs.process import pick_device
@@ -24,7 +23,7 @@ from cl_as_gnn.tasks.embed import embed
 _BATCH = 20
 _MAP_IMAGES = 1000
 _BANK_IMAGES = 10_000
-_QUERIES, _NEIGHBOURS = 8, 5
+_QUERIES, _NEIGHBORS = 8, 5
 
 
 def pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
@@ -47,7 +46,7 @@ def pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
     test, bank = _some(data.test, _MAP_IMAGES), _some(data.train, _BANK_IMAGES)
     x, keys = (F.normalize(embed(encoder, split.images, stats, device), dim=1) for split in (test, bank))
     sections.append(("Map of the features", _map(x, test.labels, data.classes, config.eval.split)))
-    sections.append(("Nearest neighbours", _neighbours(x, test, keys, bank, data.classes, config)))
+    sections.append(("Nearest neighbors", _neighbors(x, test, keys, bank, data.classes, config)))
     return sections
 
 
@@ -64,41 +63,39 @@ def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
         "edges that the trained method builds between them: wider for a larger weight, dashed across classes, with an "
         "arrow head on edges without a reverse edge."
     )
-    colours = {text: colour for colour, text in looks(batch).values()}
+    colors = {text: color for color, text in looks(batch).values()}
     lines = "".join(f"<li>{escape(line)}</li>" for line in batch.lines())
     return (
-        f'<figure>{legend(colours)}<img class="full" alt="Graph of a minibatch. {escape(said)}" '
+        f'<figure>{legend(colors)}<img class="full" alt="Graph of a minibatch. {escape(said)}" '
         f'src="{figure_uri(draw_graph(batch))}"/><figcaption>{escape(said)}<ul>{lines}</ul></figcaption></figure>'
     )
 
 
 def _map(x: Tensor, labels: Tensor, classes: tuple[str, ...], split: str) -> str:
-    centred = (x - x.mean(0)).double()
-    _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
+    centered = (x - x.mean(0)).double()
+    _, scale, axes = torch.linalg.svd(centered, full_matrices=False)
     axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()  # fixes the sign of each axis
     share = float(scale[:2].square().sum() / scale.square().sum())
     said = (
-        f"The two principal axes of the unit features of {len(x):,} {split} images, coloured by class; "
+        f"The two principal axes of the unit features of {len(x):,} {split} images, colored by class; "
         f"they hold {100 * share:.0f} % of the variance."
     )
-    drawn = scatter(said, (centred @ axes.T).numpy(), labels.numpy(), classes)
+    drawn = scatter(said, (centered @ axes.T).numpy(), labels.numpy(), classes)
     return f"<figure>{drawn}<figcaption>{escape(said)}</figcaption></figure>"
 
 
-def _neighbours(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple[str, ...], config: RunConfig) -> str:
-    generator = torch.Generator().manual_seed(config.seed)
-    order = torch.randperm(len(test), generator=generator)
+def _neighbors(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple[str, ...], config: RunConfig) -> str:
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(config.seed))
     present = test.labels.unique()
     chosen = present[torch.linspace(0, len(present) - 1, min(_QUERIES, len(present))).long()]
     queries = [int(order[test.labels[order] == label][0]) for label in chosen]
-    k = min(_NEIGHBOURS, len(bank))
+    k = min(_NEIGHBORS, len(bank))
     similarity, found = (x[queries] @ keys.T).topk(k)
     rows = []
     for query, values, hits in zip(queries, similarity.tolist(), found.tolist(), strict=True):
-        own = int(test.labels[query])
-        row = [_picture(test, query, classes, "query", "")]
+        row = [_picture(test, query, classes, "query")]
         for value, hit in zip(values, hits, strict=True):
-            right = int(bank.labels[hit]) == own
+            right = bool(bank.labels[hit] == test.labels[query])
             row.append(_picture(bank, hit, classes, "right" if right else "wrong", f"{value:.2f}"))
         rows.append(row)
     said = (
@@ -106,13 +103,13 @@ def _neighbours(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tupl
         f"{k} nearest among {len(bank):,} training images, with the cosine similarity of the features. "
         "✗ and a dashed frame: another class than the query’s."
     )
-    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbours")
+    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
 
 
-def _picture(split: Split, i: int, classes: tuple[str, ...], kind: str, value: str) -> str:
+def _picture(split: Split, i: int, classes: tuple[str, ...], kind: str, value: str = "") -> str:
     name = escape(classes[int(split.labels[i])])
     mark = "✗ " if kind == "wrong" else ""
-    alt = {"query": f"query of class {name}", "right": f"{name}, right class", "wrong": f"{name}, wrong class"}[kind]
+    alt = f"query of class {name}" if kind == "query" else f"{name}, {kind} class"
     return (
         f'<img class="{kind}" alt="{alt}" src="{image_uri(split.images[i].numpy())}"/>'
         f'<span class="{kind}">{mark}{name}</span><small>{value}</small>'

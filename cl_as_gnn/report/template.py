@@ -56,15 +56,15 @@ svg .name { font-size: 19px; font-weight: 700; fill: var(--ink); stroke: var(--g
 .swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 50%; }
 img.full { display: block; width: 100%; max-width: 50rem; height: auto; margin: 0 auto; }
 figcaption { margin-top: .5rem; }
-.neighbours { table-layout: fixed; width: 100%; max-width: 40rem; }
-.neighbours th, .neighbours td { padding: .4rem .1rem; text-align: center; line-height: 1.25;
+.neighbors { table-layout: fixed; width: 100%; max-width: 40rem; }
+.neighbors th, .neighbors td { padding: .4rem .1rem; text-align: center; line-height: 1.25;
   overflow-wrap: anywhere; }
-.neighbours img { display: block; width: min(5.5rem, 12.5vw); margin: 0 auto .25rem; border: 3px solid transparent;
+.neighbors img { display: block; width: min(5.5rem, 12.5vw); margin: 0 auto .25rem; border: 3px solid transparent;
   border-radius: .3rem; image-rendering: pixelated; }
-.neighbours span, .neighbours small { display: block; font-size: .8rem; font-weight: 400; }
-.neighbours img.query { border-color: var(--soft); }
-.neighbours img.wrong { border: 3px dashed var(--wrong); }
-.neighbours span.wrong { color: var(--wrong); font-weight: 600; }
+.neighbors span, .neighbors small { display: block; font-size: .8rem; font-weight: 400; }
+.neighbors img.query { border-color: var(--soft); }
+.neighbors img.wrong { border: 3px dashed var(--wrong); }
+.neighbors span.wrong { color: var(--wrong); font-weight: 600; }
 details { margin: 1rem 0; }
 summary { cursor: pointer; color: var(--accent); }
 footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft);
@@ -74,7 +74,7 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line);
   h1 { font-size: 1.6rem; }
   .scores th, .scores td { min-width: 0; padding-right: .6rem; font-size: .95rem; }
   .scores thead th { font-size: .75rem; }
-  .neighbours span, .neighbours small { font-size: .68rem; }
+  .neighbors span, .neighbors small { font-size: .68rem; }
   svg .name { font-size: 26px; stroke-width: 7; }
   .dots { stroke-width: 11; }
 }
