@@ -9,8 +9,14 @@ from cl_as_gnn.evaluation.geometry import (
     uniformity,
 )
 from cl_as_gnn.evaluation.knn import knn_accuracy, leave_one_out_knn
-from cl_as_gnn.evaluation.linear import few_label_probe, linear_probe
-from cl_as_gnn.evaluation.probes import Probe, cross_validated_svm, span_coordinates, validated_probe
+from cl_as_gnn.evaluation.probes import (
+    Probe,
+    cross_validated_svm,
+    few_label_probe,
+    linear_probe,
+    span_coordinates,
+    validated_probe,
+)
 
 __all__ = [
     "Probe",

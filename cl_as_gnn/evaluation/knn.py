@@ -42,19 +42,10 @@ def knn_accuracy(
         ConfigError: `k`, `temperature` or `chunk` is not above 0, or `k` exceeds the bank.
         ValueError: features are not finite matrices of one width, or labels are not one integer per row.
     """
-    bank, bank_labels = _checks.labelled(bank, bank_labels, "bank")
-    query, query_labels = _checks.labelled(query, query_labels, "query")
+    bank, bank_labels = _checks.labeled(bank, bank_labels, "bank")
+    query, query_labels = _checks.labeled(query, query_labels, "query")
     _checks.same_width(bank, query, "bank and query")
-    _check_settings(k, temperature, chunk, available=len(bank), what="bank rows")
-    bank = F.normalize(bank, dim=1)
-    classes, bank_classes = torch.unique(bank_labels, return_inverse=True)
-
-    correct = 0
-    for part, truth in zip(torch.split(query, chunk), torch.split(query_labels, chunk), strict=True):
-        similarity = F.normalize(part.to(bank), dim=1) @ bank.T
-        predicted = classes[_vote(similarity, bank_classes, len(classes), k, temperature)]
-        correct += int((predicted == truth.to(bank.device)).sum())
-    return 100 * correct / len(query)
+    return _accuracy(bank, bank_labels, query, query_labels, k, temperature, chunk)
 
 
 @torch.no_grad()
@@ -66,32 +57,30 @@ def leave_one_out_knn(
     The vote is that of :func:`knn_accuracy`, whose arguments and errors apply; a row is no neighbor of its own, so that
     `k` is at most n - 1. It needs no second split, which makes it the estimate to watch during training.
     """
-    features, labels = _checks.labelled(features, labels, "features")
-    _check_settings(k, temperature, chunk, available=len(features) - 1, what="other rows")
-    features = F.normalize(features, dim=1)
-    classes, inverse = torch.unique(labels, return_inverse=True)
-
-    correct = 0
-    for start in range(0, len(features), chunk):
-        similarity = features[start : start + chunk] @ features.T
-        similarity.diagonal(offset=start).fill_(-torch.inf)
-        predicted = _vote(similarity, inverse, len(classes), k, temperature)
-        correct += int((predicted == inverse[start : start + chunk]).sum())
-    return 100 * correct / len(features)
+    features, labels = _checks.labeled(features, labels, "features")
+    return _accuracy(features, labels, None, labels, k, temperature, chunk)
 
 
-def _check_settings(k: int, temperature: float, chunk: int, available: int, what: str) -> None:
-    _checks.positive(k, "k")
-    _checks.positive(temperature, "temperature")
-    _checks.positive(chunk, "chunk")
+def _accuracy(
+    bank: Tensor, bank_labels: Tensor, query: Tensor | None, truth: Tensor, k: int, temperature: float, chunk: int
+) -> float:
+    """Return the accuracy of `query`, or of each row of `bank` without itself if `query` is None."""
+    _checks.positive(k=k, temperature=temperature, chunk=chunk)
+    available, what = (len(bank), "bank rows") if query is not None else (len(bank) - 1, "other rows")
     if k > available:
         raise ConfigError(f"k is {k}, but there are only {available} {what}: lower k to at most {available}")
-
-
-def _vote(similarity: Tensor, bank_classes: Tensor, classes: int, k: int, temperature: float) -> Tensor:
-    """Return the predicted class (chunk) of each row of `similarity` (chunk × n)."""
-    nearest, index = similarity.topk(k, dim=1)
-    # Dividing a row by its largest weight keeps the argmax, and a small temperature cannot overflow exp.
-    weight = ((nearest - nearest[:, :1]) / temperature).exp()
-    votes = weight.new_zeros(len(similarity), classes)
-    return votes.scatter_add_(1, bank_classes[index], weight).argmax(dim=1)
+    bank = F.normalize(bank, dim=1)
+    classes, bank_classes = torch.unique(bank_labels, return_inverse=True)
+    correct = 0
+    for start in range(0, len(truth), chunk):
+        rows = slice(start, start + chunk)
+        part = bank[rows] if query is None else F.normalize(query[rows].to(bank), dim=1)
+        similarity = part @ bank.T
+        if query is None:
+            similarity.diagonal(offset=start).fill_(-torch.inf)
+        nearest, index = similarity.topk(k, dim=1)
+        # Dividing a row by its largest weight keeps the argmax, and a small temperature cannot overflow exp.
+        weight = ((nearest - nearest[:, :1]) / temperature).exp()
+        votes = weight.new_zeros(len(part), len(classes)).scatter_add_(1, bank_classes[index], weight)
+        correct += int((classes[votes.argmax(dim=1)] == truth[rows].to(bank.device)).sum())
+    return 100 * correct / len(truth)

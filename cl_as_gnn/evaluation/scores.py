@@ -88,20 +88,11 @@ _BUILT_IN = (
 )
 
 
-def _foreign() -> list[Score]:
-    """Scores of other packages."""
-    return [point.load() for point in entry_points(group=GROUP)]
-
-
 @cache
 def all_scores() -> Mapping[str, Score]:
-    """Every score by its key, those of this package first.
-
-    Raises:
-        ConfigError: two scores have one key.
-    """
+    """Every score by its key, those of this package first; ConfigError if two scores have one key."""
     found: dict[str, Score] = {}
-    for score in (*_BUILT_IN, *_foreign()):
+    for score in (*_BUILT_IN, *(point.load() for point in entry_points(group=GROUP))):
         if score.key in found:
             raise ConfigError(f"the entry points of {GROUP} define the score {score.key!r} again: rename it there")
         found[score.key] = score
@@ -120,12 +111,8 @@ def headline() -> dict[str, Score]:
 
 def measured(features: dict[str, Tensor]) -> dict[str, float | None]:
     """The scores of other packages on the features of a task; ``None`` where one is undefined or not finite."""
-    out: dict[str, float | None] = {}
-    for key, score in all_scores().items():
-        if score.measure is not None:
-            value = score.measure(features)
-            out[key] = None if value is None or not math.isfinite(value) else float(value)
-    return out
+    values = {key: score.measure(features) for key, score in all_scores().items() if score.measure is not None}
+    return {k: None if value is None or not math.isfinite(value) else float(value) for k, value in values.items()}
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float | None]]]:
