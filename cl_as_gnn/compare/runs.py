@@ -15,8 +15,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cl_as_gnn.compare.pictures import curves, differences
-from cl_as_gnn.compare.results import available_cores, markdown, summarize
+from cl_as_gnn.compare.results import available_cores, curves, differences, markdown, summarize
 from cl_as_gnn.compare.suite import Cell, Suite
 from cl_as_gnn.errors import RunError
 from cl_as_gnn.runs.folder import RunFolder
