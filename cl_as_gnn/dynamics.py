@@ -12,11 +12,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.sparse.csgraph import connected_components
@@ -124,7 +122,7 @@ def spectral_bound(adjacency: Tensor, step_size: float) -> float:
         q, or 0 if all eigenvalues are 0: then every F is in M.
 
     Raises:
-        ValueError: the adjacency is not square, not symmetric or has negative weights.
+        ValueError: as in :func:`component_basis`.
     """
     # The number of components is the number of zero eigenvalues, without a tolerance.
     zeros = component_basis(adjacency).size(1)
@@ -265,14 +263,21 @@ def draw(trajectories: Trajectories) -> Figure:
     panels = [("data and graph", trajectories.points), ("features at step 0", trajectories.features[0, 0])]
     panels += [(f"{title}, step {last}", trajectories.features[i, -1]) for i, title in enumerate(REGIMES.values())]
     side = 1.15 * max(1.5, float(trajectories.features[:, [0, -1]].abs().max()))
+    ticks = [t for t in (-100, -10, -4, -1, 0, 1, 4, 10, 100) if abs(t) < side]
+    edges = trajectories.edge_index[:, trajectories.edge_index[0] < trajectories.edge_index[1]].t()
+    # Alternate the classes, so that neither covers the other.
+    order = torch.arange(len(trajectories.points)).reshape(2, -1).t().flatten()
+    colors = [CLASS_COLORS[label] for label in trajectories.labels[order].tolist()]
     for i, (axes, (title, place)) in enumerate(zip(top, panels, strict=True)):
-        _scatter(axes, trajectories, place.numpy(), edge_alpha=0.7 if i == 0 else 0.2)
+        lines, alpha = list(place[edges].numpy()), 0.7 if i == 0 else 0.2
+        axes.add_collection(LineCollection(lines, colors=EDGE_COLOR, linewidths=0.5, alpha=alpha, zorder=1))
+        axes.scatter(*place[order].t().numpy(), c=colors, s=13, alpha=0.85, linewidths=0, zorder=2)
+        axes.tick_params(labelsize=9)
         axes.set_title(title, fontsize=11)
         reach = 1.06 * float(place.abs().max()) if i == 0 else side
         if i > 0:
             for axis in "xy":
                 getattr(axes, f"set_{axis}scale")("symlog", linthresh=1, linscale=1.2)
-                ticks = [t for t in (-100, -10, -4, -1, 0, 1, 4, 10, 100) if abs(t) < reach]
                 getattr(axes, f"set_{axis}ticks")(ticks, [f"{t:g}" for t in ticks])
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), box_aspect=1)
         axes.minorticks_off()
@@ -295,15 +300,3 @@ def draw(trajectories: Trajectories) -> Figure:
     handles, titles = bottom[0].get_legend_handles_labels()
     figure.legend(handles, titles, loc="outside lower center", ncols=3, frameon=False, fontsize=11)
     return figure
-
-
-def _scatter(axes: Axes, trajectories: Trajectories, place: Any, edge_alpha: float) -> None:
-    source, target = trajectories.edge_index.numpy()
-    once = source < target
-    lines = np.stack([place[source[once]], place[target[once]]], axis=1)
-    axes.add_collection(LineCollection(list(lines), colors=EDGE_COLOR, linewidths=0.5, alpha=edge_alpha, zorder=1))
-    # Alternate the classes, so that neither covers the other.
-    order = np.arange(len(place)).reshape(2, -1).T.ravel()
-    colors = [CLASS_COLORS[label] for label in trajectories.labels[order].tolist()]
-    axes.scatter(place[order, 0], place[order, 1], c=colors, s=13, alpha=0.85, linewidths=0, zorder=2)
-    axes.tick_params(labelsize=9)

@@ -8,11 +8,12 @@ from cl_as_gnn.evaluation.geometry import (
     graph_mismatch,
     uniformity,
 )
-from cl_as_gnn.evaluation.knn import knn_accuracy, leave_one_out_knn
 from cl_as_gnn.evaluation.probes import (
     Probe,
     cross_validated_svm,
     few_label_probe,
+    knn_accuracy,
+    leave_one_out_knn,
     linear_probe,
     span_coordinates,
     validated_probe,

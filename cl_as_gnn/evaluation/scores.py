@@ -55,16 +55,12 @@ class Score:
         return -difference if self.better == "down" else difference
 
 
-def _accuracy(key: str, title: str, meaning: str, headline: bool = False) -> Score:
-    return Score(key, title, meaning, "up", "%", ".1f", headline)
-
-
 _BUILT_IN = (
-    _accuracy("knn_top1", "kNN", "weighted k nearest neighbors", True),
-    _accuracy("linear_top1", "linear", "linear probe; SVM on whole graphs", True),
-    _accuracy("label1_top1", "1 label", "logistic regression on 1 label per class", True),
-    _accuracy("label10_top1", "10 labels", "logistic regression on 10 labels per class", True),
-    _accuracy("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen"),
+    Score("knn_top1", "kNN", "weighted k nearest neighbors", "up", "%", ".1f", headline=True),
+    Score("linear_top1", "linear", "linear probe; SVM on whole graphs", "up", "%", ".1f", headline=True),
+    Score("label1_top1", "1 label", "logistic regression on 1 label per class", "up", "%", ".1f", headline=True),
+    Score("label10_top1", "10 labels", "logistic regression on 10 labels per class", "up", "%", ".1f", headline=True),
+    Score("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen", "up", "%", ".1f"),
     Score("probe_C", "C of the linear probe", "inverse strength of its penalty"),
     Score("fold_std", "Deviation over folds, %", "of the SVM’s accuracy", "down", "%"),
     Score("alignment", "Alignment", "mean squared distance of two views of a sample: 0 is best, 4 worst", "down"),
