@@ -36,7 +36,6 @@ QUANTITIES = {
 REGIME_COLORS = {"align": "#2463c4", "uniformity": "#e08a00", "both": "#1a8f5a"}
 CLASS_COLORS = ("#7b3fa0", "#d1495b")
 EDGE_COLOR = "#8a8a8a"
-_RECORDS = 80
 
 
 @dataclass(frozen=True)
@@ -188,8 +187,7 @@ def simulate(
     points = std * noise + torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)[labels]
     start = 2 * torch.rand(2 * num_points, 2, generator=generator, dtype=torch.float64) - 1
     # Differences, unlike the products of a faster cdist, give exactly 0 for the distance of a node to itself.
-    distance = (points[:, None] - points[None]).norm(dim=2)
-    adjacency = (distance <= radius).double()
+    adjacency = ((points[:, None] - points[None]).norm(dim=2) <= radius).double()
     edge_index, _ = dense_to_sparse(adjacency)
     basis = component_basis(adjacency)
     align = AlignmentConv(step_size)
@@ -211,7 +209,7 @@ def simulate(
         ]
 
     if every is None:
-        recorded = {0, *np.geomspace(1, steps, _RECORDS).round().astype(int).tolist()}
+        recorded = {0, *np.geomspace(1, steps, 80).round().astype(int).tolist()}
     else:
         recorded = {*range(0, steps + 1, every), steps}
     features, values = [], []

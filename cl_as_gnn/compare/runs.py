@@ -65,9 +65,8 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
         env["OMP_NUM_THREADS"] = str(min(share, int(given)) if given.isdigit() and int(given) else share)
     else:
         env["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-    folder = cell.run.path
     if cell.run.checkpoint.is_file():
-        words = [f"resume={folder}"]
+        words = [f"resume={cell.run.path}"]
     else:
         source = out / "configs" / f"{cell.row}-seed{cell.seed}.yaml"
         source.parent.mkdir(parents=True, exist_ok=True)

@@ -149,11 +149,8 @@ def few_label_probe(
     Args:
         train_x, train_y, test_x, test_y: as in :func:`linear_probe`.
         per_class: number of labels per class.
-        draws: number of draws.
+        draws: number of draws; the result is the mean and the population standard deviation over them.
         seed: of the draws.
-
-    Returns:
-        The mean and the population standard deviation (divisor `draws`) over the draws.
 
     Raises:
         ConfigError: `per_class` or `draws` is not above 0, or a class has fewer than `per_class` rows.
@@ -204,8 +201,7 @@ def fit_logistic(
     curvature = (x.T @ x).double() / (classes * n)
     # The shift keeps the factor accurate in float32; any positive definite matrix here gives the same minimum.
     curvature += (penalty + 1e-5 * curvature.diagonal().mean()) * identity
-    factor = torch.linalg.cholesky(curvature)
-    m = torch.linalg.solve_triangular(factor.T, identity, upper=True).to(x.dtype)
+    m = torch.linalg.solve_triangular(torch.linalg.cholesky(curvature).T, identity, upper=True).to(x.dtype)
     z = x @ m
     v = x.new_zeros(classes, d, requires_grad=True)
     bias = x.new_zeros(classes, requires_grad=True)

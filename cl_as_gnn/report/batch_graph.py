@@ -22,19 +22,20 @@ ATTRACTION = ("sample", "attraction", "sample")
 
 
 class Relation(NamedTuple):
-    """The edges of one type with positive weight, from row 0 to row 1, with one entry per edge in each mask."""
+    """The edges of one type with positive weight, from row 0 to row 1.
+
+    The mask ``one_way`` holds the edges without a reverse edge, ``same`` those within a class and ``across`` those
+    between two known classes. Messages flow only if the relation ``attracts``: a method may build edges that its terms
+    do not use.
+    """
 
     kind: tuple[str, str, str]
     edge_index: Tensor
     weight: Tensor
     one_way: Tensor
-    """Edges without a reverse edge."""
     same: Tensor
-    """Edges whose ends have the same class."""
     across: Tensor
-    """Edges whose ends have different classes. Neither mask holds an edge with an unknown class."""
     attracts: bool
-    """Whether messages flow along these edges; a method may build edges that its terms do not use."""
 
     def __str__(self) -> str:
         source, name, target = self.kind
@@ -103,14 +104,7 @@ class BatchGraph:
 
 @torch.no_grad()
 def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples: int) -> BatchGraph:
-    """Build the graph of one minibatch as at the end of training.
-
-    Args:
-        config: settings of the run; the seed selects the images.
-        task: training images and their augmentation.
-        method: result of :func:`cl_as_gnn.runs.load.load_method`.
-        samples: number of images, at most the size of the training set.
-    """
+    """Build the graph of one minibatch as at the end of training; the seed of the config selects the images."""
     train = task.data.train
     generator = torch.Generator().manual_seed(config.seed)
     sample = torch.randperm(len(train), generator=generator)[:samples]

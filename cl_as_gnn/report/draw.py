@@ -211,6 +211,8 @@ def _edges(axes: Axes, relation: Relation, color: str, place: dict[str, Array], 
     band, between = relation.kind == ATTRACTION, relation.kind[0] == "sample"
     # Nodes with many incoming edges get thinner lines.
     fine = 0.6 if not between and relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
+    look: dict[str, Any] = {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 9 * fine, "color": color}
+    look["zorder"] = 1 if band else 2 if between else 4
     pairs = list(zip(*relation.edge_index.tolist(), strict=True))
     share = dict(zip(pairs, (relation.weight / relation.weight.max()).tolist(), strict=True))
     source, target = (place[name] for name in relation.kind[::2])
@@ -220,18 +222,8 @@ def _edges(axes: Axes, relation: Relation, color: str, place: dict[str, Array], 
             continue
         way = target[end] - source[start]
         border = way * min(0.5, (half / np.maximum(np.abs(way), 1e-9)).min())
-        axes.add_patch(
-            FancyArrowPatch(
-                source[start] + border,
-                target[end] - border,
-                arrowstyle="-|>" if one_way else "-",
-                mutation_scale=9 * fine,
-                shrinkA=0,
-                shrinkB=0,
-                color=color,
-                lw=9 * weight if band else (0.8 + 1.7 * weight) * fine,
-                alpha=0.4 if band else (0.45 + 0.55 * weight) * (1 if relation.attracts else 0.6),
-                ls=(0, (3, 2)) if across and not band else "-",
-                zorder=1 if band else 2 if between else 4,
-            )
-        )
+        look["lw"] = 9 * weight if band else (0.8 + 1.7 * weight) * fine
+        look["alpha"] = 0.4 if band else (0.45 + 0.55 * weight) * (1 if relation.attracts else 0.6)
+        look["ls"] = (0, (3, 2)) if across and not band else "-"
+        look["arrowstyle"] = "-|>" if one_way else "-"
+        axes.add_patch(FancyArrowPatch(source[start] + border, target[end] - border, **look))

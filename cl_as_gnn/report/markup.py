@@ -1,7 +1,4 @@
-"""Elements of the page: numbers with their keys, tables, legends, embedded images, and charts as inline SVG.
-
-These functions escape all text. Charts take their colors from the page.
-"""
+"""Elements of the page, which escape all text: numbers with keys, tables, legends, images, charts as inline SVG."""
 
 from __future__ import annotations
 

@@ -7,20 +7,31 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from rich.console import Console
+from torch import Tensor
 
 from cl_as_gnn.config import RunConfig, build_config, flatten, to_yaml
+from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation.scores import Score, find_score, headline, table_rows
 from cl_as_gnn.methods import METHODS
-from cl_as_gnn.report.markup import code, legend, line_chart, number, palette, table
-from cl_as_gnn.report.pictures import pictures
+from cl_as_gnn.report.batch_graph import batch_graph
+from cl_as_gnn.report.draw import draw_graph, looks
+from cl_as_gnn.report.markup import code, figure_uri, image_uri, legend, line_chart, number, palette, scatter, table
 from cl_as_gnn.report.template import PAGE, STYLE
-from cl_as_gnn.runs.folder import open_run
+from cl_as_gnn.runs.folder import RunFolder, open_run
+from cl_as_gnn.runs.load import load_encoder, load_method
+from cl_as_gnn.runs.process import pick_device
+from cl_as_gnn.tasks import ImageTask, scored_data
+from cl_as_gnn.tasks.embed import embed
 
 _FACTS = ("seed", "epochs", "loss", "seconds", "images_per_second")
 _TRAINING, _COST = ("loss", "online_knn"), ("lr", "seconds")
 _EPOCH_ROWS = 50
+_BATCH, _MAP_IMAGES, _BANK_IMAGES = 20, 1000, 10_000
+_QUERIES, _NEIGHBORS = 8, 5
 
 
 def write_report(path: Path, out: Path | None = None, console: Console | None = None) -> list[str]:
@@ -52,7 +63,7 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
         metrics = run.load_metrics()
         try:
             with (console or Console(quiet=True)).status("drawing the pictures"):
-                drawn = pictures(run, config)
+                drawn = _pictures(run, config)
         except (ConfigError, RunError) as error:
             notes.append(f"No pictures: {error}")
     else:
@@ -60,14 +71,10 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
             f"This run has not finished: {len(history)} of {config.trainer.epochs} epochs are done, and it has no "
             f"final numbers and no pictures. Continue it with clgnn train resume={path}"
         )
-    sections = [
-        ("Accuracy", _scores(metrics)),
-        ("Geometry of the features", _geometry(metrics)),
-        ("By epoch", _curves(history)),
-        *drawn,
-        ("Settings", _settings(config)),
-        ("Made with", _versions(metrics)),
-    ]
+    sections = [("By epoch", _curves(history)), *drawn, ("Settings", _settings(config))]
+    if metrics:
+        scores = [("Accuracy", _scores(metrics)), ("Geometry of the features", _geometry(metrics))]
+        sections = [*scores, *sections, ("Made with", _versions(metrics))]
     title = f"{config.method.name} on {config.data.name}"
     text = PAGE.substitute(
         title=escape(f"{title} · {run.path.absolute().name}"),
@@ -102,14 +109,11 @@ def _header(title: str, config: RunConfig, metrics: dict[str, Any], notes: list[
 
 
 def _scores(metrics: dict[str, Any]) -> str:
-    if not metrics:
-        return ""
     scores = headline()
 
     def cell(key: str, score: Score, value: float | None) -> str:
-        share = value is not None and score.unit == "%"
-        bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if share else ""
-        return number(key, value, score.text(value)) + bar
+        bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if value is not None else ""
+        return number(key, value, score.text(value)) + (bar if score.unit == "%" else "")
 
     rows = []
     for i, (name, row) in enumerate(table_rows(metrics)):
@@ -188,9 +192,93 @@ def _settings(config: RunConfig) -> str:
 
 
 def _versions(metrics: dict[str, Any]) -> str:
-    if not metrics:
-        return ""
     rows = [[escape(name), code(str(version))] for name, version in metrics["versions"].items()]
     if "config_digest" in metrics:
         rows.append(["config digest", code(metrics["config_digest"])])
     return table("Equal digests are equal experiments.", ["package", "version"], rows)
+
+
+def _pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
+    """Return titles and HTML; ConfigError or RunError if the run has no readable encoder or its images are missing."""
+    encoder = load_encoder(run)
+    root = config.data.root
+    if root is not None and not root.is_dir():
+        # torchvision would try to download a data set that has only moved.
+        raise ConfigError(f"data.root={root} does not exist: put the images back, or change data.root in {run.config}")
+    data = scored_data(config, progress=False)
+    # Only this picture needs the checkpoint, which a user may have removed to save space.
+    sections = [("The graph of a minibatch", _graph(run, config, data))] if run.checkpoint.is_file() else []
+    device = pick_device(config.trainer)
+    encoder.to(device)
+    stats = channel_stats(data.train)
+    test, bank = _some(data.test, _MAP_IMAGES), _some(data.train, _BANK_IMAGES)
+    x, keys = (F.normalize(embed(encoder, split.images, stats, device), dim=1) for split in (test, bank))
+    sections.append(("Map of the features", _map(x, test.labels, data.classes, config.eval.split)))
+    sections.append(("Nearest neighbors", _neighbors(x, test, keys, bank, data.classes, config)))
+    return sections
+
+
+def _some(split: Split, count: int) -> Split:
+    """Return at most ``count`` images, evenly spread because a split may be sorted by class."""
+    return split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long())
+
+
+def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
+    task = ImageTask(config, data)
+    batch = batch_graph(config, task, load_method(config, task, run), _BATCH)
+    said = (
+        f"{len(batch.labels['sample'])} training images (boxes), {config.method.num_views} views of each, and the "
+        "edges that the trained method builds between them: wider for a larger weight, dashed across classes, with an "
+        "arrow head on edges without a reverse edge."
+    )
+    colors = {text: color for color, text in looks(batch).values()}
+    lines = "".join(f"<li>{escape(line)}</li>" for line in batch.lines())
+    return (
+        f'<figure>{legend(colors)}<img class="full" alt="Graph of a minibatch. {escape(said)}" '
+        f'src="{figure_uri(draw_graph(batch))}"/><figcaption>{escape(said)}<ul>{lines}</ul></figcaption></figure>'
+    )
+
+
+def _map(x: Tensor, labels: Tensor, classes: tuple[str, ...], split: str) -> str:
+    centered = (x - x.mean(0)).double()
+    _, scale, axes = torch.linalg.svd(centered, full_matrices=False)
+    axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()  # fixes the sign of each axis
+    share = float(scale[:2].square().sum() / scale.square().sum())
+    said = (
+        f"The two principal axes of the unit features of {len(x):,} {split} images, colored by class; "
+        f"they hold {100 * share:.0f} % of the variance."
+    )
+    drawn = scatter(said, (centered @ axes.T).numpy(), labels.numpy(), classes)
+    return f"<figure>{drawn}<figcaption>{escape(said)}</figcaption></figure>"
+
+
+def _neighbors(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple[str, ...], config: RunConfig) -> str:
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(config.seed))
+    present = test.labels.unique()
+    chosen = present[torch.linspace(0, len(present) - 1, min(_QUERIES, len(present))).long()]
+    queries = [int(order[test.labels[order] == label][0]) for label in chosen]
+    k = min(_NEIGHBORS, len(bank))
+    similarity, found = (x[queries] @ keys.T).topk(k)
+    rows = []
+    for query, values, hits in zip(queries, similarity.tolist(), found.tolist(), strict=True):
+        row = [_picture(test, query, classes, "query")]
+        for value, hit in zip(values, hits, strict=True):
+            right = bool(bank.labels[hit] == test.labels[query])
+            row.append(_picture(bank, hit, classes, "right" if right else "wrong", f"{value:.2f}"))
+        rows.append(row)
+    said = (
+        f"Images of the {config.eval.split} split, one drawn at random from each of {len(queries)} classes, and their "
+        f"{k} nearest among {len(bank):,} training images, with the cosine similarity of the features. "
+        "✗ and a dashed frame: another class than the query’s."
+    )
+    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
+
+
+def _picture(split: Split, i: int, classes: tuple[str, ...], kind: str, value: str = "") -> str:
+    name = escape(classes[int(split.labels[i])])
+    mark = "✗ " if kind == "wrong" else ""
+    alt = f"query of class {name}" if kind == "query" else f"{name}, {kind} class"
+    return (
+        f'<img class="{kind}" alt="{alt}" src="{image_uri(split.images[i].numpy())}"/>'
+        f'<span class="{kind}">{mark}{name}</span><small>{value}</small>'
+    )

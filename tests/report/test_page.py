@@ -115,7 +115,7 @@ def test_wrong_neighbors_are_marked_and_only_they(whole):
 def test_nearest_neighbors_of_training_images_are_themselves():
     """The bank holds the queries: each must find itself first, with similarity 1."""
     from cl_as_gnn.datasets import Split
-    from cl_as_gnn.report.pictures import _neighbors
+    from cl_as_gnn.report.page import _neighbors
 
     torch.manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(30, 6), dim=1)
