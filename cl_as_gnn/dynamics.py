@@ -1,21 +1,20 @@
 r"""Simulation of contrastive learning in feature space: two Gaussians, moved by the layers of this package.
 
 Wang et al., `"A Message Passing Perspective on Learning Dynamics of Contrastive Learning"
-<https://arxiv.org/abs/2303.04435>`_, ICLR 2023: the features themselves are trained, and one training
-step is one message-passing layer. Attraction alone contracts each component of the graph to a point, repulsion alone
-spreads the features, and both together move them until graph and attention give the same message.
+<https://arxiv.org/abs/2303.04435>`_, ICLR 2023: the features themselves are trained, and one training step is one
+message-passing layer. Attraction alone contracts each component of the graph to a point, repulsion alone spreads the
+features, and both together move them until graph and attention give the same message.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.sparse.csgraph import connected_components
@@ -34,10 +33,9 @@ QUANTITIES = {
     "std": "feature std",
     "distance": "distance to collapse",
 }
-REGIME_COLOURS = {"align": "#2463c4", "uniformity": "#e08a00", "both": "#1a8f5a"}
-CLASS_COLOURS = ("#7b3fa0", "#d1495b")
-EDGE_COLOUR = "#8a8a8a"
-_RECORDS = 80
+REGIME_COLORS = {"align": "#2463c4", "uniformity": "#e08a00", "both": "#1a8f5a"}
+CLASS_COLORS = ("#7b3fa0", "#d1495b")
+EDGE_COLOR = "#8a8a8a"
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,10 @@ def component_basis(adjacency: Tensor) -> Tensor:
     Raises:
         ValueError: the adjacency is not square, not symmetric or has negative weights.
     """
-    _check_adjacency("component_basis", adjacency)
+    if adjacency.dim() != 2 or adjacency.size(0) != adjacency.size(1):
+        raise ValueError(f"component_basis expects a square adjacency, got shape {tuple(adjacency.shape)}")
+    if not torch.equal(adjacency, adjacency.t()) or bool((adjacency < 0).any()):
+        raise ValueError("component_basis expects a symmetric adjacency without negative weights")
     count, label = connected_components(to_scipy_sparse_matrix(dense_to_sparse(adjacency)[0], num_nodes=len(adjacency)))
     degree = adjacency.sum(1)
     basis = adjacency.new_zeros(len(adjacency), count)
@@ -120,12 +121,15 @@ def spectral_bound(adjacency: Tensor, step_size: float) -> float:
         q, or 0 if all eigenvalues are 0: then every F is in M.
 
     Raises:
-        ValueError: the adjacency is not square, not symmetric or has negative weights.
+        ValueError: as in :func:`component_basis`.
     """
     # The number of components is the number of zero eigenvalues, without a tolerance.
     zeros = component_basis(adjacency).size(1)
-    eigenvalues = 1 - torch.linalg.eigvalsh(_normalized(adjacency)).flip(0)
-    left = eigenvalues[zeros:]
+    degree = adjacency.sum(1)
+    scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0)
+    # 1 on the diagonal for a node without edges, which does not move.
+    normalized = scale[:, None] * adjacency * scale + torch.diag((degree == 0).to(adjacency.dtype))
+    left = (1 - torch.linalg.eigvalsh(normalized).flip(0))[zeros:]
     return float((1 - step_size * left).abs().max()) if len(left) else 0.0
 
 
@@ -152,8 +156,8 @@ def simulate(
 
     with :math:`\bar A = D^{-1/2} A D^{-1/2}` and :math:`P_{ij} \propto e^{f_i \cdot f_j}` the attention at
     temperature 1. The sum in the paper's P includes the node itself, that of the layers does not. The simulation
-    passes the features as both sides of a bipartite graph, so that the layers keep the diagonal, which bounds the
-    features: a long feature attends to itself and is no longer repelled.
+    passes the features as both sides of a bipartite graph, so that the layers keep the diagonal. The diagonal bounds
+    the features: a long feature attends to itself and is no longer repelled.
 
     Args:
         num_points: number of nodes per class.
@@ -171,30 +175,29 @@ def simulate(
         ConfigError: a number is out of its range.
         RunError: the features are not finite, because the step size is too large.
     """
-    _check_settings({"num_points": num_points, "steps": steps, "every": every or 1}, step_size, std, radius)
+    for name, count in {"num_points": num_points, "steps": steps, "every": 1 if every is None else every}.items():
+        if count < 1:
+            raise ConfigError(f"{name} is {count}: pass 1 or more")
+    for name, length in {"step_size": step_size, "std": std, "radius": radius}.items():
+        if not (length > 0 and math.isfinite(length)):
+            raise ConfigError(f"{name} is {length}: pass a finite number above 0")
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(2).repeat_interleave(num_points)
     noise = torch.randn(2 * num_points, 2, generator=generator, dtype=torch.float64)
     points = std * noise + torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)[labels]
     start = 2 * torch.rand(2 * num_points, 2, generator=generator, dtype=torch.float64) - 1
     # Differences, unlike the products of a faster cdist, give exactly 0 for the distance of a node to itself.
-    distance = (points[:, None] - points[None]).norm(dim=2)
-    adjacency = (distance <= radius).double()
+    adjacency = ((points[:, None] - points[None]).norm(dim=2) <= radius).double()
     edge_index, _ = dense_to_sparse(adjacency)
     basis = component_basis(adjacency)
-
     align = AlignmentConv(step_size)
     uniformity = UniformityConv(temperature=1.0, step_size=step_size)
     both = ContrastiveConv(temperature=1.0, step_size=step_size)
-
-    def step(regime: str, x: Tensor) -> Tensor:
-        nodes = (x, x) if diagonal else x
-        moved: Tensor = {
-            "align": lambda: align(x, edge_index),
-            "uniformity": lambda: uniformity(nodes),
-            "both": lambda: both(nodes, edge_index),
-        }[regime]()
-        return moved
+    moves: dict[str, Callable[[Tensor], Tensor]] = {
+        "align": lambda x: align(x, edge_index),
+        "uniformity": lambda x: uniformity((x, x) if diagonal else x),
+        "both": lambda x: both((x, x) if diagonal else x, edge_index),
+    }
 
     def measure(x: Tensor) -> list[float]:
         return [
@@ -205,13 +208,16 @@ def simulate(
             collapse_distance(x, basis),
         ]
 
-    recorded = _recorded(steps, every)
+    if every is None:
+        recorded = {0, *np.geomspace(1, steps, 80).round().astype(int).tolist()}
+    else:
+        recorded = {*range(0, steps + 1, every), steps}
     features, values = [], []
-    for regime in REGIMES:
+    for regime, move in moves.items():
         x = start
         for t in range(steps + 1):
             if t > 0:
-                x = step(regime, x)
+                x = move(x)
             if t in recorded:
                 if not bool(torch.isfinite(x).all()):
                     raise RunError(
@@ -221,14 +227,9 @@ def simulate(
                 features.append(x)
                 values.append(measure(x))
     shape = (len(REGIMES), len(recorded))
-    return Trajectories(
-        points,
-        labels,
-        edge_index,
-        torch.tensor(sorted(recorded)),
-        torch.stack(features).unflatten(0, shape),
-        torch.tensor(values, dtype=torch.float64).unflatten(0, shape),
-    )
+    places = torch.stack(features).unflatten(0, shape)
+    measures = torch.tensor(values, dtype=torch.float64).unflatten(0, shape)
+    return Trajectories(points, labels, edge_index, torch.tensor(sorted(recorded)), places, measures)
 
 
 def simulate_to(out: Path, num_points: int, steps: int, step_size: float, seed: int) -> Trajectories:
@@ -260,26 +261,28 @@ def draw(trajectories: Trajectories) -> Figure:
     panels = [("data and graph", trajectories.points), ("features at step 0", trajectories.features[0, 0])]
     panels += [(f"{title}, step {last}", trajectories.features[i, -1]) for i, title in enumerate(REGIMES.values())]
     side = 1.15 * max(1.5, float(trajectories.features[:, [0, -1]].abs().max()))
+    ticks = [t for t in (-100, -10, -4, -1, 0, 1, 4, 10, 100) if abs(t) < side]
+    edges = trajectories.edge_index[:, trajectories.edge_index[0] < trajectories.edge_index[1]].t()
+    # Alternate the classes, so that neither covers the other.
+    order = torch.arange(len(trajectories.points)).reshape(2, -1).t().flatten()
+    colors = [CLASS_COLORS[label] for label in trajectories.labels[order].tolist()]
     for i, (axes, (title, place)) in enumerate(zip(top, panels, strict=True)):
-        _scatter(axes, trajectories, place.numpy(), edge_alpha=0.7 if i == 0 else 0.2)
+        lines, alpha = list(place[edges].numpy()), 0.7 if i == 0 else 0.2
+        axes.add_collection(LineCollection(lines, colors=EDGE_COLOR, linewidths=0.5, alpha=alpha, zorder=1))
+        axes.scatter(*place[order].t().numpy(), c=colors, s=13, alpha=0.85, linewidths=0, zorder=2)
+        axes.tick_params(labelsize=9)
         axes.set_title(title, fontsize=11)
         reach = 1.06 * float(place.abs().max()) if i == 0 else side
         if i > 0:
             for axis in "xy":
                 getattr(axes, f"set_{axis}scale")("symlog", linthresh=1, linscale=1.2)
-                ticks = [t for t in (-100, -10, -4, -1, 0, 1, 4, 10, 100) if abs(t) < reach]
                 getattr(axes, f"set_{axis}ticks")(ticks, [f"{t:g}" for t in ticks])
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), box_aspect=1)
         axes.minorticks_off()
     for i, (axes, (name, title)) in enumerate(zip(bottom, QUANTITIES.items(), strict=True)):
         for regime, label in REGIMES.items():
-            axes.plot(
-                trajectories.steps.numpy(),
-                trajectories.curve(regime, name).numpy(),
-                color=REGIME_COLOURS[regime],
-                linewidth=1.8,
-                label=label,
-            )
+            x, y = trajectories.steps.numpy(), trajectories.curve(regime, name).numpy()
+            axes.plot(x, y, color=REGIME_COLORS[regime], linewidth=1.8, label=label)
         axes.set_xscale("symlog", linthresh=1, linscale=0.4)
         axes.set_xlim(0, last)
         # Without edges between nodes the energy is 0 at every step.
@@ -295,44 +298,3 @@ def draw(trajectories: Trajectories) -> Figure:
     handles, titles = bottom[0].get_legend_handles_labels()
     figure.legend(handles, titles, loc="outside lower center", ncols=3, frameon=False, fontsize=11)
     return figure
-
-
-def _scatter(axes: Axes, trajectories: Trajectories, place: Any, edge_alpha: float) -> None:
-    source, target = trajectories.edge_index.numpy()
-    once = source < target
-    lines = np.stack([place[source[once]], place[target[once]]], axis=1)
-    axes.add_collection(LineCollection(list(lines), colors=EDGE_COLOUR, linewidths=0.5, alpha=edge_alpha, zorder=1))
-    # Alternate the classes, so that neither covers the other.
-    order = np.arange(len(place)).reshape(2, -1).T.ravel()
-    colours = [CLASS_COLOURS[label] for label in trajectories.labels[order].tolist()]
-    axes.scatter(place[order, 0], place[order, 1], c=colours, s=13, alpha=0.85, linewidths=0, zorder=2)
-    axes.tick_params(labelsize=9)
-
-
-def _check_settings(counts: dict[str, int], step_size: float, std: float, radius: float) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"{name} is {value}: pass 1 or more")
-    for name, length in (("step_size", step_size), ("std", std), ("radius", radius)):
-        if not (length > 0 and math.isfinite(length)):
-            raise ConfigError(f"{name} is {length}: pass a finite number above 0")
-
-
-def _recorded(steps: int, every: int | None) -> set[int]:
-    if every is None:
-        return {0, *np.geomspace(1, steps, _RECORDS).round().astype(int).tolist()}
-    return {*range(0, steps + 1, every), steps}
-
-
-def _normalized(adjacency: Tensor) -> Tensor:
-    """Compute D^(-1/2) A D^(-1/2), with 1 on the diagonal for a node without edges, which does not move."""
-    degree = adjacency.sum(1)
-    scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0)
-    return scale[:, None] * adjacency * scale + torch.diag((degree == 0).to(adjacency.dtype))
-
-
-def _check_adjacency(name: str, adjacency: Tensor) -> None:
-    if adjacency.dim() != 2 or adjacency.size(0) != adjacency.size(1):
-        raise ValueError(f"{name} expects a square adjacency, got shape {tuple(adjacency.shape)}")
-    if not torch.equal(adjacency, adjacency.t()) or bool((adjacency < 0).any()):
-        raise ValueError(f"{name} expects a symmetric adjacency without negative weights")

@@ -1,4 +1,4 @@
-"""Results of a suite: means, paired differences, tables."""
+"""Results of a suite: means, paired differences, tables, pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.table import Table
 from scipy import stats
 
@@ -32,9 +34,7 @@ def compared(results: Mapping[str, Any]) -> tuple[str, ...]:
 
 def available_cores() -> int:
     """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:
@@ -53,16 +53,16 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         metrics = cell.metrics
         assert metrics is not None
         table.setdefault(cell.row, {})[cell.seed] = metrics
+    base = table[suite.baseline]
     rows = {}
     for row, by_seed in table.items():
         entry: dict[str, Any] = {"seeds": {str(seed): {k: m.get(k) for k in columns()} for seed, m in by_seed.items()}}
         for key in columns():
-            base = table[suite.baseline]
             pairs: list[tuple[Any, Any]] = [(m.get(key), base[seed].get(key)) for seed, m in by_seed.items()]
             if any(None in pair for pair in pairs):
                 continue
-            values, against = [value for value, _ in pairs], [value - other for value, other in pairs]
-            delta, half = interval(against)
+            values = [value for value, _ in pairs]
+            delta, half = interval([value - other for value, other in pairs])
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
             entry[key] = {"mean": float(np.mean(values)), "std": spread, "delta": delta, "ci95": half}
         entry["seconds"] = float(np.median([m["seconds"] for m in by_seed.values()]))
@@ -71,7 +71,7 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
             entry["graph_purity"] = float(np.mean(purities))
         entry["epochs"], entry["num_views"] = next((m["epochs"], m["num_views"]) for m in by_seed.values())
         rows[row] = entry
-    first = next(iter(table[suite.baseline].values()))
+    first = next(iter(base.values()))
     return {
         "suite": suite.name,
         "baseline": suite.baseline,
@@ -80,13 +80,8 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         "base": suite.base,
         "runs": suite.runs,
         "curves": suite.curves,
-        "dataset": first["dataset"],
-        "epochs": first["epochs"],
-        "protocol": first["protocol"],
-        "versions": first["versions"],
+        **{key: first[key] for key in ("dataset", "epochs", "protocol", "versions", "device", "precision")},
         "machine": {"processor": platform.processor() or platform.machine(), "cores": available_cores()},
-        "device": first["device"],
-        "precision": first["precision"],
         "date": time.strftime("%Y-%m-%d"),
         "config_digests": {f"{c.row}/seed{c.seed}": c.config.digest for c in cells},
         "baselines": first.get("baselines", {}),
@@ -102,38 +97,31 @@ def _cell(entry: Mapping[str, Any], score: Score, value: str = "mean", spread: s
     return text if np.isnan(found[spread]) else f"{text} ± {score.text(found[spread])}"
 
 
-def _delta(entry: Mapping[str, Any], key: str) -> str:
-    return _cell(entry, find_score(key), "delta", "ci95")
-
-
-def work(results: Mapping[str, Any]) -> str:
-    """The budget in words."""
-    budget = results.get("budget")
-    if budget is None:
-        return f"{results['epochs']} epochs"
-    return f"{budget['view_epochs']} epochs × views, {budget['batch_views']} views per step"
+def _delta(results: Mapping[str, Any], row: str, key: str) -> str:
+    return "" if row == results["baseline"] else _cell(results["rows"][row], find_score(key), "delta", "ci95")
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The table with its protocol, as Markdown."""
-    scores = columns().values()
-    titles = [score.title for score in scores]
-    seeds = len(results["seeds"])
-    base_seconds = results["rows"][results["baseline"]]["seconds"]
-    keys = compared(results)
+    scores, keys = columns().values(), compared(results)
+    budget, seeds = results.get("budget"), len(results["seeds"])
+    work = f"{results['epochs']} epochs"
+    if budget is not None:
+        work = f"{budget['view_epochs']} epochs × views, {budget['batch_views']} views per step"
     many, over = f"{seeds} seeds, mean ± standard deviation", " over the same seeds ± half of its 95 % interval"
     if seeds == 1:
         many, over = "one seed", ""
+    titles = [*(score.title for score in scores), *(f"Δ {find_score(key).title}" for key in keys)]
     lines = [
-        f"**{results['suite']}**: {results['dataset']}, {work(results)}, {many}, top-1 in %. Δ: paired difference to "
+        f"**{results['suite']}**: {results['dataset']}, {work}, {many}, top-1 in %. Δ: paired difference to "
         f"`{results['baseline']}`{over}.",
         "",
-        "| run | " + " | ".join([*titles, *(f"Δ {find_score(k).title}" for k in keys)]) + " | purity | seconds | × |",
-        "|---|" + "---|" * (len(titles) + len(keys) + 3),
+        "| run | " + " | ".join(titles) + " | purity | seconds | × |",
+        "|---|" + "---|" * (len(titles) + 3),
     ]
+    base_seconds = results["rows"][results["baseline"]]["seconds"]
     for row, entry in results["rows"].items():
-        cells = [_cell(entry, score) for score in scores]
-        cells += ["" if row == results["baseline"] else _delta(entry, key) for key in keys]
+        cells = [_cell(entry, score) for score in scores] + [_delta(results, row, key) for key in keys]
         cells.append(f"{entry['graph_purity']:.2f}" if "graph_purity" in entry else "–")
         cells += [f"{entry['seconds']:.0f}", f"{entry['seconds'] / base_seconds:.2f}"]
         lines.append(f"| `{row}` | " + " | ".join(cells) + " |")
@@ -153,13 +141,60 @@ def markdown(results: Mapping[str, Any]) -> str:
 def rich_table(results: Mapping[str, Any]) -> Table:
     """The same for the terminal."""
     table = Table(box=None, pad_edge=False, title=f"{results['suite']}: top-1 in %", title_justify="left")
+    scores, first = columns().values(), compared(results)[0]
     table.add_column("")
-    scores = columns().values()
-    for score in scores:
-        table.add_column(score.title, justify="right")
-    first = compared(results)[0]
-    table.add_column(f"Δ {find_score(first).title} to {results['baseline']}", justify="right")
+    for title in (*(score.title for score in scores), f"Δ {find_score(first).title} to {results['baseline']}"):
+        table.add_column(title, justify="right")
     for row, entry in results["rows"].items():
-        cells = [_cell(entry, score) for score in scores]
-        table.add_row(row, *cells, "" if row == results["baseline"] else _delta(entry, first))
+        table.add_row(row, *(_cell(entry, score) for score in scores), _delta(results, row, first))
     return table
+
+
+def differences(results: Mapping[str, Any]) -> Figure:
+    """Draw differences to the baseline with their intervals, one panel per score.
+
+    A point is green (better) or red if its interval excludes zero. One seed has no interval and stays gray.
+    """
+    rows = [row for row in results["rows"] if row != results["baseline"]]
+    keys = compared(results)
+    figure = Figure(figsize=(1 + 2.6 * len(keys), 1.4 + 0.32 * max(len(rows), 1)), layout="constrained")
+    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    for axes, key in zip(panels, keys, strict=True):
+        axes.axvline(0, color="#404040", linewidth=0.8)
+        for y, row in enumerate(rows):
+            entry = results["rows"][row].get(key)
+            if entry is None:
+                continue
+            delta, half = entry["delta"], entry["ci95"]
+            color = ("#1f7a3d" if find_score(key).gain(delta) > 0 else "#b03a2e") if abs(delta) > half else "#9a9a9a"
+            axes.errorbar(delta, y, xerr=0 if np.isnan(half) else half, fmt="o", color=color, capsize=3)
+        axes.locator_params(axis="x", nbins=5)
+        _label(axes, f"{find_score(key).title}: Δ to {results['baseline']}", "points", grid="x")
+    panels[0].set_yticks(range(len(rows)), rows)
+    panels[0].invert_yaxis()
+    return figure
+
+
+def curves(results: Mapping[str, Any]) -> Figure:
+    """Draw accuracy against graph purity, mean ± standard deviation over the seeds; the baseline is a line."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, key in zip(figure.subplots(1, 2), (compared(results)[0], "knn_top1"), strict=True):
+        base = results["rows"][results["baseline"]].get(key)
+        if base is not None:
+            axes.axhline(base["mean"], color="#404040", linewidth=0.8, label=results["baseline"])
+        for name, rows in results["curves"].items():
+            entries = [results["rows"][row] for row in rows]
+            points = [(e["graph_purity"], e[key]) for e in entries if "graph_purity" in e and key in e]
+            spread = [0 if np.isnan(score["std"]) else score["std"] for _, score in points]
+            x, y = [purity for purity, _ in points], [score["mean"] for _, score in points]
+            axes.errorbar(x, y, yerr=spread, fmt="o-", markersize=4, capsize=3, label=name)
+        _label(axes, f"{find_score(key).title}, %", "purity of the graph", grid="both")
+    figure.axes[0].legend(fontsize=8)
+    return figure
+
+
+def _label(axes: Axes, title: str, xlabel: str, grid: Literal["x", "both"]) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(xlabel)
+    axes.grid(axis=grid, color="#dddddd")
+    axes.set_axisbelow(True)

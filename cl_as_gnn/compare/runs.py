@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cl_as_gnn.compare.pictures import curves, differences
-from cl_as_gnn.compare.results import available_cores, markdown, summarize
+from cl_as_gnn.compare.results import available_cores, curves, differences, markdown, summarize
 from cl_as_gnn.compare.suite import Cell, Suite
 from cl_as_gnn.errors import RunError
 from cl_as_gnn.runs.folder import RunFolder
@@ -58,14 +58,15 @@ def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console
 def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
     """Train one run in its own process; returns its error message, or ``None``."""
     env = dict(os.environ)
-    if cell.config.trainer.accelerator == "cpu" or not _gpus():
+    visible = env.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+    if cell.config.trainer.accelerator == "cpu" or not gpus:
         share, given = max(1, available_cores() // jobs), env.get("OMP_NUM_THREADS", "")
         env["OMP_NUM_THREADS"] = str(min(share, int(given)) if given.isdigit() and int(given) else share)
     else:
-        env["CUDA_VISIBLE_DEVICES"] = _gpus()[slot % len(_gpus())]
-    folder = cell.run.path
+        env["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
     if cell.run.checkpoint.is_file():
-        words = [f"resume={folder}"]
+        words = [f"resume={cell.run.path}"]
     else:
         source = out / "configs" / f"{cell.row}-seed{cell.seed}.yaml"
         source.parent.mkdir(parents=True, exist_ok=True)
@@ -80,10 +81,3 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
         return None
     lines = done.stderr.strip().splitlines()
     return f"{cell.row} seed {cell.seed}: {lines[-1] if lines else f'exit code {done.returncode}'}"
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]

@@ -29,12 +29,7 @@ class Budget(Settings):
                 f"{num_views} views in {epochs} epochs are not equal work to budget.view_epochs="
                 f"{self.view_epochs}: choose a multiple of {num_views}"
             )
-        return {
-            "trainer": {
-                "epochs": epochs,
-                "batch_size": max(2, self.batch_views // num_views),
-            }
-        }
+        return {"trainer": {"epochs": epochs, "batch_size": max(2, self.batch_views // num_views)}}
 
 
 class Suite(Settings):
@@ -55,9 +50,9 @@ class Suite(Settings):
         """The config of one run, with ``given`` over the settings of the suite."""
         own = {"seed": seed, "data": {"split_seed": seed}} if self.redraw else {"seed": seed}
         tree = merge(merge(merge(self.base, self.runs[row]), given), own)
-        if self.budget is None:
-            return build_config(tree)
         config = build_config(tree)
+        if self.budget is None:
+            return config
         for key in ("epochs", "batch_size"):
             if key in tree.get("trainer", {}):
                 raise ConfigError(f"trainer.{key} follows from the budget: set budget.view_epochs instead")
@@ -99,13 +94,9 @@ def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, 
     Raises:
         ConfigError: the suite or the settings of a run are wrong.
     """
-    tree = read_yaml(path)
     given = parse_overrides(overrides)
-    if "seeds" in given:
-        tree["seeds"] = given.pop("seeds")
-    if "budget" in given:
-        tree = merge(tree, {"budget": given.pop("budget")})
-    tree.setdefault("name", path.stem)
+    own: dict[str, Any] = {key: given.pop(key) for key in ("seeds", "budget") if key in given}
+    tree = {"name": path.stem} | merge(read_yaml(path), own)
     try:
         suite = Suite.model_validate(tree)
     except ValidationError as error:

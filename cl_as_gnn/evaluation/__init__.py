@@ -8,9 +8,16 @@ from cl_as_gnn.evaluation.geometry import (
     graph_mismatch,
     uniformity,
 )
-from cl_as_gnn.evaluation.knn import knn_accuracy, leave_one_out_knn
-from cl_as_gnn.evaluation.linear import few_label_probe, linear_probe
-from cl_as_gnn.evaluation.probes import Probe, cross_validated_svm, span_coordinates, validated_probe
+from cl_as_gnn.evaluation.probes import (
+    Probe,
+    cross_validated_svm,
+    few_label_probe,
+    knn_accuracy,
+    leave_one_out_knn,
+    linear_probe,
+    span_coordinates,
+    validated_probe,
+)
 
 __all__ = [
     "Probe",

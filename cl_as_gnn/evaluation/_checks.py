@@ -20,7 +20,7 @@ def features(x: Tensor, name: str) -> Tensor:
     return x
 
 
-def labelled(x: Tensor, labels: Tensor, name: str) -> tuple[Tensor, Tensor]:
+def labeled(x: Tensor, labels: Tensor, name: str) -> tuple[Tensor, Tensor]:
     """Return checked features (n × d) and their integer labels (n) on one device; ValueError if either is wrong."""
     x = features(x, name)
     if labels.shape != (len(x),):
@@ -36,7 +36,8 @@ def same_width(a: Tensor, b: Tensor, names: str) -> None:
         raise ValueError(f"{names} have {a.shape[1]} and {b.shape[1]} columns: encode both with the same model")
 
 
-def positive(value: float, name: str) -> None:
+def positive(**settings: float) -> None:
     """Raise ConfigError if a setting is not above zero."""
-    if not value > 0:
-        raise ConfigError(f"{name} is {value}: it must be above 0")
+    for name, value in settings.items():
+        if not value > 0:
+            raise ConfigError(f"{name} is {value}: it must be above 0")

@@ -29,7 +29,7 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
         ConfigError: `alpha` is not above 0.
         ValueError: the features are not finite matrices of one shape.
     """
-    _checks.positive(alpha, "alpha")
+    _checks.positive(alpha=alpha)
     x, y = _checks.features(x, "x"), _checks.features(y, "y")
     if x.shape != y.shape:
         raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}: pass one positive per row")
@@ -48,20 +48,18 @@ def uniformity(x: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
     Args:
         x: features, n × d, n at least 2.
         t: inverse width of the kernel.
-        chunk: rows at a time, which bounds the memory to a few tensors of chunk × n.
+        chunk: number of rows at a time; memory holds a few tensors of chunk × n.
 
     Raises:
         ConfigError: `t` or `chunk` is not above 0.
         ValueError: `x` is not a finite matrix of two rows or more.
     """
-    _checks.positive(t, "t")
-    _checks.positive(chunk, "chunk")
+    _checks.positive(t=t, chunk=chunk)
     x = F.normalize(_checks.features(x, "x"), dim=1)
     n = len(x)
     if n < 2:
         raise ValueError("x has 1 row: uniformity is over pairs, pass at least 2")
-    value, _, _ = gaussian_pairs(x, None, t, chunk=chunk)
-    return float(value) - math.log(n * (n - 1))
+    return float(gaussian_pairs(x, None, t, chunk=chunk)[0]) - math.log(n * (n - 1))
 
 
 @torch.no_grad()
@@ -110,7 +108,7 @@ def dirichlet_energy(x: Tensor, edge_index: Tensor, edge_weight: Tensor | None =
         ValueError: `x` is not a finite matrix or is all zeros, an edge names a node that `x` lacks, or the weights are
             negative, not finite, or not one per edge.
     """
-    _checks.positive(chunk, "chunk")
+    _checks.positive(chunk=chunk)
     x = _checks.features(x, "x")
     edge_index, weight = _edges(edge_index, edge_weight, len(x), x.device)
     total = float(x.double().square().sum())
@@ -128,11 +126,7 @@ def dirichlet_energy(x: Tensor, edge_index: Tensor, edge_weight: Tensor | None =
 
 @torch.no_grad()
 def graph_mismatch(
-    x: Tensor,
-    edge_index: Tensor,
-    edge_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    loops: bool = False,
+    x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, temperature: float = 1.0, loops: bool = False
 ) -> float:
     """Compute the mismatch of attraction along a graph and repulsion along the complete affinity graph.
 
@@ -142,17 +136,15 @@ def graph_mismatch(
     equilibrium, where learning stops.
 
     Args:
-        x: node features, n × d.
-        edge_index: edges as in PyTorch Geometric, 2 × e.
-        edge_weight: non-negative weights, e; 1 if None.
+        x, edge_index, edge_weight: as in :func:`dirichlet_energy`.
         temperature: τ.
         loops: whether a node attends to itself in Ā'.
 
     Raises:
         ConfigError: `temperature` is not above 0.
-        ValueError: as in `dirichlet_energy`.
+        ValueError: as in :func:`dirichlet_energy`.
     """
-    _checks.positive(temperature, "temperature")
+    _checks.positive(temperature=temperature)
     x = _checks.features(x, "x")
     edge_index, weight = _edges(edge_index, edge_weight, len(x), x.device)
     total = float(x.norm())
@@ -172,9 +164,8 @@ def edge_purity(edge_index: Tensor, labels: Tensor, edge_weight: Tensor | None =
     Self-loops count; `torch_geometric.utils.remove_self_loops` removes them.
 
     Args:
-        edge_index: edges as in PyTorch Geometric, 2 × e.
+        edge_index, edge_weight: as in :func:`dirichlet_energy`.
         labels: classes of the nodes, n.
-        edge_weight: non-negative weights, e; 1 if None.
 
     Raises:
         ValueError: there is no edge with a weight above 0, an edge names a node that `labels` lacks, or the weights are
@@ -186,8 +177,8 @@ def edge_purity(edge_index: Tensor, labels: Tensor, edge_weight: Tensor | None =
     total = float(weight.sum())
     if total == 0:
         raise ValueError(f"all {edge_index.shape[1]} edges weigh 0: purity is undefined without edges")
-    source, target = edge_index
-    return float(weight[labels[source] == labels[target]].sum()) / total
+    source, target = labels[edge_index]
+    return float(weight[source == target].sum()) / total
 
 
 def _edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -196,8 +187,8 @@ def _edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int, device: t
         raise ValueError(f"edge_index is {edge_index.dtype} of shape {tuple(edge_index.shape)}: pass int64, 2 by edges")
     edge_index = edge_index.to(device)
     count = edge_index.shape[1]
-    if count and not (int(edge_index.min()) >= 0 and int(edge_index.max()) < nodes):
-        low, high = int(edge_index.min()), int(edge_index.max())
+    low, high = (int(end) for end in edge_index.aminmax()) if count else (0, -1)
+    if low < 0 or high >= nodes:
         raise ValueError(f"edge_index names nodes {low} to {high}, but the nodes are 0 to {nodes - 1}")
     if edge_weight is None:
         return edge_index, torch.ones(count, dtype=torch.float64, device=device)

@@ -1,10 +1,9 @@
-"""Probes that choose a setting on held-out samples: logistic regression on nodes, an SVM on whole graphs."""
+"""Accuracy of frozen features: nearest neighbors, logistic regression on all or few labels, an SVM on whole graphs."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +14,231 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 from torch import Tensor
 
+from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import _checks
 
 C_GRID = tuple(float(c) for c in 10 ** np.arange(-2, 4.01, 0.5))
 SVM_GRID = tuple(float(c) for c in 10 ** np.arange(-3.0, 3.01))
+
+
+@torch.no_grad()
+def knn_accuracy(
+    bank: Tensor,
+    bank_labels: Tensor,
+    query: Tensor,
+    query_labels: Tensor,
+    k: int = 20,
+    temperature: float = 0.07,
+    chunk: int = 1024,
+) -> float:
+    """Compute the weighted kNN accuracy of `query` with `bank` as reference, in per cent.
+
+    Wu, Xiong, Yu and Lin, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018,
+    section 3.4. With s_ij the cosine similarity of query i and bank row j, and N_k(i) the k most similar bank rows,
+    class c gets the vote
+
+        v_c(i) = Σ_{j ∈ N_k(i)} exp(s_ij / temperature) · 1[label_j = c]
+
+    and the largest vote is the prediction (among equal votes, the smallest label). A row of zeros has similarity 0 to
+    every row.
+
+    Args:
+        bank: reference features, n × d.
+        bank_labels: their integer classes, n.
+        query: features to classify, m × d.
+        query_labels: their integer classes, m; a class that is not in the bank counts as an error.
+        k: number of neighbors that vote, at most n.
+        temperature: of the weights; a small value gives the nearest neighbor most of the vote.
+        chunk: number of queries at a time; memory holds chunk × n similarities.
+
+    Raises:
+        ConfigError: `k`, `temperature` or `chunk` is not above 0, or `k` exceeds the bank.
+        ValueError: features are not finite matrices of one width, or labels are not one integer per row.
+    """
+    bank, bank_labels = _checks.labeled(bank, bank_labels, "bank")
+    query, query_labels = _checks.labeled(query, query_labels, "query")
+    _checks.same_width(bank, query, "bank and query")
+    return _knn(bank, bank_labels, query, query_labels, k, temperature, chunk)
+
+
+@torch.no_grad()
+def leave_one_out_knn(
+    features: Tensor, labels: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 1024
+) -> float:
+    """Compute the weighted kNN accuracy of every row with all other rows as reference, in per cent.
+
+    The vote is that of :func:`knn_accuracy`, whose arguments and errors apply; a row is no neighbor of its own, so that
+    `k` is at most n - 1. It needs no second split, which makes it the estimate to watch during training.
+    """
+    features, labels = _checks.labeled(features, labels, "features")
+    return _knn(features, labels, None, labels, k, temperature, chunk)
+
+
+def _knn(
+    bank: Tensor, bank_labels: Tensor, query: Tensor | None, truth: Tensor, k: int, temperature: float, chunk: int
+) -> float:
+    """Return the accuracy of `query`, or of each row of `bank` without itself if `query` is None."""
+    _checks.positive(k=k, temperature=temperature, chunk=chunk)
+    available, what = (len(bank), "bank rows") if query is not None else (len(bank) - 1, "other rows")
+    if k > available:
+        raise ConfigError(f"k is {k}, but there are only {available} {what}: lower k to at most {available}")
+    bank = F.normalize(bank, dim=1)
+    classes, bank_classes = torch.unique(bank_labels, return_inverse=True)
+    correct = 0
+    for start in range(0, len(truth), chunk):
+        rows = slice(start, start + chunk)
+        part = bank[rows] if query is None else F.normalize(query[rows].to(bank), dim=1)
+        similarity = part @ bank.T
+        if query is None:
+            similarity.diagonal(offset=start).fill_(-torch.inf)
+        nearest, index = similarity.topk(k, dim=1)
+        # Dividing a row by its largest weight keeps the argmax, and a small temperature cannot overflow exp.
+        weight = ((nearest - nearest[:, :1]) / temperature).exp()
+        votes = weight.new_zeros(len(part), len(classes)).scatter_add_(1, bank_classes[index], weight)
+        correct += int((classes[votes.argmax(dim=1)] == truth[rows].to(bank.device)).sum())
+    return 100 * correct / len(truth)
+
+
+def linear_probe(
+    train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor, C: float = 1.0, max_iter: int = 200
+) -> float:
+    """Compute the test accuracy of a logistic regression trained on all labels, in per cent.
+
+    The linear evaluation of SimCLR (Chen et al., ICML 2020) with a convex solver in place of SGD. Each feature is
+    standardized with the mean and standard deviation of the training rows (a constant feature is only centered); then
+    L-BFGS minimizes over W and b, without a penalty on b,
+
+        C · Σ_i -log softmax(W x_i + b)[y_i] + ‖W‖² / 2
+
+    the objective of scikit-learn's `LogisticRegression`, in the multinomial form also for two classes.
+
+    Args:
+        train_x: features, n × d; the regression runs on their device.
+        train_y: integer classes, n.
+        test_x: features, m × d.
+        test_y: integer classes, m; a class without training rows counts as an error.
+        C: inverse strength of the L2 penalty, relative to the sum of the losses.
+        max_iter: maximum number of L-BFGS iterations; reaching it warns.
+
+    Raises:
+        ConfigError: `C` or `max_iter` is not above 0.
+        ValueError: features are not finite matrices of one width, labels are not one integer per row, or the training
+            labels hold fewer than two classes.
+    """
+    _checks.positive(C=C, max_iter=max_iter)
+    x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
+    std, mean = torch.std_mean(x, dim=0, correction=0)
+    # Rounding leaves a constant feature with a tiny deviation, which must not be scaled up to 1.
+    std = torch.where(std > 10 * torch.finfo(x.dtype).eps * mean.abs(), std, 1.0)
+    return _fit_and_score((x - mean) / std, y, (test - mean) / std, truth, C, max_iter)
+
+
+def few_label_probe(
+    train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor, per_class: int, draws: int = 10, seed: int = 0
+) -> tuple[float, float]:
+    """Compute the test accuracy of a logistic regression trained on `per_class` labels per class, in per cent.
+
+    The label-efficiency test of SimCLR (Chen et al., ICML 2020, section 6) on frozen features. A draw takes
+    `per_class` training rows of every class at random without replacement; a logistic regression (the objective of
+    :func:`linear_probe`, C = 10) learns from them and is scored on the whole test set. The draws depend on `seed` and
+    the labels alone: all methods get the same draws, and a larger `draws` keeps the first ones.
+
+    Rows are scaled to unit L2 norm and not standardized: the standard deviation of ten rows is noise, and that of the
+    whole set would amplify collapsed directions. One C therefore serves all methods.
+
+    Args:
+        train_x, train_y, test_x, test_y: as in :func:`linear_probe`.
+        per_class: number of labels per class.
+        draws: number of draws; the result is the mean and the population standard deviation over them.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: `per_class` or `draws` is not above 0, or a class has fewer than `per_class` rows.
+        ValueError: as in :func:`linear_probe`.
+    """
+    _checks.positive(per_class=per_class, draws=draws)
+    x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
+    test = F.normalize(test.double(), dim=1)
+    scores = [
+        _fit_and_score(F.normalize(x[rows].double(), dim=1), y[rows], test, truth, C=10.0, max_iter=1000)
+        for rows in _draw(y, per_class, draws, seed)
+    ]
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def _checked(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the four tensors checked, on the device and in the precision of `train_x`."""
+    train_x, train_y = _checks.labeled(train_x, train_y, "train_x")
+    test_x, test_y = _checks.labeled(test_x, test_y, "test_x")
+    _checks.same_width(train_x, test_x, "train_x and test_x")
+    if bool((train_y == train_y[0]).all()):
+        raise ValueError(f"train_y holds the one class {int(train_y[0])}: a classifier needs at least two")
+    return train_x, train_y, test_x.to(train_x), test_y.to(train_x.device)
+
+
+def _fit_and_score(x: Tensor, y: Tensor, test: Tensor, truth: Tensor, C: float, max_iter: int) -> float:
+    classes, inverse = torch.unique(y, return_inverse=True)
+    weight, bias = fit_logistic(x, inverse, len(classes), C, max_iter)
+    predicted = classes[F.linear(test, weight, bias).argmax(dim=1)]
+    return 100 * float((predicted == truth).double().mean())
+
+
+def fit_logistic(
+    x: Tensor, y: Tensor, classes: int, C: float, max_iter: int, tolerance: float = 1e-5
+) -> tuple[Tensor, Tensor]:
+    """Return the weight (classes × d) and bias (classes) that minimize the objective of :func:`linear_probe`.
+
+    Correlated features make L-BFGS slow. It therefore works on centered features X, whose mean the bias absorbs, and on
+    V with W = V Mᵀ, where M Mᵀ is the inverse of the objective's curvature in W at the start,
+    XᵀX / (classes · n) + I / (C n). The minimum is the same. The labels `y` are from 0 to `classes` - 1. The solver
+    stops when no entry of the gradient of objective / (C n) in V and b exceeds `tolerance`.
+    """
+    n, d = x.shape
+    penalty = 1 / (C * n)
+    identity = torch.eye(d, dtype=torch.float64, device=x.device)
+    mean = x.mean(dim=0)
+    x = x - mean
+    curvature = (x.T @ x).double() / (classes * n)
+    # The shift keeps the factor accurate in float32; any positive definite matrix here gives the same minimum.
+    curvature += (penalty + 1e-5 * curvature.diagonal().mean()) * identity
+    m = torch.linalg.solve_triangular(torch.linalg.cholesky(curvature).T, identity, upper=True).to(x.dtype)
+    z = x @ m
+    v = x.new_zeros(classes, d, requires_grad=True)
+    bias = x.new_zeros(classes, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [v, bias],
+        max_iter=max_iter,
+        max_eval=30 * max_iter,  # torch's default, 1.25 evaluations per iteration, would cut line searches short
+        tolerance_grad=tolerance,
+        tolerance_change=tolerance / 1000,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        solver.zero_grad()
+        loss: Tensor = F.cross_entropy(F.linear(z, v, bias), y) + penalty / 2 * (v @ m.T).square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        solver.step(objective)
+    if solver.state[v]["n_iter"] >= max_iter:
+        warnings.warn(f"the probe stopped at max_iter={max_iter} before it converged: raise max_iter", stacklevel=4)
+    weight = (v @ m.T).detach()
+    return weight, bias.detach() - weight @ mean
+
+
+def _draw(labels: Tensor, per_class: int, draws: int, seed: int) -> list[Tensor]:
+    """Return, for each draw, the chosen rows: `per_class` of every class, classes in ascending order."""
+    values = labels.cpu().numpy()
+    members = {int(c): np.flatnonzero(values == c) for c in np.unique(values)}
+    for c, rows in members.items():
+        if len(rows) < per_class:
+            raise ConfigError(f"class {c} has {len(rows)} training images: lower per_class={per_class} to at most that")
+    rng = np.random.default_rng(seed)
+    chosen = [np.concatenate([rng.choice(r, per_class, replace=False) for r in members.values()]) for _ in range(draws)]
+    return [torch.from_numpy(rows).to(labels.device) for rows in chosen]
 
 
 @dataclass(frozen=True)
@@ -67,23 +287,19 @@ def validated_probe(x: Tensor, y: Tensor, train: Tensor, validation: Tensor, tes
     Raises:
         ValueError: features are not a finite matrix, labels are not one integer per row, or `train` or `test` is empty.
     """
-    x, y = _checks.labelled(x, y, "x")
+    x, y = _checks.labeled(x, y, "x")
     if not (bool(train.any()) and bool(test.any())):
         raise ValueError("validated_probe expects training rows and rows to score: one of the masks is empty")
     rows, labels = F.normalize(span_coordinates(x, train).double(), dim=1).numpy(), y.numpy()
     fit, hold, score = train.numpy(), validation.numpy(), test.numpy()
     grid = C_GRID if hold.any() else (C,)
-    best: tuple[float, float, Any] | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for strength in grid:
-            model = LogisticRegression(C=strength, max_iter=3000).fit(rows[fit], labels[fit])
-            found = 100 * float(model.score(rows[hold], labels[hold])) if hold.any() else 0.0
-            if best is None or found > best[0]:
-                best = found, strength, model
-    assert best is not None
-    found, strength, model = best
-    return Probe(100 * float(model.score(rows[score], labels[score])), found if hold.any() else None, strength)
+        models = [LogisticRegression(C=strength, max_iter=3000).fit(rows[fit], labels[fit]) for strength in grid]
+    held = [100 * float(model.score(rows[hold], labels[hold])) for model in models] if hold.any() else None
+    best = int(np.argmax(held)) if held else 0
+    accuracy = 100 * float(models[best].score(rows[score], labels[score]))
+    return Probe(accuracy, held[best] if held else None, grid[best])
 
 
 def cross_validated_svm(x: Tensor, y: Tensor, folds: int = 10, seed: int = 0) -> tuple[float, float]:
@@ -98,7 +314,7 @@ def cross_validated_svm(x: Tensor, y: Tensor, folds: int = 10, seed: int = 0) ->
         folds: number of folds, at most the size of the smallest class.
         seed: of the order of the rows.
     """
-    x, y = _checks.labelled(x, y, "x")
+    x, y = _checks.labeled(x, y, "x")
     rows, labels = x.double().numpy(), y.numpy()
     scores = []
     for fit, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels):

@@ -55,16 +55,12 @@ class Score:
         return -difference if self.better == "down" else difference
 
 
-def _accuracy(key: str, title: str, meaning: str, headline: bool = False) -> Score:
-    return Score(key, title, meaning, "up", "%", ".1f", headline)
-
-
 _BUILT_IN = (
-    _accuracy("knn_top1", "kNN", "weighted k nearest neighbors", True),
-    _accuracy("linear_top1", "linear", "linear probe; SVM on whole graphs", True),
-    _accuracy("label1_top1", "1 label", "logistic regression on 1 label per class", True),
-    _accuracy("label10_top1", "10 labels", "logistic regression on 10 labels per class", True),
-    _accuracy("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen"),
+    Score("knn_top1", "kNN", "weighted k nearest neighbors", "up", "%", ".1f", headline=True),
+    Score("linear_top1", "linear", "linear probe; SVM on whole graphs", "up", "%", ".1f", headline=True),
+    Score("label1_top1", "1 label", "logistic regression on 1 label per class", "up", "%", ".1f", headline=True),
+    Score("label10_top1", "10 labels", "logistic regression on 10 labels per class", "up", "%", ".1f", headline=True),
+    Score("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen", "up", "%", ".1f"),
     Score("probe_C", "C of the linear probe", "inverse strength of its penalty"),
     Score("fold_std", "Deviation over folds, %", "of the SVM’s accuracy", "down", "%"),
     Score("alignment", "Alignment", "mean squared distance of two views of a sample: 0 is best, 4 worst", "down"),
@@ -88,20 +84,11 @@ _BUILT_IN = (
 )
 
 
-def _foreign() -> list[Score]:
-    """Scores of other packages."""
-    return [point.load() for point in entry_points(group=GROUP)]
-
-
 @cache
 def all_scores() -> Mapping[str, Score]:
-    """Every score by its key, those of this package first.
-
-    Raises:
-        ConfigError: two scores have one key.
-    """
+    """Every score by its key, those of this package first; ConfigError if two scores have one key."""
     found: dict[str, Score] = {}
-    for score in (*_BUILT_IN, *_foreign()):
+    for score in (*_BUILT_IN, *(point.load() for point in entry_points(group=GROUP))):
         if score.key in found:
             raise ConfigError(f"the entry points of {GROUP} define the score {score.key!r} again: rename it there")
         found[score.key] = score
@@ -120,12 +107,8 @@ def headline() -> dict[str, Score]:
 
 def measured(features: dict[str, Tensor]) -> dict[str, float | None]:
     """The scores of other packages on the features of a task; ``None`` where one is undefined or not finite."""
-    out: dict[str, float | None] = {}
-    for key, score in all_scores().items():
-        if score.measure is not None:
-            value = score.measure(features)
-            out[key] = None if value is None or not math.isfinite(value) else float(value)
-    return out
+    values = {key: score.measure(features) for key, score in all_scores().items() if score.measure is not None}
+    return {k: None if value is None or not math.isfinite(value) else float(value) for k, value in values.items()}
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float | None]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,48 +15,85 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from cl_as_gnn.graph.schema import (
-    AFFINITY,
-    AUGMENTATION,
-    REWIRED,
-    SAMPLE_AFFINITY,
-    STAGE,
-    TARGET_AUGMENTATION,
-    TARGET_NEIGHBOUR,
-)
-from cl_as_gnn.report.batch_graph import ATTRACTION, BatchGraph, Relation
+from cl_as_gnn.config import DataConfig, RunConfig
+from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.graph import FeatureQueue, SampleBank, schema
+from cl_as_gnn.methods import METHODS
+from cl_as_gnn.report.batch_graph import ATTRACTION, BatchGraph, Relation, batch_graph
+from cl_as_gnn.runs.folder import open_run
+from cl_as_gnn.runs.load import load_method
+from cl_as_gnn.tasks import ImageTask, load_task
 
 Array = np.ndarray[Any, Any]
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart.
+# The colors of Okabe and Ito, which color-blind readers can tell apart.
 LOOKS = {
-    AUGMENTATION: ("#0072b2", "two views of one image"),
+    schema.AUGMENTATION: ("#0072b2", "two views of one image"),
     ATTRACTION: ("#56b4e9", "attraction between images (over 10 % of the largest)"),
-    SAMPLE_AFFINITY: ("#e69f00", "neighbouring images"),
-    AFFINITY: ("#e69f00", "neighbouring views"),
-    TARGET_AUGMENTATION: ("#d55e00", "target without gradient → view"),
-    REWIRED: ("#009e73", "neighbour in the memory → view"),
-    TARGET_NEIGHBOUR: ("#009e73", "neighbour in the memory → target"),
-    STAGE: ("#cc79a7", "earlier epoch → target"),
+    schema.SAMPLE_AFFINITY: ("#e69f00", "neighboring images"),
+    schema.AFFINITY: ("#e69f00", "neighboring views"),
+    schema.TARGET_AUGMENTATION: ("#d55e00", "target without gradient → view"),
+    schema.REWIRED: ("#009e73", "neighbor in the memory → view"),
+    schema.TARGET_NEIGHBOUR: ("#009e73", "neighbor in the memory → target"),
+    schema.STAGE: ("#cc79a7", "earlier epoch → target"),
 }
 _OTHERS = ("#8a6d00", "#444444")
 _UNUSED = "#9a9a9a"
+_FRAMES = {"view": "#404040", "target": "#d55e00", "neighbour": "#009e73"}
 _PITCH, _LIFT = 1.6, 2.2
 
 
+def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, samples: int) -> list[str]:
+    """Draw the graph of one minibatch and return the lines to print.
+
+    Args:
+        config: data and method; ``None`` uses the settings of ``run_path``.
+        run_path: run whose last checkpoint is loaded; ``None`` draws the graph of an untrained method.
+        out: path of a ``.png``, ``.svg`` or ``.pdf`` file.
+        samples: number of images in the batch.
+    """
+    if out.suffix not in (".png", ".svg", ".pdf"):
+        raise ConfigError(f"--out {out}: pictures are .png, .svg or .pdf, name the file {out.with_suffix('.png').name}")
+    run = None if run_path is None else open_run(run_path)
+    config = config or (run.load_config() if run else None)
+    assert config is not None
+    if not isinstance(config.data, DataConfig):
+        raise ConfigError(f"data.name={config.data.name} is a graph: clgnn inspect draws minibatches of images")
+    task = load_task(config)
+    assert isinstance(task, ImageTask)
+    torch.manual_seed(config.seed)
+    method = load_method(config, task, run)
+    batch = batch_graph(config, task, method, samples)
+    count = len(batch.labels["sample"])
+    state = "trained" if run else "untrained"
+    figure = draw_graph(batch, f"{config.method.name} on {task.name}: {count} images, {state} encoder")
+    try:
+        figure.savefig(out, dpi=200)
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror}") from None
+    memory = any(isinstance(part, FeatureQueue | SampleBank) for part in method.modules())
+    return [
+        f"{out}: {config.method.name}, {count} images × {config.method.num_views} views",
+        *batch.lines(),
+        f"attracts: {METHODS[config.method.name].attracts}",
+        f"repels: {METHODS[config.method.name].repels}",
+        *([] if run else [f"untrained{', its memory empty' * memory}: --run RUN draws the graph of a trained method"]),
+    ]
+
+
 def looks(batch: BatchGraph) -> dict[tuple[str, str, str], tuple[str, str]]:
-    """Return colour and description of each edge type."""
+    """Return color and description of each edge type."""
     out = {}
     others = iter(_OTHERS * len(batch.data.edge_types))
     for relation in batch.relations():
         source, name, target = kind = relation.kind
-        colour, text = LOOKS.get(kind) or (next(others), f"{source} → {target} ({name})")
-        out[kind] = (colour, text) if relation.attracts else (_UNUSED, f"{text} (not attracted along)")
+        color, text = LOOKS.get(kind) or (next(others), f"{source} → {target} ({name})")
+        out[kind] = (color, text) if relation.attracts else (_UNUSED, f"{text} (not attracted along)")
     return out
 
 
 def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
-    """Draw a minibatch graph: colours show edge types, line widths show weights.
+    """Draw a minibatch graph: colors show edge types, line widths show weights.
 
     Edges within a class are solid and across classes dashed; an arrow head marks an edge without a reverse edge.
 
@@ -65,32 +104,27 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
     relations = [relation for relation in batch.relations() if len(relation.weight)]
     box, offset = _inside(batch, relations)
     half = np.abs(np.concatenate(list(offset.values()))).max(0) + 0.78
-    centre = _boxes(relations, box, half)
-    place = {name: centre[np.maximum(box[name], 0)] + offset[name] for name in offset}
-    low, high = centre.min(0) - half - 0.2, centre.max(0) + half + 0.2
+    center = _boxes(relations, box, half)
+    place = {name: center[np.maximum(box[name], 0)] + offset[name] for name in offset}
+    low, high = center.min(0) - half - 0.2, center.max(0) + half + 0.2
     width, height = high - low
-    colours = looks(batch)
-    handles = _legend(relations, colours)
+    colors = looks(batch)
+    handles = _legend(relations, colors)
     around = 0.55 + 0.23 * ((len(handles) + 1) // 2) if title else 0
     figure = Figure(figsize=(9, 9 * height / width + around), layout="constrained")
     axes: Axes = figure.subplots()
-    for x, y in centre:
-        corner, size = (x - half[0] + 0.2, y - half[1] + 0.2), 2 * half - 0.4
-        axes.add_patch(
-            FancyBboxPatch(
-                corner, size[0], size[1], boxstyle="round,pad=0.2", fc=(1, 1, 1, 0.8), ec="#b5bcc8", lw=1, zorder=3
-            )
-        )
+    style: dict[str, Any] = {"boxstyle": "round,pad=0.2", "fc": (1, 1, 1, 0.8), "ec": "#b5bcc8", "lw": 1, "zorder": 3}
+    for corner in center - half + 0.2:
+        axes.add_patch(FancyBboxPatch(corner, *(2 * half - 0.4), **style))
     for relation in sorted(relations, key=lambda r: r.kind != ATTRACTION):
-        ends = (place | {"sample": centre}, half if relation.kind[0] == "sample" else np.array([0.56, 0.56]))
-        _edges(axes, relation, colours[relation.kind][0], *ends)
-    frames = {"view": ("#404040", "-"), "target": ("#d55e00", (0, (2, 1.2)))}
+        border = half if relation.kind[0] == "sample" else np.array([0.56, 0.56])
+        _edges(axes, relation, colors[relation.kind][0], place | {"sample": center}, border)
     for name, points in place.items():
-        frame, style = frames.get(name, ("#009e73" if name == "neighbour" else "#cc79a7", (0, (2, 1.2))))
+        line: dict[str, Any] = {"ec": _FRAMES.get(name, "#cc79a7"), "ls": "-" if name == "view" else (0, (2, 1.2))}
         for i in np.flatnonzero(box[name] >= 0):
             x, y = points[i] - 0.5
             axes.imshow(batch.images[name][i], extent=(x, x + 1, y, y + 1), interpolation="nearest", zorder=5)
-            axes.add_patch(Rectangle((x, y), 1, 1, fill=False, ec=frame, ls=style, lw=1.2, zorder=6))
+            axes.add_patch(Rectangle((x, y), 1, 1, fill=False, lw=1.2, zorder=6, **line))
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     axes.set_axis_off()
     if title:
@@ -99,12 +133,12 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
     return figure
 
 
-def _legend(relations: list[Relation], colours: dict[tuple[str, str, str], tuple[str, str]]) -> list[Line2D]:
+def _legend(relations: list[Relation], colors: dict[tuple[str, str, str], tuple[str, str]]) -> list[Line2D]:
     lines = []
     for relation in relations:
-        colour, text = colours[relation.kind]
+        color, text = colors[relation.kind]
         band = relation.kind == ATTRACTION
-        lines.append(Line2D([], [], color=colour, lw=6 if band else 2.2, alpha=0.45 if band else 1, label=text))
+        lines.append(Line2D([], [], color=color, lw=6 if band else 2.2, alpha=0.45 if band else 1, label=text))
     if any(relation.across.any() and relation.kind != ATTRACTION for relation in relations):
         lines.append(Line2D([], [], color="#404040", lw=1.5, ls=(0, (3, 2)), label="dashed: across classes"))
     if any(relation.one_way.any() for relation in relations):
@@ -142,7 +176,7 @@ def _inside(batch: BatchGraph, relations: list[Relation]) -> tuple[dict[str, Arr
 
 
 def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Array:
-    """Return centres of boxes that do not overlap: a spring layout, assigned to the points of a staggered grid."""
+    """Return centers of boxes that do not overlap: a spring layout, assigned to the points of a staggered grid."""
     size = int(box["view"].max()) + 1
     net = nx.Graph()
     net.add_nodes_from(range(size))
@@ -166,19 +200,19 @@ def _boxes(relations: list[Relation], box: dict[str, Array], half: Array) -> Arr
         return grid[:size]
     layout = nx.spring_layout(net, seed=0, k=3 / np.sqrt(size), iterations=300)
     # Ranks fill the middle of the picture where clusters lie far apart.
-    wanted = rankdata(np.array([layout[i] for i in range(size)]), axis=0) / size
-    scaled = grid.min(0) + wanted * (grid.max(0) - grid.min(0))
-    chosen = linear_sum_assignment(((scaled[:, None] - grid[None]) ** 2).sum(-1))[1]
-    place: Array = grid[chosen]
+    rank = rankdata(np.array([layout[i] for i in range(size)]), axis=0) / size
+    scaled = grid.min(0) + rank * (grid.max(0) - grid.min(0))
+    place: Array = grid[linear_sum_assignment(((scaled[:, None] - grid[None]) ** 2).sum(-1))[1]]
     return place
 
 
-def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array], half: Array) -> None:
+def _edges(axes: Axes, relation: Relation, color: str, place: dict[str, Array], half: Array) -> None:
     """Draw lines from border to border of the nodes; a mutual pair is one line with the larger of the two weights."""
-    band = relation.kind == ATTRACTION
+    band, between = relation.kind == ATTRACTION, relation.kind[0] == "sample"
     # Nodes with many incoming edges get thinner lines.
-    inside = relation.kind[0] != "sample"
-    fine = 0.6 if inside and relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
+    fine = 0.6 if not between and relation.edge_index.size(1) > 2 * len(place[relation.kind[2]]) else 1.0
+    look: dict[str, Any] = {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 9 * fine, "color": color}
+    look["zorder"] = 1 if band else 2 if between else 4
     pairs = list(zip(*relation.edge_index.tolist(), strict=True))
     share = dict(zip(pairs, (relation.weight / relation.weight.max()).tolist(), strict=True))
     source, target = (place[name] for name in relation.kind[::2])
@@ -188,18 +222,8 @@ def _edges(axes: Axes, relation: Relation, colour: str, place: dict[str, Array],
             continue
         way = target[end] - source[start]
         border = way * min(0.5, (half / np.maximum(np.abs(way), 1e-9)).min())
-        axes.add_patch(
-            FancyArrowPatch(
-                source[start] + border,
-                target[end] - border,
-                arrowstyle="-|>" if one_way else "-",
-                mutation_scale=9 * fine,
-                shrinkA=0,
-                shrinkB=0,
-                color=colour,
-                lw=9 * weight if band else (0.8 + 1.7 * weight) * fine,
-                alpha=0.4 if band else (0.45 + 0.55 * weight) * (1 if relation.attracts else 0.6),
-                ls=(0, (3, 2)) if across and not band else "-",
-                zorder=1 if band else 2 if relation.kind[0] == "sample" else 4,
-            )
-        )
+        look["lw"] = 9 * weight if band else (0.8 + 1.7 * weight) * fine
+        look["alpha"] = 0.4 if band else (0.45 + 0.55 * weight) * (1 if relation.attracts else 0.6)
+        look["ls"] = (0, (3, 2)) if across and not band else "-"
+        look["arrowstyle"] = "-|>" if one_way else "-"
+        axes.add_patch(FancyArrowPatch(source[start] + border, target[end] - border, **look))

@@ -7,21 +7,31 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from rich.console import Console
+from torch import Tensor
 
 from cl_as_gnn.config import RunConfig, build_config, flatten, to_yaml
+from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation.scores import Score, find_score, headline, table_rows
 from cl_as_gnn.methods import METHODS
-from cl_as_gnn.report.charts import Curve, legend, line_chart
-from cl_as_gnn.report.markup import colour, number, setting, table
-from cl_as_gnn.report.pictures import pictures
+from cl_as_gnn.report.batch_graph import batch_graph
+from cl_as_gnn.report.draw import draw_graph, looks
+from cl_as_gnn.report.markup import code, figure_uri, image_uri, legend, line_chart, number, palette, scatter, table
 from cl_as_gnn.report.template import PAGE, STYLE
 from cl_as_gnn.runs.folder import RunFolder, open_run
+from cl_as_gnn.runs.load import load_encoder, load_method
+from cl_as_gnn.runs.process import pick_device
+from cl_as_gnn.tasks import ImageTask, scored_data
+from cl_as_gnn.tasks.embed import embed
 
 _FACTS = ("seed", "epochs", "loss", "seconds", "images_per_second")
-_GROUPS = {"Training": ("loss", "online_knn"), "Schedule and cost": ("lr", "seconds")}
+_TRAINING, _COST = ("loss", "online_knn"), ("lr", "seconds")
 _EPOCH_ROWS = 50
+_BATCH, _MAP_IMAGES, _BANK_IMAGES = 20, 1000, 10_000
+_QUERIES, _NEIGHBORS = 8, 5
 
 
 def write_report(path: Path, out: Path | None = None, console: Console | None = None) -> list[str]:
@@ -45,62 +55,51 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
         raise ConfigError(f"--out {out}: a report is a web page, name the file {out.with_suffix('.html').name}")
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: the folder {out.parent} does not exist, create it first")
-    config = run.load_config()
+    config, history = run.load_config(), run.read_history()
+    metrics: dict[str, Any] = {}
+    drawn: list[tuple[str, str]] = []
     notes = []
-    finished = run.metrics.is_file()
-    metrics = run.load_metrics() if finished else {}
-    history = run.read_history()
-    if not finished:
+    if run.metrics.is_file():
+        metrics = run.load_metrics()
+        try:
+            with (console or Console(quiet=True)).status("drawing the pictures"):
+                drawn = _pictures(run, config)
+        except (ConfigError, RunError) as error:
+            notes.append(f"No pictures: {error}")
+    else:
         notes.append(
             f"This run has not finished: {len(history)} of {config.trainer.epochs} epochs are done, and it has no "
             f"final numbers and no pictures. Continue it with clgnn train resume={path}"
         )
-    drawn: list[tuple[str, str]] = []
-    if finished:
-        try:
-            with (console or Console(quiet=True)).status("drawing the pictures"):
-                drawn = pictures(run, config)
-        except (ConfigError, RunError) as error:
-            notes.append(f"No pictures: {error}")
-    text = page(run, config, metrics, history, drawn, notes)
-    run.write(out, text)
-    return [f"{out}: {len(text.encode()) / 1000:.0f} kB", *notes]
-
-
-def page(
-    run: RunFolder,
-    config: RunConfig,
-    metrics: dict[str, Any],
-    history: list[dict[str, str]],
-    drawn: list[tuple[str, str]],
-    notes: list[str],
-) -> str:
-    """Return the page. ``metrics`` is empty for an unfinished run; ``drawn`` holds titles and HTML of the pictures."""
-    sections = [
-        ("Accuracy", _scores(metrics)),
-        ("Geometry of the features", _geometry(metrics)),
-        ("By epoch", _curves(history)),
-        *drawn,
-        ("Settings", _settings(config)),
-        ("Made with", _versions(metrics)),
-    ]
+    sections = [("By epoch", _curves(history)), *drawn, ("Settings", _settings(config))]
+    if metrics:
+        scores = [("Accuracy", _scores(metrics)), ("Geometry of the features", _geometry(metrics))]
+        sections = [*scores, *sections, ("Made with", _versions(metrics))]
     title = f"{config.method.name} on {config.data.name}"
-    return PAGE.substitute(
+    text = PAGE.substitute(
         title=escape(f"{title} · {run.path.absolute().name}"),
         style=STYLE,
         header=_header(title, config, metrics, notes),
         main="\n".join(f"<section><h2>{escape(heading)}</h2>\n{html}</section>" for heading, html in sections if html),
-        footer=f"Run folder <code>{escape(str(run.path))}</code>, reported by <code>clgnn report</code>. "
+        footer=f"Run folder {code(str(run.path))}, reported by <code>clgnn report</code>. "
         "This page is one file and fetches nothing.",
     )
+    run.write(out, text)
+    return [f"{out}: {len(text.encode()) / 1000:.0f} kB", *notes]
 
 
 def _header(title: str, config: RunConfig, metrics: dict[str, Any], notes: list[str]) -> str:
     method = METHODS[config.method.name]
-    facts = [f"<b>{escape(k)}</b> {v}" for k, v in _facts(metrics).items()]
+    facts = {
+        name.replace("_per_", "/"): number(name, metrics[name], find_score(name).text(metrics[name]))
+        for name in _FACTS
+        if metrics.get(name) is not None
+    }
+    facts |= {name: escape(str(metrics[name])) for name in ("device", "precision") if name in metrics}
+    items = "".join(f"<li><b>{escape(name)}</b> {value}</li>" for name, value in facts.items())
     return (
         f"<h1>{escape(title)}</h1>\n"
-        + (f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul>\n' if facts else "")
+        + (f'<ul class="facts">{items}</ul>\n' if facts else "")
         + "".join(f'<p class="note" role="note">{escape(note)}</p>\n' for note in notes)
         + f'<p class="reading">Message passing, x′ = x + step · (A⁺x − A⁻(x) x).<br/>'
         f"<b>A⁺ attracts along</b> {escape(method.attracts)}.<br/>"
@@ -109,27 +108,12 @@ def _header(title: str, config: RunConfig, metrics: dict[str, Any], notes: list[
     )
 
 
-def _facts(metrics: dict[str, Any]) -> dict[str, str]:
-    """Return the facts of the run's first line as HTML."""
-    facts = {
-        name.replace("_per_", "/"): number(name, metrics[name], find_score(name).text(metrics[name]))
-        for name in _FACTS
-        if metrics.get(name) is not None
-    }
-    facts |= {name: escape(str(metrics[name])) for name in ("device", "precision") if name in metrics}
-    return facts
-
-
 def _scores(metrics: dict[str, Any]) -> str:
-    if not metrics:
-        return ""
-
     scores = headline()
 
     def cell(key: str, score: Score, value: float | None) -> str:
-        share = value is not None and score.unit == "%"
-        bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if share else ""
-        return number(key, value, score.text(value)) + bar
+        bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if value is not None else ""
+        return number(key, value, score.text(value)) + (bar if score.unit == "%" else "")
 
     rows = []
     for i, (name, row) in enumerate(table_rows(metrics)):
@@ -146,19 +130,19 @@ def _scores(metrics: dict[str, Any]) -> str:
 def _geometry(metrics: dict[str, Any]) -> str:
     """Return a table of all other numbers of ``metrics.json``."""
     known = {*headline(), *_FACTS}
-    values = {k: v for k, v in metrics.items() if k not in known and isinstance(v, int | float)}
+    values = [(find_score(k), v) for k, v in metrics.items() if k not in known and isinstance(v, int | float)]
     if not values:
         return ""
     rows = [
         [escape(score.title), number(score.key, v, score.text(v).replace("-", "−")), escape(score.meaning)]
-        for score, v in ((find_score(k), v) for k, v in values.items())
+        for score, v in values
     ]
     return table("After training.", ["quantity", "value", "what it says"], rows, "quantities")
 
 
-def read_curves(history: list[dict[str, str]]) -> dict[str, Curve]:
-    """Return the numeric columns of ``metrics.csv`` as ``[(epoch, value), …]``, finite values only."""
-    curves: dict[str, list[tuple[float, float]]] = {}
+def _curves(history: list[dict[str, str]]) -> str:
+    """Return a chart of each numeric column of ``metrics.csv``; ``gap/train`` and ``gap/test`` share a chart."""
+    charts: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
         for name, text in row.items():
             try:
@@ -166,64 +150,135 @@ def read_curves(history: list[dict[str, str]]) -> dict[str, Curve]:
             except (TypeError, ValueError):
                 continue
             if name != "epoch" and math.isfinite(value):
-                curves.setdefault(name, []).append((float(row["epoch"]), value))
-    return dict(curves)
-
-
-def _curves(history: list[dict[str, str]]) -> str:
-    curves = read_curves(history)
-    if not curves:
+                family, _, member = name.partition("/")
+                charts.setdefault(family, {}).setdefault(member or family, []).append((float(row["epoch"]), value))
+    if not charts:
         return "<p>No epoch has ended yet.</p>"
-    charts: dict[str, dict[str, Curve]] = {}
-    for name, curve in curves.items():
-        family, _, member = name.partition("/")  # gap/train and gap/test share a chart
-        charts.setdefault(family, {})[member or family] = curve
-    placed = {name for names in _GROUPS.values() for name in names}
-    groups = {**_GROUPS, "Graph and geometry": tuple(name for name in charts if name not in placed)}
+    others = tuple(name for name in charts if name not in _TRAINING + _COST)
     html = ""
-    for heading in ("Training", "Graph and geometry", "Schedule and cost"):
-        drawn = [_chart(name, charts[name]) for name in groups[heading] if name in charts]
+    for heading, names in (("Training", _TRAINING), ("Graph and geometry", others), ("Schedule and cost", _COST)):
+        drawn = "".join(_chart(name, charts[name]) for name in names if name in charts)
         if drawn:
-            html += f'<h3>{heading}</h3>\n<div class="charts">{"".join(drawn)}</div>\n'
-    columns = list(history[-1])
+            html += f'<h3>{heading}</h3>\n<div class="charts">{drawn}</div>\n'
     step = -(-len(history) // _EPOCH_ROWS)
-    shown = [*history[:-1:step], history[-1]]
-    rows = [[escape(row.get(name) or "–") for name in columns] for row in shown]
+    rows = [[escape(text or "–") for text in row.values()] for row in [*history[:-1:step], history[-1]]]
     caption = "metrics.csv" if step == 1 else f"metrics.csv, every {step}th epoch and the last"
-    return html + f"<details><summary>The numbers</summary>{table(caption, columns, rows)}</details>"
+    return html + f"<details><summary>The numbers</summary>{table(caption, list(history[-1]), rows)}</details>"
 
 
-def _chart(name: str, curves: dict[str, Curve]) -> str:
-    title, meaning = find_score(name).title, find_score(name).meaning
+def _chart(name: str, curves: dict[str, list[tuple[float, float]]]) -> str:
+    score = find_score(name)
     several = len(curves) > 1
-    names = legend({member: colour(i, len(curves)) for i, member in enumerate(curves)}) if several else ""
+    names = legend(palette(curves)) if several else ""
     last = "" if several else f"<b>{next(iter(curves.values()))[-1][1]:.4g}</b>".replace("-", "−")
     return (
-        f"<figure><figcaption><b>{escape(title)}</b>{last}</figcaption>"
-        f'<p class="soft">{escape(meaning)}</p>{names}{line_chart(title, curves)}</figure>\n'
+        f"<figure><figcaption><b>{escape(score.title)}</b>{last}</figcaption>"
+        f'<p class="soft">{escape(score.meaning)}</p>{names}{line_chart(score.title, curves)}</figure>\n'
     )
 
 
 def _settings(config: RunConfig) -> str:
     defaults = flatten(build_config({"method": {"name": config.method.name}}).model_dump(mode="json"))
     chosen = flatten(config.model_dump(mode="json", exclude={"run_dir"}))
-    differ = [
-        [f"<code>{escape(key)}</code>", f"<code>{setting(value)}</code>", f"<code>{setting(defaults[key])}</code>"]
-        if key in defaults
-        else [f"<code>{escape(key)}</code>", f"<code>{setting(value)}</code>", "the data set’s recipe"]
+    rows = [
+        [code(key), code(value), code(defaults[key]) if key in defaults else "the data set’s recipe"]
         for key, value in chosen.items()
         if key not in defaults or value != defaults[key]
     ]
     caption = f"What differs from the defaults of {config.method.name}."
-    return (
-        table(caption, ["setting", "value", "default"], differ) if differ else "<p>All settings are the defaults.</p>"
-    ) + f"<details><summary>All {len(chosen)} settings</summary><pre>{escape(to_yaml(config))}</pre></details>"
+    differ = table(caption, ["setting", "value", "default"], rows) if rows else "<p>All settings are the defaults.</p>"
+    every = f"<summary>All {len(chosen)} settings</summary><pre>{escape(to_yaml(config))}</pre>"
+    return f"{differ}<details>{every}</details>"
 
 
 def _versions(metrics: dict[str, Any]) -> str:
-    if not metrics:
-        return ""
-    rows = [[escape(name), f"<code>{escape(str(version))}</code>"] for name, version in metrics["versions"].items()]
+    rows = [[escape(name), code(str(version))] for name, version in metrics["versions"].items()]
     if "config_digest" in metrics:
-        rows.append(["config digest", f"<code>{escape(metrics['config_digest'])}</code>"])
+        rows.append(["config digest", code(metrics["config_digest"])])
     return table("Equal digests are equal experiments.", ["package", "version"], rows)
+
+
+def _pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
+    """Return titles and HTML; ConfigError or RunError if the run has no readable encoder or its images are missing."""
+    encoder = load_encoder(run)
+    root = config.data.root
+    if root is not None and not root.is_dir():
+        # torchvision would try to download a data set that has only moved.
+        raise ConfigError(f"data.root={root} does not exist: put the images back, or change data.root in {run.config}")
+    data = scored_data(config, progress=False)
+    # Only this picture needs the checkpoint, which a user may have removed to save space.
+    sections = [("The graph of a minibatch", _graph(run, config, data))] if run.checkpoint.is_file() else []
+    device = pick_device(config.trainer)
+    encoder.to(device)
+    stats = channel_stats(data.train)
+    test, bank = _some(data.test, _MAP_IMAGES), _some(data.train, _BANK_IMAGES)
+    x, keys = (F.normalize(embed(encoder, split.images, stats, device), dim=1) for split in (test, bank))
+    sections.append(("Map of the features", _map(x, test.labels, data.classes, config.eval.split)))
+    sections.append(("Nearest neighbors", _neighbors(x, test, keys, bank, data.classes, config)))
+    return sections
+
+
+def _some(split: Split, count: int) -> Split:
+    """Return at most ``count`` images, evenly spread because a split may be sorted by class."""
+    return split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long())
+
+
+def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
+    task = ImageTask(config, data)
+    batch = batch_graph(config, task, load_method(config, task, run), _BATCH)
+    said = (
+        f"{len(batch.labels['sample'])} training images (boxes), {config.method.num_views} views of each, and the "
+        "edges that the trained method builds between them: wider for a larger weight, dashed across classes, with an "
+        "arrow head on edges without a reverse edge."
+    )
+    colors = {text: color for color, text in looks(batch).values()}
+    lines = "".join(f"<li>{escape(line)}</li>" for line in batch.lines())
+    return (
+        f'<figure>{legend(colors)}<img class="full" alt="Graph of a minibatch. {escape(said)}" '
+        f'src="{figure_uri(draw_graph(batch))}"/><figcaption>{escape(said)}<ul>{lines}</ul></figcaption></figure>'
+    )
+
+
+def _map(x: Tensor, labels: Tensor, classes: tuple[str, ...], split: str) -> str:
+    centered = (x - x.mean(0)).double()
+    _, scale, axes = torch.linalg.svd(centered, full_matrices=False)
+    axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()  # fixes the sign of each axis
+    share = float(scale[:2].square().sum() / scale.square().sum())
+    said = (
+        f"The two principal axes of the unit features of {len(x):,} {split} images, colored by class; "
+        f"they hold {100 * share:.0f} % of the variance."
+    )
+    drawn = scatter(said, (centered @ axes.T).numpy(), labels.numpy(), classes)
+    return f"<figure>{drawn}<figcaption>{escape(said)}</figcaption></figure>"
+
+
+def _neighbors(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple[str, ...], config: RunConfig) -> str:
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(config.seed))
+    present = test.labels.unique()
+    chosen = present[torch.linspace(0, len(present) - 1, min(_QUERIES, len(present))).long()]
+    queries = [int(order[test.labels[order] == label][0]) for label in chosen]
+    k = min(_NEIGHBORS, len(bank))
+    similarity, found = (x[queries] @ keys.T).topk(k)
+    rows = []
+    for query, values, hits in zip(queries, similarity.tolist(), found.tolist(), strict=True):
+        row = [_picture(test, query, classes, "query")]
+        for value, hit in zip(values, hits, strict=True):
+            right = bool(bank.labels[hit] == test.labels[query])
+            row.append(_picture(bank, hit, classes, "right" if right else "wrong", f"{value:.2f}"))
+        rows.append(row)
+    said = (
+        f"Images of the {config.eval.split} split, one drawn at random from each of {len(queries)} classes, and their "
+        f"{k} nearest among {len(bank):,} training images, with the cosine similarity of the features. "
+        "✗ and a dashed frame: another class than the query’s."
+    )
+    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
+
+
+def _picture(split: Split, i: int, classes: tuple[str, ...], kind: str, value: str = "") -> str:
+    name = escape(classes[int(split.labels[i])])
+    mark = "✗ " if kind == "wrong" else ""
+    alt = f"query of class {name}" if kind == "query" else f"{name}, {kind} class"
+    return (
+        f'<img class="{kind}" alt="{alt}" src="{image_uri(split.images[i].numpy())}"/>'
+        f'<span class="{kind}">{mark}{name}</span><small>{value}</small>'
+    )

@@ -14,11 +14,10 @@ h1 { margin: 0; font-size: 2rem; line-height: 1.2; }
 h2 { margin: 2.75rem 0 .75rem; font-size: 1.3rem; }
 h3 { margin: 1.5rem 0 .5rem; font-size: 1rem; color: var(--soft); font-weight: 600; }
 p { margin: .5rem 0; max-width: 48rem; }
-small, .soft, caption, figcaption { color: var(--soft); font-size: .875rem; }
+small, .soft, caption, figcaption, footer, .quantities td:last-child { color: var(--soft); font-size: .875rem; }
 code, pre { font: .875em/1.5 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--raised); }
 .facts { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: .75rem 0 1rem; padding: 0; list-style: none; }
-.facts b { font-weight: 600; }
 .reading { padding: .75rem 1rem; border-left: 3px solid var(--accent); background: var(--raised); max-width: none; }
 .note { padding: .75rem 1rem; border-radius: .5rem; background: var(--note); max-width: none; }
 .wide { overflow-x: auto; }
@@ -33,15 +32,13 @@ tbody th { font-weight: 500; }
 .bar { display: block; height: 4px; margin-top: .2rem; border-radius: 2px; background: var(--line); }
 .bar span { display: block; height: 4px; border-radius: 2px; background: var(--soft); }
 .scores tbody tr:first-child .bar span { background: var(--accent); }
-.quantities td:last-child { color: var(--soft); font-size: .875rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: 1.25rem; }
-figure { margin: 0; }
+figure, .charts p { margin: 0; }
 .charts figure { display: flex; flex-direction: column; }
 .charts svg { margin-top: auto; }
 .charts figcaption { display: flex; justify-content: space-between; gap: 1rem; align-items: baseline; margin: 0;
   color: var(--ink); }
-.charts figcaption b { font-weight: 600; }
-.charts p { margin: 0; }
+.facts b, .charts figcaption b { font-weight: 600; }
 svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--soft); font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 .dot { fill: var(--shade); }
@@ -56,25 +53,23 @@ svg .name { font-size: 19px; font-weight: 700; fill: var(--ink); stroke: var(--g
 .swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 50%; }
 img.full { display: block; width: 100%; max-width: 50rem; height: auto; margin: 0 auto; }
 figcaption { margin-top: .5rem; }
-.neighbours { table-layout: fixed; width: 100%; max-width: 40rem; }
-.neighbours th, .neighbours td { padding: .4rem .1rem; text-align: center; line-height: 1.25;
-  overflow-wrap: anywhere; }
-.neighbours img { display: block; width: min(5.5rem, 12.5vw); margin: 0 auto .25rem; border: 3px solid transparent;
+.neighbors { table-layout: fixed; width: 100%; max-width: 40rem; }
+.neighbors th, .neighbors td { padding: .4rem .1rem; text-align: center; line-height: 1.25; overflow-wrap: anywhere; }
+.neighbors img { display: block; width: min(5.5rem, 12.5vw); margin: 0 auto .25rem; border: 3px solid transparent;
   border-radius: .3rem; image-rendering: pixelated; }
-.neighbours span, .neighbours small { display: block; font-size: .8rem; font-weight: 400; }
-.neighbours img.query { border-color: var(--soft); }
-.neighbours img.wrong { border: 3px dashed var(--wrong); }
-.neighbours span.wrong { color: var(--wrong); font-weight: 600; }
+.neighbors span, .neighbors small { display: block; font-size: .8rem; font-weight: 400; }
+.neighbors img.query { border-color: var(--soft); }
+.neighbors img.wrong { border: 3px dashed var(--wrong); }
+.neighbors span.wrong { color: var(--wrong); font-weight: 600; }
 details { margin: 1rem 0; }
 summary { cursor: pointer; color: var(--accent); }
-footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft);
-  font-size: .875rem; }
+footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 @media (max-width: 40rem) {
   body { padding: 1.25rem 1rem 3rem; }
   h1 { font-size: 1.6rem; }
   .scores th, .scores td { min-width: 0; padding-right: .6rem; font-size: .95rem; }
   .scores thead th { font-size: .75rem; }
-  .neighbours span, .neighbours small { font-size: .68rem; }
+  .neighbors span, .neighbors small { font-size: .68rem; }
   svg .name { font-size: 26px; stroke-width: 7; }
   .dots { stroke-width: 11; }
 }

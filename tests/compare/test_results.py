@@ -4,7 +4,7 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from cl_as_gnn.compare import compared, interval, markdown, rich_table
-from cl_as_gnn.compare.pictures import differences
+from cl_as_gnn.compare.results import differences
 
 
 def test_interval_is_students():
@@ -44,12 +44,12 @@ def test_differences_are_those_of_the_telling_scores(known, first):
     assert len(differences(results).axes) == len(compared(results))
 
 
-def test_colour_is_for_intervals_clear_of_zero():
-    def colour(delta, half):
+def test_color_is_for_intervals_clear_of_zero():
+    def color(delta, half):
         rows = {"a": scores(knn=1), "b": scores(knn=1)}
         rows["b"]["knn_top1"] |= {"delta": delta, "ci95": half}
         return to_hex(differences({"baseline": "a", "rows": rows}).axes[0].containers[-1].lines[0].get_color())
 
-    grey = colour(1.0, 2.0)
-    assert len({grey, colour(3.0, 2.0), colour(-3.0, 2.0)}) == 3
-    assert colour(3.0, float("nan")) == grey, "one seed shows nothing"
+    gray = color(1.0, 2.0)
+    assert len({gray, color(3.0, 2.0), color(-3.0, 2.0)}) == 3
+    assert color(3.0, float("nan")) == gray, "one seed shows nothing"

@@ -80,7 +80,7 @@ def test_effective_rank_known_spectra() -> None:
     )
 
 
-def test_effective_rank_centred_drops_a_common_offset() -> None:
+def test_effective_rank_centered_drops_a_common_offset() -> None:
     x = normal(200, 3)
     x = x - x.mean(dim=0)
     assert effective_rank(x + 1000, centre=True) == pytest.approx(effective_rank(x))

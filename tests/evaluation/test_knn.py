@@ -13,14 +13,14 @@ from cl_as_gnn.evaluation import knn_accuracy, leave_one_out_knn
 def clusters(n: int, seed: int, classes: int = 4, d: int = 6) -> tuple[Tensor, Tensor]:
     g = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (n,), generator=g)
-    centres = torch.randn(classes, d, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
-    return centres[labels] + torch.randn(n, d, generator=g, dtype=torch.float64), labels
+    centers = torch.randn(classes, d, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
+    return centers[labels] + torch.randn(n, d, generator=g, dtype=torch.float64), labels
 
 
 def literal(
     bank: Tensor, labels: Tensor, query: Tensor, k: int, temperature: float, own: list[int] | None = None
 ) -> list[int]:
-    """The vote of Wu et al., one query and one neighbour at a time."""
+    """The vote of Wu et al., one query and one neighbor at a time."""
     predictions = []
     for i, q in enumerate(query):
         similarity = [
@@ -54,7 +54,7 @@ def test_leave_one_out_matches_the_literal_vote(k: int) -> None:
     assert leave_one_out_knn(x, labels, k) == pytest.approx(expected)
 
 
-def test_near_neighbour_outvotes_two_far_ones_only_at_low_temperature() -> None:
+def test_near_neighbor_outvotes_two_far_ones_only_at_low_temperature() -> None:
     bank = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.6, -0.8]])
     query, truth = torch.tensor([[5.0, 0.0]]), torch.tensor([7])
     labels = torch.tensor([7, 3, 3])

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from torch import Tensor
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import few_label_probe, linear, linear_probe
+from cl_as_gnn.evaluation import few_label_probe, linear_probe, probes
 
 Split = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -17,11 +17,11 @@ Split = tuple[Tensor, Tensor, Tensor, Tensor]
 def split(classes: int = 4, n: int = 300, d: int = 12, seed: int = 0) -> Split:
     """Overlapping clusters of strongly correlated features, with labels that are not 0 … classes - 1."""
     g = torch.Generator().manual_seed(seed)
-    centres = torch.randn(classes, d, generator=g, dtype=torch.float64)
+    centers = torch.randn(classes, d, generator=g, dtype=torch.float64)
     labels = torch.randint(classes, (2 * n,), generator=g)
     noise = torch.randn(2 * n, d, generator=g, dtype=torch.float64) * 2
     mixing = torch.randn(d, d, generator=g, dtype=torch.float64) * torch.logspace(0, -2, d, dtype=torch.float64)
-    x = (centres[labels] + noise) @ mixing + 3
+    x = (centers[labels] + noise) @ mixing + 3
     return x[:n], labels[:n] * 10 - 7, x[n:], labels[n:] * 10 - 7
 
 
@@ -31,7 +31,7 @@ def test_solution_is_that_of_sklearn(C: float, wide: bool) -> None:
     x, y, _, _ = split(d=40, n=30) if wide else split()
     x = (x - 2) / x.std(dim=0)
     classes, inverse = torch.unique(y, return_inverse=True)
-    weight, bias = linear.fit_logistic(x, inverse, len(classes), C, max_iter=500, tolerance=1e-9)
+    weight, bias = probes.fit_logistic(x, inverse, len(classes), C, max_iter=500, tolerance=1e-9)
     reference = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-9).fit(x.numpy(), y.numpy())
     probabilities = torch.nn.functional.linear(x, weight, bias).softmax(dim=1)
     np.testing.assert_allclose(probabilities.numpy(), reference.predict_proba(x.numpy()), atol=1e-5)
@@ -95,10 +95,10 @@ def test_few_label_probe_is_its_protocol_by_sklearn(classes: int) -> None:
 
 def test_draws_are_balanced_distinct_and_depend_on_seed_and_labels_alone() -> None:
     y = split()[1]
-    few, many = linear._draw(y, 5, 2, seed=1), linear._draw(y, 5, 6, seed=1)
+    few, many = probes._draw(y, 5, 2, seed=1), probes._draw(y, 5, 6, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(few, many, strict=False))
     assert not torch.equal(few[0], few[1])
-    assert not torch.equal(few[0], linear._draw(y, 5, 1, seed=2)[0])
+    assert not torch.equal(few[0], probes._draw(y, 5, 1, seed=2)[0])
     for rows in many:
         assert len(rows.unique()) == 20
         assert torch.unique(y[rows], return_counts=True)[1].tolist() == [5] * 4

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cl_as_gnn.compare import markdown, rich_table, summarize
-from cl_as_gnn.compare.pictures import differences
+from cl_as_gnn.compare.results import differences
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import scores
 from cl_as_gnn.report import write_report

@@ -90,8 +90,8 @@ def test_a_mutual_pair_is_as_wide_as_the_larger_of_its_weights():
     weight = torch.zeros(SIZE, SIZE)
     weight[tuple(relation.edge_index)] = relation.weight
     pairs = torch.maximum(weight, weight.t()).triu(1)
-    colour, patches = looks(drawn)[SAMPLE_AFFINITY][0], draw_graph(drawn).axes[0].patches
-    widths = [p.get_linewidth() for p in patches if to_hex(p.get_edgecolor()) == colour]
+    color, patches = looks(drawn)[SAMPLE_AFFINITY][0], draw_graph(drawn).axes[0].patches
+    widths = [p.get_linewidth() for p in patches if to_hex(p.get_edgecolor()) == color]
     assert sorted(widths) == pytest.approx(sorted((0.8 + 1.7 * pairs[pairs > 0] / weight.max()).tolist()), rel=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_what_does_not_attract_says_so():
     assert "not attracted" not in lines[1]
 
 
-def test_targets_do_not_attract_where_neighbours_replace_them():
+def test_targets_do_not_attract_where_neighbors_replace_them():
     lines = {line.split(" (")[0]: line for line in build("nnclr")[-1].lines()[1:]}
     assert lines["augmentation"].endswith("not attracted along")
     assert "not attracted" not in lines["rewired"]

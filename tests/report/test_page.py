@@ -81,7 +81,7 @@ def test_every_number_of_the_run_is_there_and_no_other(whole, finished):
 
 def test_it_stands_alone_and_is_small(whole, finished, tmp_path):
     sources = [v for e in whole.iter() for k, v in e.attrib.items() if k in ("src", "href", "srcset", "data", "action")]
-    assert len(sources) > 40, "the graph and the neighbours are pictures"
+    assert len(sources) > 40, "the graph and the neighbors are pictures"
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not list(whole.iter("script"))
     assert not list(whole.iter("link"))
@@ -100,8 +100,8 @@ def test_pictures_say_what_they_show(whole):
     assert whole.get("lang") == "en"
 
 
-def test_wrong_neighbours_are_marked_and_only_they(whole):
-    grid = next(t for t in whole.iter("table") if t.get("class") == "neighbours")
+def test_wrong_neighbors_are_marked_and_only_they(whole):
+    grid = next(t for t in whole.iter("table") if t.get("class") == "neighbors")
     rows = list(grid.find("tbody"))
     assert len(rows) == 8
     for row in rows:
@@ -112,15 +112,15 @@ def test_wrong_neighbours_are_marked_and_only_they(whole):
             assert span.text.startswith("✗ ") == (span.get("class") == "wrong")
 
 
-def test_nearest_neighbours_of_training_images_are_themselves():
+def test_nearest_neighbors_of_training_images_are_themselves():
     """The bank holds the queries: each must find itself first, with similarity 1."""
     from cl_as_gnn.datasets import Split
-    from cl_as_gnn.report.pictures import _neighbours
+    from cl_as_gnn.report.page import _neighbors
 
     torch.manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(30, 6), dim=1)
     split = Split(torch.randint(0, 255, (30, 1, 8, 8), dtype=torch.uint8), torch.arange(30) % 3)
-    grid = ElementTree.fromstring(_neighbours(x, split, x, split, ("a", "b", "<c>"), load_config()))
+    grid = ElementTree.fromstring(_neighbors(x, split, x, split, ("a", "b", "<c>"), load_config()))
     for row, name in zip(next(grid.iter("tbody")), ("a", "b", "<c>"), strict=True):
         query, first = row[0], row[1]
         assert query.find("img").get("src") == first.find("img").get("src")
