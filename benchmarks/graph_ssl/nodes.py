@@ -49,9 +49,9 @@ PUBLISHED: dict[str, tuple[float | None, float | None]] = {
 }
 OUT = RESULTS / "graph_ssl_nodes.json"
 ABOUT = {
-    "protocol": "public Planetoid split (20 labels per class, 500 validation, 1,000 test nodes); frozen encoder in eval "
-    "mode on the whole graph; logistic regression on unit features, C chosen on the validation nodes, scored once on "
-    "the test nodes; the last epoch counts. stopped_top1, lenient_top1: benchmarks/graph_ssl/stopped_probe.py",
+    "protocol": "public Planetoid split (20 labels per class, 500 validation, 1,000 test nodes); frozen encoder in "
+    "eval mode on the whole graph; logistic regression on unit features, C chosen on the validation nodes, scored once "
+    "on the test nodes; the last epoch counts. stopped_top1, lenient_top1: benchmarks/graph_ssl/stopped_probe.py",
     "selection": (
         "settings of cl_as_gnn/datasets/graph_recipes.py and configs/; those of CCA-SSG and DGI are published ones, "
         "and so are the rows that say so, but for GRACE's width (half, on Cora kept for its cost with one seed's "

@@ -27,6 +27,11 @@ def shuffled(data: Data) -> Data:
     return corrupted
 
 
+def summary(z: Tensor, *_: Tensor) -> Tensor:
+    """Return the sigmoid of the mean of the node features."""
+    return z.mean(0).sigmoid()
+
+
 class DGI(Method[DGIConfig]):
     r"""`Deep Graph Infomax <https://arxiv.org/abs/1809.10341>`_, PyG's ``DeepGraphInfomax``: nodes against a summary.
 
@@ -46,11 +51,11 @@ class DGI(Method[DGIConfig]):
 
     def build_modules(self) -> None:
         network, dim = nn.Sequential(self.encoder, self.projector), self.heads.projector_dim
-        self.infomax = DeepGraphInfomax(dim, network, lambda z, *_: z.mean(0).sigmoid(), shuffled)
+        self.infomax = DeepGraphInfomax(dim, network, summary, shuffled)
 
     def forward(self, batch: Batch) -> tuple[Tensor, HeteroData]:
         if not isinstance(batch.inputs, Data):
             raise ConfigError("method.name=dgi expects the nodes of a graph: use data.name=cora")
         with torch.autocast(batch.sample.device.type, enabled=False):
-            real, fake, summary = self.infomax(batch.inputs)
-            return self.infomax.loss(real, fake, summary), view_graph(real, 1, batch.sample)
+            real, fake, vector = self.infomax(batch.inputs)
+            return self.infomax.loss(real, fake, vector), view_graph(real, 1, batch.sample)
