@@ -126,8 +126,7 @@ def embed(
     run: Run,
     out: Annotated[Path, typer.Option(help="A .npz file to write.")],
     images: Annotated[
-        Path | None,
-        typer.Option(help="A folder of other images to embed, at any depth.", show_default=False),
+        Path | None, typer.Option(help="A folder of other images to embed, at any depth.", show_default=False)
     ] = None,
 ) -> None:
     """Write the features of every sample of a run's data set: images, nodes or graphs. Or of other images.

@@ -138,11 +138,7 @@ def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, co
 def geometry_scores(z: Tensor, x: Tensor, y: Tensor) -> Scores:
     """Measure projections ``z`` (2 × m × d) of two views and features ``x`` (n × d) with classes ``y``."""
     first, second = F.normalize(z, dim=2)
-    out = {
-        "alignment": alignment(first, second),
-        "uniformity": uniformity(first),
-        "effective_rank": effective_rank(x),
-    }
+    out = {"alignment": alignment(first, second), "uniformity": uniformity(first), "effective_rank": effective_rank(x)}
     if len(x) > _PURITY_K:
         out["edge_purity"] = edge_purity(knn_edges(x, _PURITY_K)[0], y)
     return out

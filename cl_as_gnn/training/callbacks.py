@@ -1,4 +1,4 @@
-"""Callbacks of the epochs: the online estimate, the log, the checkpoint, the progress bar."""
+"""Callbacks: the check of the loss, the online estimate, the log, the checkpoint, the progress bar."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LossGuard(Callback):
 
 
 class OnlineKNN(Callback):
-    """Estimates kNN accuracy every ``eval.online_every`` epochs: some training samples, each against the others."""
+    """Estimates kNN accuracy every ``eval.online_every`` epochs: each of some training samples against the others."""
 
     def __init__(self, task: Task, config: EvalConfig):
         self.task, self.config = task, config
@@ -48,26 +48,17 @@ class OnlineKNN(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ContrastiveModule)
         epoch = trainer.current_epoch + 1
-        if epoch % self.config.online_every and epoch != trainer.max_epochs:
-            return
-        if trainer.is_global_zero:
+        due = epoch % self.config.online_every == 0 or epoch == trainer.max_epochs
+        if due and trainer.is_global_zero:
             self.value = self.task.online(pl_module.method.encoder, pl_module.device)
 
 
 class EpochLog(Callback):
-    """Writes one row per epoch to metrics.csv and TensorBoard."""
+    """Writes one row per epoch to metrics.csv and TensorBoard, with the quantities of its last minibatch graph."""
 
     def __init__(self, run: RunFolder, online: OnlineKNN):
         self.run, self.online = run, online
         self._start = 0.0
-
-    def _graph(self, trainer: Trainer, module: ContrastiveModule) -> dict[str, float | None]:
-        """Quantities of the last minibatch graph, every ``eval.graph_every`` epochs and in the last."""
-        epoch, every = trainer.current_epoch + 1, module.config.eval.graph_every
-        if every == 0 or (epoch % every and epoch != trainer.max_epochs):
-            return dict.fromkeys(QUANTITIES)
-        assert module.minibatch is not None
-        return module.minibatch.quantities(getattr(module.config.method, "temperature", 0.5))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.perf_counter()
@@ -76,17 +67,22 @@ class EpochLog(Callback):
         assert isinstance(pl_module, ContrastiveModule)
         if not trainer.is_global_zero:
             return
+        epoch, every = trainer.current_epoch + 1, pl_module.config.eval.graph_every
+        graph: dict[str, float | None] = dict.fromkeys(QUANTITIES)
+        if every and (epoch % every == 0 or epoch == trainer.max_epochs):
+            assert pl_module.minibatch is not None
+            graph = pl_module.minibatch.quantities(getattr(pl_module.config.method, "temperature", 0.5))
         row: dict[str, Any] = {
-            "epoch": trainer.current_epoch + 1,
+            "epoch": epoch,
             "loss": pl_module.epoch_loss,
             "online_knn": self.online.value,
             "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            **self._graph(trainer, pl_module),
+            **graph,
             "seconds": time.perf_counter() - self._start,
         }
         self.run.append_history(row)
         if trainer.logger is not None:
-            trainer.logger.log_metrics({k: v for k, v in row.items() if v is not None and k != "epoch"}, row["epoch"])
+            trainer.logger.log_metrics({k: v for k, v in row.items() if v is not None and k != "epoch"}, epoch)
 
 
 class Checkpoint(Callback):
@@ -157,13 +153,9 @@ class ProgressBar(Callback):
         elif epoch == last or epoch % max(1, last // 10) == 0:
             self.console.print(f"epoch {epoch}/{last}  {numbers}", highlight=False)
 
-    def _stop(self) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.bar is not None:
             self.bar.stop()
-            self.bar = None
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._stop()
+        self.on_train_end(trainer, pl_module)

@@ -96,10 +96,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     if not trainer.is_global_zero:
         return {}
     metrics = _finish(config, task, module, run, console)
-    metrics |= {
-        "images_per_second": trained / fit_seconds if trained else None,
-        "seconds": module.elapsed(),
-    }
+    metrics |= {"images_per_second": trained / fit_seconds if trained else None, "seconds": module.elapsed()}
     run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
     return metrics
 

@@ -1,4 +1,4 @@
-"""Measurements of the minibatch graph during training. Labels serve the measurement only."""
+"""Measurements of the minibatch graph during training; no method sees these labels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Minibatch:
 
     @classmethod
     def of(cls, data: HeteroData, labels: Tensor) -> Minibatch:
-        """Take the nodes from the graph of a step; computes nothing."""
+        """Take the nodes from the graph of a step, without computing anything."""
         kind = SAMPLE_AFFINITY
         affinity = (data[kind].edge_index, data[kind].edge_weight) if kind in data.edge_types else None
         return cls(data["view"].x.detach(), int(data.num_views), labels, affinity)
@@ -58,19 +58,11 @@ class Minibatch:
         return (weight * (source == target)).sum() / weight.sum()
 
     def quantities(self, temperature: float) -> dict[str, float | None]:
-        """Compute ``QUANTITIES`` of the minibatch graph with unit features; ``None`` where one is undefined.
-
-        Args:
-            temperature: τ of the complete affinity graph.
-        """
+        """Compute ``QUANTITIES`` with unit features and τ of the complete affinity graph; ``None`` where undefined."""
         x = F.normalize(self.x.float(), dim=1)
         if self.num_views < 2 or not x.any():
             return dict.fromkeys(QUANTITIES)
         edges = augmentation_edges(self.labels.numel(), self.num_views, x.device)
-        values = (
-            dirichlet_energy(x, edges),
-            effective_rank(x),
-            graph_mismatch(x, edges, temperature=temperature),
-            float(self.purity()),
-        )
+        mismatch = graph_mismatch(x, edges, temperature=temperature)
+        values = dirichlet_energy(x, edges), effective_rank(x), mismatch, float(self.purity())
         return {name: None if math.isnan(v) else v for name, v in zip(QUANTITIES, values, strict=True)}

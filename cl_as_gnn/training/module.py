@@ -1,9 +1,10 @@
-"""The training step: samples on the device, their views, the loss and message of the method."""
+"""The training step: batches of samples on the device, their views, the loss and message of the method."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,17 +18,42 @@ from cl_as_gnn.datasets import ImageData
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import Batch, Method, build_method
 from cl_as_gnn.tasks import ImageTask, Task
-from cl_as_gnn.training.batches import EpochBatches, epoch_seed
 from cl_as_gnn.training.minibatch import Minibatch
 from cl_as_gnn.training.optim import build_optimizer, rate_factor
 
 
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """The seed of an epoch: a resumed run draws the numbers of a run that never stopped."""
+    return (seed * 1_000_003 + epoch * 8191 + rank) % 2**63
+
+
+class EpochBatches:
+    """Index tensors of an epoch on this rank: a shuffle of the training set, without the incomplete last batch.
+
+    The first batch fixes the order: Lightning creates the iterator before it restores the epoch of a resumed run.
+    """
+
+    def __init__(self, module: LightningModule, total: int, config: RunConfig):
+        self.module, self.total, self.seed = module, total, config.seed
+        size = min(config.trainer.batch_size, total)
+        self.size = size - size % config.trainer.ranks
+
+    def __len__(self) -> int:
+        return self.total // self.size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        trainer = self.module.trainer
+        shuffle = torch.Generator().manual_seed(epoch_seed(self.seed, trainer.current_epoch))
+        order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size].to(self.module.device)
+        yield from order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
+
+
 class ContrastiveModule(LightningModule):
-    """One run: the training samples on the device, the views, the method. Batches are index tensors.
+    """The training samples on the device, the views and the method of a run. Batches are index tensors.
 
     Args:
         config: the run.
-        task: the samples and the encoder that reads them; images may be given as they are.
+        task: the samples and the encoder that reads them; images alone are enough.
     """
 
     def __init__(self, config: RunConfig, task: Task | ImageData):
@@ -47,7 +73,6 @@ class ContrastiveModule(LightningModule):
         self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
         self._purities: list[Tensor] = []
-        self._stored_loss = self._stored_purity = math.nan
         self.samples_seen = 0
         self.elapsed: Callable[[], float] = lambda: 0.0
 
@@ -75,6 +100,7 @@ class ContrastiveModule(LightningModule):
             source = sample if self.inputs is None else self.inputs.index_select(0, sample)
             inputs = self.augment(source, self.config.method.num_views, *self._draws)
         labels = None if self.labels is None else self.labels[sample]
+        loss: Tensor
         loss, data = self.method(Batch(inputs, sample, self.progress, labels))
         self._losses.append(loss.detach())
         # The graph holds the samples of all ranks.
@@ -84,20 +110,17 @@ class ContrastiveModule(LightningModule):
         if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
             self._purities.append(self.minibatch.purity())
         self.samples_seen += len(sample) * self.trainer.world_size
-        out: Tensor = loss
-        return out
+        return loss
 
     @property
     def epoch_loss(self) -> float:
         """Mean loss of the steps of the current epoch, or of the last epoch before the checkpoint."""
-        return float(torch.stack(self._losses).mean()) if self._losses else self._stored_loss
+        return float(torch.stack(self._losses).mean()) if self._losses else math.nan
 
     @property
     def graph_purity(self) -> float | None:
         """Mean over the steps of the last epoch; ``None`` before it, or if no batch had labels and neighbors."""
-        if not self._purities:
-            return None if math.isnan(self._stored_purity) else self._stored_purity
-        mean = float(torch.stack(self._purities).nanmean())
+        mean = float(torch.stack(self._purities).nanmean()) if self._purities else math.nan
         return None if math.isnan(mean) else mean
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -109,20 +132,20 @@ class ContrastiveModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        trained = checkpoint.get("cl_as_gnn", {}).get("config", {}).get("method", {}).get("name")
+        stored = checkpoint["cl_as_gnn"]
+        trained = stored["config"]["method"]["name"]
         if trained != self.config.method.name:
             raise ConfigError(
                 f"the checkpoint holds a run of method {trained!r}, not of {self.config.method.name!r}: "
                 "resume it with its own config"
             )
-        self._stored_loss = checkpoint["cl_as_gnn"]["loss"]
-        purity = checkpoint["cl_as_gnn"].get("graph_purity")
-        self._stored_purity = math.nan if purity is None else purity
+        self._losses = [torch.tensor(stored["loss"], dtype=torch.float64)]
+        if (purity := stored.get("graph_purity")) is not None:
+            self._purities = [torch.tensor(purity, dtype=torch.float64)]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = build_optimizer(self.config.optim, self.method)
         total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, total, self.config.optim)
-        )
+        factor = partial(rate_factor, total=total, config=self.config.optim)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
