@@ -1,4 +1,4 @@
-"""The commands of ``clgnn``. Each only reads its arguments, calls the library and prints what comes back."""
+"""The commands of ``clgnn``. Each reads its arguments, calls the library and prints the result."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ Run = Annotated[
 ]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(given: bool) -> None:
+    if given:
         from importlib.metadata import version
 
         console.print(", ".join(f"{name} {version(name)}" for name in ("cl-as-gnn", "torch", "torch-geometric")))
@@ -69,7 +69,7 @@ def _load(settings: list[str] | None) -> RunConfig:
     from cl_as_gnn.registry import from_source
 
     path, words = _split_settings(settings)
-    with from_source():  # a mistake is answered before torch is imported
+    with from_source():  # report a mistake before torch is imported
         load_config(path, words)
     return load_config(path, words)
 
@@ -82,35 +82,35 @@ def train(settings: Settings = None) -> None:
     two cores. `resume=RUN` continues a stopped run to the numbers it would have had.
     """
     from cl_as_gnn.config import merge, parse_overrides, read_yaml
+    from cl_as_gnn.registry import from_source
+    from cl_as_gnn.runs.folder import is_first_rank, open_run, prepare_run, resumed_config
 
     path, words = _split_settings(settings)
-    resume = [word for word in words if word.startswith("resume=")]
+    resume = [word.removeprefix("resume=") for word in words if word.startswith("resume=")]
     if len(resume) > 1:
         raise ConfigError(f"resume= is given {len(resume)} times: name one run folder")
     if resume:
+        folder = Path(resume[0])
+        given = parse_overrides(word for word in words if not word.startswith("resume="))
+        given = merge(read_yaml(path) if path else {}, given)
+        with from_source():  # report a mistake before torch is imported
+            resumed_config(open_run(folder), given)
         from cl_as_gnn.training.fit import continue_run
 
-        given = parse_overrides(word for word in words if not word.startswith("resume="))
-        run, metrics = continue_run(
-            Path(resume[0].removeprefix("resume=")), merge(read_yaml(path) if path else {}, given), console
-        )
-        folder = run.path
+        _, metrics = continue_run(folder, given, console)
     else:
-        config = _load(settings)
-        from cl_as_gnn.runs.folder import prepare_run
-        from cl_as_gnn.runs.process import is_first_rank
-        from cl_as_gnn.training.fit import train as run_training
-
-        config = prepare_run(config)
+        config = prepare_run(_load(settings))
         assert config.run_dir is not None
         folder = config.run_dir
+        from cl_as_gnn.training.fit import train as run_training
+
         console.quiet = not is_first_rank(config.trainer)
         metrics = run_training(config, console=console)
     if metrics:
         _print_scores(metrics)
         epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
-        where = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
-        console.print(where, style="dim", soft_wrap=True)
+        line = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
+        console.print(line, style="dim", soft_wrap=True)
 
 
 @app.command()
@@ -129,7 +129,7 @@ def embed(
         Path | None, typer.Option(help="A folder of other images to embed, at any depth.", show_default=False)
     ] = None,
 ) -> None:
-    """Write the features of every sample of a run's data set: images, nodes or graphs. Or of other images.
+    """Write the features of every sample of a run's data set (images, nodes or graphs), or of other images.
 
     The file holds train, train_labels, test, test_labels (and validation) as arrays, and for a graph all its nodes;
     with --images it holds features and files, the paths of the images in their folder.
@@ -159,12 +159,17 @@ def compare(
 ) -> None:
     """Train every run of a suite with every seed and compare them.
 
-    Finished runs are kept and stopped ones go on, so a killed suite continues where it was. Writes results.json,
-    results.md and results.png (and curves.png, where the suite has curves).
+    Finished runs are kept and stopped runs continue, also after a kill. Writes results.json, results.md and
+    results.png, and curves.png if the suite has curves.
     """
-    from cl_as_gnn.compare import load_suite, rich_table, run_suite
+    from cl_as_gnn import light
+    from cl_as_gnn.registry import from_source
 
     folder = out or Path("runs") / suite.stem
+    with from_source():  # report a mistake before torch is imported
+        light.read("cl_as_gnn.compare.suite").load_suite(suite, settings or [], folder)
+    from cl_as_gnn.compare import load_suite, rich_table, run_suite
+
     loaded, cells = load_suite(suite, settings or [], folder)
     console.print(rich_table(run_suite(loaded, cells, folder, jobs, console)))
     console.print(f"{folder}/results.json, results.md, results.png", style="dim")
@@ -235,7 +240,7 @@ def report(
         Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].", show_default=False)
     ] = None,
 ) -> None:
-    """Write one HTML page of a run: scores and baselines, curves, graph, map, neighbours, settings.
+    """Write one HTML page of a run: scores and baselines, curves, graph, map, neighbors, settings.
 
     The page is a single file that fetches nothing. The page of an unfinished run has curves and settings only; without
     the images or a readable encoder the page has no pictures.
@@ -249,14 +254,14 @@ def report(
 @app.command()
 def dynamics(
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("dynamics.png"),
-    points: Annotated[int, typer.Option(min=2, max=500, help="Points a class.")] = 100,
+    points: Annotated[int, typer.Option(min=2, max=500, help="Points per class.")] = 100,
     steps: Annotated[int, typer.Option(min=1, help="Message-passing steps.")] = 1000,
-    step_size: Annotated[float, typer.Option(help="Share of the way a step goes.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the data and the first features.")] = 0,
+    step_size: Annotated[float, typer.Option(help="Step size.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the data and the initial features.")] = 0,
 ) -> None:
     """Simulate alignment, uniformity and both on two Gaussians, in feature space.
 
-    Prints where each quantity begins and where it ends in each regime, and draws the features and the curves.
+    Prints the first and the last value of each quantity in each regime, and draws the features and the curves.
     """
     from cl_as_gnn.dynamics import REGIMES, simulate_to
 
@@ -286,29 +291,23 @@ def _print_scores(metrics: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Entry point: one line and an exit code for what goes wrong, a traceback only with ``CLGNN_TRACEBACK=1``."""
+    """Entry point: an error is one line and an exit code, and a traceback with ``CLGNN_TRACEBACK=1``."""
     quiet_command()
     try:
         app(sys.argv[1:] or ["--help"], standalone_mode=False)
-    except ConfigError as error:
-        _fail(str(error), 2)
-    except RunError as error:
-        _fail(str(error), 1)
     except Exception as error:
         if os.environ.get("CLGNN_TRACEBACK"):
             raise
         usage = getattr(error, "format_message", None)  # typer's own errors, whichever click it is built on
-        if usage is not None:
-            _fail(f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)", 2)
-        text = str(error).strip().splitlines()
-        _fail(f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)", 1)
-
-
-def _fail(message: str, code: int) -> None:
-    if os.environ.get("CLGNN_TRACEBACK"):
-        raise
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
-    sys.exit(code)
+        if isinstance(error, ConfigError | RunError):
+            message = str(error)
+        elif usage is not None:
+            message = f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)"
+        else:
+            text = str(error).strip().splitlines()
+            message = f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)"
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
+        sys.exit(2 if isinstance(error, ConfigError) or usage is not None else 1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Read a module without the heavy packages that it imports.
 
-The settings of a method stand in one file with the method, and that file imports torch. To check settings, or to list
-methods, this module runs such a file with every import absent but the standard library, pydantic and the settings:
-classes and their literal attributes are then there, and no function of the file is called.
+The file of a method holds its settings and imports torch. To check settings or to list methods, :func:`read` runs such
+a file with only the standard library, pydantic and the settings: it yields classes and their literal attributes.
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-PREFIX = "light:"
-"""Begins the module name of every class that was read in this way."""
-
+PREFIX = "light:"  # begins the module name of every class that was read in this way
 _REAL = ("cl_as_gnn.config", "cl_as_gnn.errors", "cl_as_gnn.light", "cl_as_gnn.registry")
 _READ = ("cl_as_gnn.datasets", "cl_as_gnn.encoders", "cl_as_gnn.methods")
 _LIGHT = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", *sys.stdlib_module_names}
@@ -47,10 +44,10 @@ _ABSENT = Absent()
 
 
 def read(name: str) -> ModuleType:
-    """The module of that name, executed without its heavy imports; it is kept in ``sys.modules`` under another name.
+    """Execute a module without its heavy imports, and keep it in ``sys.modules`` under another name.
 
     Raises:
-        Exception: whatever the module raises where it computes with an absent package: import it then.
+        Exception: the module computes with an absent package, so it has to be imported.
     """
     alias = PREFIX + name
     if alias in sys.modules:
@@ -76,7 +73,7 @@ def read(name: str) -> ModuleType:
 
 
 def find(name: str) -> ModuleSpec:
-    """Where a module lies, without importing the packages above it."""
+    """Find a module without importing the packages above it."""
     root, *parts = name.split(".")
     spec, path = importlib.util.find_spec(root), root
     for part in parts:
@@ -87,13 +84,7 @@ def find(name: str) -> ModuleSpec:
     return spec
 
 
-def _import(
-    name: str,
-    globals: Mapping[str, Any] | None = None,
-    locals: Mapping[str, Any] | None = None,
-    fromlist: Sequence[str] = (),
-    level: int = 0,
-) -> Any:
+def _import(name: str, globals: Any = None, locals: Any = None, fromlist: Sequence[str] = (), level: int = 0) -> Any:
     """``__import__`` of a module that is being read."""
     package = str((globals or {}).get("__package__"))
     if level:

@@ -42,8 +42,7 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         images: a folder of other images; the file then holds their ``features`` and ``files``, paths in the folder.
 
     Raises:
-        ConfigError: ``out`` is not a place for an ``.npz`` file, the run has not finished, or it reads graphs and
-            ``images`` is given.
+        ConfigError: ``out`` is no place for an ``.npz`` file, the run is unfinished, or ``images`` is given for graphs.
         RunError: the file cannot be written.
     """
     if out.suffix != ".npz":
@@ -64,9 +63,10 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         if "image_size" not in header:
             raise ConfigError(f"--images {images}: the encoder of {path} reads graphs: leave --images out")
         files, pixels = read_images(images, header["channels"], header["image_size"], console.is_terminal)
-        features = embed(encoder, pixels, (header["mean"], header["std"]), device)
-        names = np.array([file.relative_to(images).as_posix() for file in files])
-        arrays = {"features": features.numpy(), "files": names}
+        arrays = {
+            "features": embed(encoder, pixels, (header["mean"], header["std"]), device).numpy(),
+            "files": np.array([file.relative_to(images).as_posix() for file in files]),
+        }
     try:
         with replaced(out) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a run has learned, read back: the encoder, the checkpoint, the method."""
+"""Read what a run has learned: the encoder, the checkpoint, the method."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def load_checkpoint(run: RunFolder) -> dict[str, Any]:
         if "cl_as_gnn" not in state:
             raise KeyError("cl_as_gnn")
     except Exception as error:
-        name = type(error).__name__
         raise RunError(
-            f"{run.checkpoint} cannot be read ({name}): it is not a checkpoint of this package, start again"
+            f"{run.checkpoint} cannot be read ({type(error).__name__}): it is not a checkpoint of this package, start "
+            "again"
         ) from None
     return state
 

@@ -1,4 +1,4 @@
-"""What a task provides around the training step: samples, views, the encoder, and the protocol of the numbers."""
+"""What a task provides around the training step: samples, views, the encoder, and the protocol of the scores."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Task(ABC):
 
     @abstractmethod
     def protocol(self) -> str:
-        """One sentence that says what the numbers mean."""
+        """One sentence that says how the scores are computed."""
 
     @abstractmethod
     def _score(self, features: dict[str, Tensor]) -> Scores:
@@ -101,20 +101,20 @@ class Task(ABC):
         """Scores of inputs without an encoder."""
 
     def online(self, encoder: nn.Module, device: torch.device) -> float | None:
-        """A quick kNN estimate in per cent without test labels, or ``None`` where too few labels are known."""
+        """A quick kNN estimate in percent without test labels, or ``None`` where too few labels are known."""
         if self.watched is None:
             return None
         return self._leave_one_out(self.watch(encoder, device, self.watched), self.y[self.watched])
 
     def score(self, features: dict[str, Tensor]) -> Scores:
-        """The numbers of the protocol, in per cent, and the scores of other packages; ``None`` where undefined."""
+        """The scores of the protocol, in percent, and those of other packages; ``None`` where undefined."""
         return {**self._score(features), **measured(features)}
 
     def baselines(self, device: torch.device) -> dict[str, Scores]:
-        """The same numbers without training."""
+        """The same scores without training."""
         torch.manual_seed(self.config.seed)
-        fresh = self.encoder().to(device)
-        return {"untrained encoder": self.score(self.features(fresh, device)), **self._floors()}
+        untrained = self.features(self.encoder().to(device), device)
+        return {"untrained encoder": self.score(untrained), **self._floors()}
 
     def _leave_one_out(self, x: Tensor, y: Tensor) -> float:
         config = self.config.eval
@@ -122,9 +122,9 @@ class Task(ABC):
 
 
 def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, config: EvalConfig) -> Scores:
-    """kNN and few-label accuracy of ``query`` (m × d) with ``bank`` (n × d) as reference, in per cent.
+    """kNN and few-label accuracy of ``query`` (m × d) with ``bank`` (n × d) as reference, in percent.
 
-    ``label10_top1`` is ``None`` where a class has fewer than ten rows in the bank, and likewise ``label1_top1``.
+    ``label10_top1`` is ``None`` if a class has fewer than ten rows in the bank, and likewise ``label1_top1``.
     """
     smallest = int(torch.bincount(y).min())
     few = {
