@@ -12,19 +12,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cl_as_gnn import light
 from cl_as_gnn.compat import quiet_command
 from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
 
 if TYPE_CHECKING:
     from cl_as_gnn.config import RunConfig
 
-app = typer.Typer(
-    name="clgnn",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console(highlight=False)
 
 Settings = Annotated[
@@ -35,9 +31,7 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
-Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run folder, as printed by clgnn train.", show_default=False)
-]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that clgnn train printed.", show_default=False)]
 
 
 def _show_version(given: bool) -> None:
@@ -60,13 +54,11 @@ def clgnn(
 def _split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
     """The config file, if the first word is one, and the overrides."""
     words = list(settings or [])
-    path = Path(words.pop(0)) if words and "=" not in words[0] else None
-    return path, words
+    return Path(words.pop(0)) if words and "=" not in words[0] else None, words
 
 
 def _load(settings: list[str] | None) -> RunConfig:
     from cl_as_gnn.config import load_config
-    from cl_as_gnn.registry import from_source
 
     path, words = _split_settings(settings)
     with from_source():  # report a mistake before torch is imported
@@ -82,7 +74,6 @@ def train(settings: Settings = None) -> None:
     two cores. `resume=RUN` continues a stopped run to the numbers it would have had.
     """
     from cl_as_gnn.config import merge, parse_overrides, read_yaml
-    from cl_as_gnn.registry import from_source
     from cl_as_gnn.runs.folder import is_first_rank, open_run, prepare_run, resumed_config
 
     path, words = _split_settings(settings)
@@ -137,8 +128,8 @@ def embed(
     from cl_as_gnn.runs.evaluate import export_features
 
     shapes = export_features(run, out, console, images)
-    line = f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    console.print(line, soft_wrap=True, markup=False)
+    line = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    console.print(f"{out}: {line}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -162,9 +153,6 @@ def compare(
     Finished runs are kept and stopped runs continue, also after a kill. Writes results.json, results.md and
     results.png, and curves.png if the suite has curves.
     """
-    from cl_as_gnn import light
-    from cl_as_gnn.registry import from_source
-
     folder = out or Path("runs") / suite.stem
     with from_source():  # report a mistake before torch is imported
         light.read("cl_as_gnn.compare.suite").load_suite(suite, settings or [], folder)
@@ -175,13 +163,17 @@ def compare(
     console.print(f"{folder}/results.json, results.md, results.png", style="dim")
 
 
-def _listing(headings: dict[str, int | None], rows: Sequence[tuple[str, ...]], choose: str) -> None:
+def _listing(registry: Registry[Any], attributes: dict[str, str], ratios: Sequence[int | None], choose: str) -> None:
+    """Print the attributes of each entry, by the heading of their column."""
     table = Table(box=None, pad_edge=False)
-    for i, (heading, ratio) in enumerate(headings.items()):
-        table.add_column(heading, ratio=ratio, overflow="fold", style="" if i else "bold")
-    for row in rows:
-        table.add_row(*row)
-        table.add_row()
+    table.add_column(registry.key, overflow="fold", style="bold")
+    for heading, ratio in zip(attributes.values(), ratios, strict=True):
+        table.add_column(heading, ratio=ratio, overflow="fold")
+    with from_source():
+        for name, entry in registry.items():
+            values = (getattr(entry, attribute) for attribute in attributes)
+            table.add_row(name, *(value if isinstance(value, str) else ", ".join(value) for value in values))
+            table.add_row()
     console.print(table)
     console.print(choose, style="dim")
 
@@ -189,32 +181,21 @@ def _listing(headings: dict[str, int | None], rows: Sequence[tuple[str, ...]], c
 @app.command()
 def methods() -> None:
     """List every method and its graph reading: what attracts, what repels."""
-    from cl_as_gnn.registry import METHODS, from_source
-
-    with from_source():
-        rows = [(name, method.attracts, method.repels, method.source) for name, method in METHODS.items()]
-    columns = {"method": None, "attracts along": 3, "repels along": 2, "source": 2}
-    _listing(columns, rows, "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.")
+    columns = {"attracts": "attracts along", "repels": "repels along", "source": "source"}
+    _listing(METHODS, columns, (3, 2, 2), "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.")
 
 
 @app.command()
 def encoders() -> None:
     """List every encoder and what it reads."""
-    from cl_as_gnn.registry import ENCODERS, from_source
-
-    with from_source():
-        rows = [(name, ", ".join(encoder.reads), encoder.summary) for name, encoder in ENCODERS.items()]
-    _listing({"encoder": None, "reads": 1, "": 3}, rows, "Choose one with encoder.name=…")
+    _listing(ENCODERS, {"reads": "reads", "summary": ""}, (1, 3), "Choose one with encoder.name=…")
 
 
 @app.command()
 def data() -> None:
     """List every data set and what its samples are."""
-    from cl_as_gnn.registry import DATASETS, from_source
-
-    with from_source():
-        rows = [(name, source.holds, source.summary) for name, source in DATASETS.items()]
-    _listing({"data": None, "samples": None, "": 1}, rows, "Choose one with data.name=… (and data.root=FOLDER)")
+    columns = {"holds": "samples", "summary": ""}
+    _listing(DATASETS, columns, (None, 1), "Choose one with data.name=… (and data.root=FOLDER)")
 
 
 @app.command()
@@ -227,9 +208,10 @@ def inspect(
     """Draw the graph that a method builds from one minibatch of images, with the weight and direction of each edge."""
     if run is not None and settings:
         raise ConfigError(f"--run {run} fixes all settings: drop {' '.join(settings)}, or drop --run")
+    config = _load(settings) if run is None else None
     from cl_as_gnn.report import inspect_batch
 
-    for line in inspect_batch(_load(settings) if run is None else None, run, out, samples):
+    for line in inspect_batch(config, run, out, samples):
         console.print(line, soft_wrap=True)
 
 
@@ -266,10 +248,7 @@ def dynamics(
     from cl_as_gnn.dynamics import REGIMES, simulate_to
 
     trajectories = simulate_to(out, points, steps, step_size, seed)
-    table = Table(box=None, pad_edge=False, title=f"first value, and last after {steps} steps", title_justify="left")
-    table.add_column("")
-    for heading in ("first", *REGIMES.values()):
-        table.add_column(heading, justify="right")
+    table = _number_table(f"first value, and last after {steps} steps", ["first", *REGIMES.values()])
     for title, first, last in trajectories.table():
         table.add_row(title, *[f"{value:.3g}" for value in (first, *last)])
     console.print(table)
@@ -281,13 +260,17 @@ def _print_scores(metrics: dict[str, Any]) -> None:
     from cl_as_gnn.evaluation.scores import headline, table_rows
 
     scores = headline().values()
-    table = Table(box=None, pad_edge=False, title=f"{metrics['dataset']}, top-1 accuracy in %", title_justify="left")
-    table.add_column("")
-    for score in scores:
-        table.add_column(score.title, justify="right")
+    table = _number_table(f"{metrics['dataset']}, top-1 accuracy in %", [score.title for score in scores])
     for i, (name, row) in enumerate(table_rows(metrics)):
         table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
     console.print(table)
+
+
+def _number_table(title: str, headings: Sequence[str]) -> Table:
+    table = Table("", box=None, pad_edge=False, title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
 
 
 def main() -> None:

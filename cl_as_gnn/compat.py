@@ -55,3 +55,10 @@ def keep_local(module: nn.Module, names: list[str]) -> None:
     from torch.nn.parallel import DistributedDataParallel
 
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
+
+
+def is_tracing() -> bool:
+    """Return whether ``torch.jit.trace`` is recording: a saved trace cannot hold a custom autograd function."""
+    import torch
+
+    return bool(torch._C._get_tracing_state())

@@ -19,14 +19,12 @@ from cl_as_gnn.registry import DATASETS, METHODS
 _FOLDERS = ("run_dir", "data.root")
 # By pydantic's name of the error, which fills in the braces.
 _EXPECTED = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list, as in [1, 2]"),
+    **dict.fromkeys(("model_type", "dict_type"), "settings, as in {key}.NAME=value"),
     "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
     "string_type": "a name",
     "path_type": "a path: quote what YAML would read as a number or a date",
     "multiple_of": "a multiple of {multiple_of}",
@@ -35,12 +33,8 @@ _EXPECTED = {
     "greater_than_equal": "at least {ge}",
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
-    "tuple_type": "a list, as in [1, 2]",
-    "list_type": "a list, as in [1, 2]",
     "too_long": "a list of {max_length}",
     "too_short": "a list of at least {min_length}",
-    "model_type": "settings, as in {key}.NAME=value",
-    "dict_type": "settings, as in {key}.NAME=value",
     "missing": "to be set",
 }
 

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cl_as_gnn.compat import is_tracing
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.encoders.base import Encoder, Inputs, image_side
 from cl_as_gnn.encoders.batch_norm import BatchNorm2d
@@ -110,7 +111,7 @@ class SmallEncoder(Encoder):
         y: Tensor = self.body(x)
         positions = y.permute(0, 2, 3, 1).flatten(1, 2)
         # A trace that is saved takes no function with a backward pass of its own.
-        if torch.jit.is_tracing():
+        if is_tracing():
             return _MeanMax.forward(positions)
         out: Tensor = _MeanMax.apply(positions)
         return out

@@ -40,24 +40,22 @@ class Task(ABC):
     Attributes:
         kind: ``images``, ``nodes`` or ``graphs``.
         unit: the unit of a progress bar.
-        config: the run.
-        name: of the data set.
+        name: name of the data set.
         size: number of training samples.
-        inputs: one row per training sample for the augmentation; ``None`` where the augmentation holds the graphs.
-        labels: classes of the training samples for methods that read labels, −1 where training may not see one;
-            ``None`` where it may see none.
-        y: classes of the training samples for the measurements.
-        watched: training samples of the online estimate; ``None`` where too few labels are known.
+        y: classes of the training samples, for the measurements.
+        watched: training samples of the online estimate; ``None`` if too few labels are known.
+        inputs: one row per training sample, for the augmentation; ``None`` if the augmentation holds the graphs.
+        labels: classes of the training samples, for methods that read labels; −1 hides a label, ``None`` all.
     """
 
     kind: ClassVar[str]
     unit: ClassVar[str]
     name: str
     size: int
-    inputs: Tensor | None = None
-    labels: Tensor | None = None
     y: Tensor
     watched: Tensor | None
+    inputs: Tensor | None = None
+    labels: Tensor | None = None
 
     def __init__(self, config: RunConfig):
         self.config = config
@@ -149,7 +147,7 @@ class GraphTask(Task):
 
     Attributes:
         graph: the whole graph, or a batch of all graphs.
-        pool: how node features become those of a graph; ``None`` where the nodes are the samples.
+        pool: how node features become those of a graph; ``None`` if the nodes are the samples.
     """
 
     graph: Data

@@ -22,7 +22,6 @@ from cl_as_gnn.training.module import ContrastiveModule
 
 
 def diverged(module: ContrastiveModule, epoch: int) -> RunError:
-    """The error of a run whose numbers are not finite."""
     return RunError(
         f"the loss is not finite in epoch {epoch}: lower optim.lr (now {module.config.optim.lr:g}) or raise the "
         "temperature, and start again"
@@ -113,9 +112,7 @@ class ProgressBar(Callback):
     def __init__(self, online: OnlineKNN, console: Console):
         self.online, self.console = online, console
         self.bar: Progress | None = None
-        self._task: Any = None
         self._samples = 0
-        self._clock = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._clock = time.perf_counter()

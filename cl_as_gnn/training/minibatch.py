@@ -21,19 +21,12 @@ _K = 5
 
 @dataclass
 class Minibatch:
-    """The nodes of a step, detached from autograd.
+    """The nodes of a step, detached from autograd: V views of each of B samples."""
 
-    Attributes:
-        x: features that the messages act on, ``(V·B, d)``, view-major.
-        num_views: V.
-        labels: of the samples ``(B,)``, −1 where unknown.
-        affinity: edges and weights between the samples, if the method attracts along such edges.
-    """
-
-    x: Tensor
+    x: Tensor  # features that the messages act on, (V·B, d), view-major
     num_views: int
-    labels: Tensor
-    affinity: tuple[Tensor, Tensor] | None
+    labels: Tensor  # of the samples, (B,), −1 where unknown
+    affinity: tuple[Tensor, Tensor] | None  # edges and weights between samples, if the method attracts along them
 
     @classmethod
     def of(cls, data: HeteroData, labels: Tensor) -> Minibatch:
