@@ -107,7 +107,7 @@ def train(settings: Settings = None) -> None:
 @app.command()
 def evaluate(run: Run) -> None:
     """Score the encoder of a finished run again: kNN, linear probe, few labels."""
-    from cl_as_gnn.runs.evaluate import evaluate_run
+    from cl_as_gnn.runs.load import evaluate_run
 
     _print_scores(evaluate_run(run, console))
 
@@ -125,7 +125,7 @@ def embed(
     The file holds train, train_labels, test, test_labels (and validation) as arrays, and for a graph all its nodes;
     with --images it holds features and files, the paths of the images in their folder.
     """
-    from cl_as_gnn.runs.evaluate import export_features
+    from cl_as_gnn.runs.load import export_features
 
     shapes = export_features(run, out, console, images)
     line = ", ".join(f"{name} {shape}" for name, shape in shapes.items())

@@ -77,9 +77,8 @@ class GraphAugmentConfig(Settings):
     """How one view is drawn from a graph; a pair holds the probabilities of views 0, 2, … and of views 1, 3, …"""
 
     drop_edge: Probabilities = Field(0.3, description="probability of dropping an edge")
-    mask_feature: Probabilities = Field(
-        0.3, description="probability of masking a feature: a channel of all nodes, or (whole graphs) all of one node"
-    )
+    # a channel of all nodes, or (whole graphs) all channels of one node
+    mask_feature: Probabilities = Field(0.3, description="probability of masking a feature")
     drop_node: Probabilities = Field(0.0, description="tu: probability of dropping a node with its edges")
 
 

@@ -99,12 +99,9 @@ class RunFolder:
 
 
 def prepare_run(config: RunConfig) -> RunConfig:
-    """Name the folder of a new run in its config; nothing is written.
+    """Name the folder of a new run in its config, without writing; ConfigError if the folder already holds a run.
 
     Only the first of several ranks checks the folder, since the names of the others may differ.
-
-    Raises:
-        ConfigError: the folder already holds a run.
     """
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"  # two runs may start in the same second
     path = config.run_dir or Path("runs") / f"{config.data.name}-{config.method.name}-seed{config.seed}-{stamp}"

@@ -15,11 +15,7 @@ __all__ = ["ImageTask", "NodeTask", "Task", "WholeGraphTask", "load_task", "prop
 
 
 def load_task(config: RunConfig, progress: bool = True) -> Task:
-    """Read the data of a run and check that its method can learn from such samples.
-
-    Raises:
-        ConfigError: the data cannot be read, or the method cannot learn from it.
-    """
+    """Read the data of a run; ConfigError if it cannot be read, or the method cannot learn from it."""
     task: Task
     if isinstance(config.data, GraphDataConfig):
         graphs = load_graphs(config.data)

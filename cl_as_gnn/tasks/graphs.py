@@ -14,11 +14,7 @@ from cl_as_gnn.tasks.base import GraphTask, Scores, evenly
 
 
 class WholeGraphTask(GraphTask):
-    """A run on many graphs, scored by cross-validation over all of them, which leaves no labels for training.
-
-    Raises:
-        ConfigError: ``eval.split=validation``, since cross-validation has no such split.
-    """
+    """A run on many graphs, scored by cross-validation over all of them: no validation split, no labels in training."""
 
     kind, unit = "graphs", "graphs"
 

@@ -20,10 +20,10 @@ _GEOMETRY_IMAGES = 2048
 
 
 def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
-    """The images of a run: ``test`` is the scored split, ``train`` are the images for training and as reference.
+    """The images of a run: ``test`` is the scored split, ``train`` serves training and as reference.
 
     Raises:
-        ConfigError: the data are graphs, cannot be read, or lack the split ``eval.split`` names.
+        ConfigError: the data are graphs, cannot be read, or lack the split that ``eval.split`` names.
     """
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
@@ -43,8 +43,7 @@ class ImageTask(Task):
     def __init__(self, config: RunConfig, data: ImageData):
         super().__init__(config)
         self.data, self.name, self.size = data, data.name, len(data.train)
-        self.y = data.train.labels
-        self.labels, self.inputs = data.train.labels, data.train.images
+        self.inputs, self.labels, self.y = data.train.images, data.train.labels, data.train.labels
         self.stats = channel_stats(data.train)
         self.watched = evenly(config.eval.online_size, self.size)
 

@@ -30,11 +30,7 @@ def propagated(graph: Data) -> list[Tensor]:
 
 
 class NodeTask(GraphTask):
-    """A run on the nodes of one graph, scored on its split.
-
-    Raises:
-        ConfigError: ``eval.split=validation`` on a graph without validation nodes.
-    """
+    """A run on the nodes of one graph, scored on its split; ConfigError if ``eval.split`` has no nodes."""
 
     kind, unit = "nodes", "nodes"
 

@@ -1,4 +1,4 @@
-"""Callbacks: the check of the loss, the online estimate, the log, the checkpoint, the progress bar."""
+"""Callbacks: the check of the loss, the log, the checkpoint, the progress bar."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from cl_as_gnn.config import EvalConfig
 from cl_as_gnn.errors import RunError
 from cl_as_gnn.runs.folder import RunFolder
 from cl_as_gnn.runs.process import lost_rank
 from cl_as_gnn.tasks import Task
-from cl_as_gnn.training.minibatch import QUANTITIES
-from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.module import QUANTITIES, ContrastiveModule
 
 
 def diverged(module: ContrastiveModule, epoch: int) -> RunError:
@@ -37,26 +35,16 @@ class LossGuard(Callback):
             raise diverged(pl_module, trainer.current_epoch + 1)
 
 
-class OnlineKNN(Callback):
-    """Estimates kNN accuracy every ``eval.online_every`` epochs: each of some training samples against the others."""
-
-    def __init__(self, task: Task, config: EvalConfig):
-        self.task, self.config = task, config
-        self.value: float | None = None
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ContrastiveModule)
-        epoch = trainer.current_epoch + 1
-        due = epoch % self.config.online_every == 0 or epoch == trainer.max_epochs
-        if due and trainer.is_global_zero:
-            self.value = self.task.online(pl_module.method.encoder, pl_module.device)
-
-
 class EpochLog(Callback):
-    """Writes one row per epoch to metrics.csv and TensorBoard, with the quantities of its last minibatch graph."""
+    """Writes one row per epoch to metrics.csv and TensorBoard.
 
-    def __init__(self, run: RunFolder, online: OnlineKNN):
-        self.run, self.online = run, online
+    Every ``eval.online_every`` epochs it estimates kNN accuracy, of some training samples against each other; every
+    ``eval.graph_every`` epochs it measures the last minibatch graph.
+    """
+
+    def __init__(self, task: Task, run: RunFolder):
+        self.task, self.run = task, run
+        self.online_knn: float | None = None
         self._start = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -66,15 +54,18 @@ class EpochLog(Callback):
         assert isinstance(pl_module, ContrastiveModule)
         if not trainer.is_global_zero:
             return
-        epoch, every = trainer.current_epoch + 1, pl_module.config.eval.graph_every
+        config, epoch = pl_module.config, trainer.current_epoch + 1
+        last = epoch == trainer.max_epochs
+        if last or epoch % config.eval.online_every == 0:
+            self.online_knn = self.task.online(pl_module.method.encoder, pl_module.device)
         graph: dict[str, float | None] = dict.fromkeys(QUANTITIES)
-        if every and (epoch % every == 0 or epoch == trainer.max_epochs):
+        if config.eval.graph_every and (last or epoch % config.eval.graph_every == 0):
             assert pl_module.minibatch is not None
-            graph = pl_module.minibatch.quantities(getattr(pl_module.config.method, "temperature", 0.5))
+            graph = pl_module.minibatch.quantities(getattr(config.method, "temperature", 0.5))
         row: dict[str, Any] = {
             "epoch": epoch,
             "loss": pl_module.epoch_loss,
-            "online_knn": self.online.value,
+            "online_knn": self.online_knn,
             "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
             **graph,
             "seconds": time.perf_counter() - self._start,
@@ -109,8 +100,8 @@ class Checkpoint(Callback):
 class ProgressBar(Callback):
     """Shows one bar for the whole run, or ten lines if the output is not a terminal."""
 
-    def __init__(self, online: OnlineKNN, console: Console):
-        self.online, self.console = online, console
+    def __init__(self, rows: EpochLog, console: Console):
+        self.rows, self.console = rows, console
         self.bar: Progress | None = None
         self._samples = 0
 
@@ -143,7 +134,7 @@ class ProgressBar(Callback):
             return
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 1
         speed = self._samples / (time.perf_counter() - self._clock)
-        knn = "" if self.online.value is None else f"  kNN {self.online.value:.1f} %"
+        knn = "" if self.rows.online_knn is None else f"  kNN {self.rows.online_knn:.1f} %"
         numbers = f"loss {pl_module.epoch_loss:.3f}{knn}  {speed:,.0f} {pl_module.task.unit}/s"
         if self.bar is not None:
             self.bar.update(self._task, completed=epoch, numbers=numbers)

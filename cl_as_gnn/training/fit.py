@@ -24,7 +24,7 @@ from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run
 from cl_as_gnn.runs.load import load_checkpoint
 from cl_as_gnn.runs.process import check_ranks, keep_freed_memory, lost_rank, pick_device, pick_precision, uses_gpu
 from cl_as_gnn.tasks import Task, load_task
-from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
+from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, ProgressBar, diverged
 from cl_as_gnn.training.module import ContrastiveModule
 
 PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "lightning", "numpy")
@@ -59,20 +59,18 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     run = resume or create_run(config)
     if resume is None:
         console.print(f"{config.method.name} on {config.data.name}, run folder [b]{run.path}[/b]", soft_wrap=True)
-    online = OnlineKNN(task, config.eval)
-    callbacks = [LossGuard(), online, ProgressBar(online, console), EpochLog(run, online), Checkpoint(run)]
-    trainer = _trainer(config, run, callbacks)
+    rows = EpochLog(task, run)
+    trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), Checkpoint(run)])
     fit_start = time.perf_counter()
     with _one_line(trainer, module, run):
         trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
     if config.trainer.ranks > 1:
         torch.distributed.destroy_process_group()  # the first rank continues alone
     fit_seconds = time.perf_counter() - fit_start
-    trained = module.samples_seen
     if not trainer.is_global_zero:
         return {}
     metrics = _finish(config, task, module, run, console)
-    metrics |= {"images_per_second": trained / fit_seconds if trained else None, "seconds": module.elapsed()}
+    metrics |= {"images_per_second": module.samples_seen / fit_seconds or None, "seconds": module.elapsed()}
     run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
     return metrics
 
@@ -153,10 +151,7 @@ def _finish(
 def continue_run(
     path: Path, given: Mapping[str, Any], console: Console | None = None
 ) -> tuple[RunFolder, dict[str, Any]]:
-    """Continue a stopped run from its last checkpoint; a finished run stays as it is.
-
-    Returns:
-        the run folder and the content of ``metrics.json``.
+    """Continue a stopped run; a finished run stays as it is. Returns its folder and the content of ``metrics.json``.
 
     Raises:
         ConfigError: ``path`` is not a run folder, or ``given`` contradicts its settings.

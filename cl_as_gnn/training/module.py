@@ -1,25 +1,34 @@
-"""The training step: batches of samples on the device, their views, the loss and message of the method."""
+"""The training step: batches of samples, their views, the loss of the method, and measurements of its graph."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from cl_as_gnn.compat import keep_local
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import ImageData
 from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, graph_mismatch
+from cl_as_gnn.graph import augmentation_edges, knn_edges
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
+from cl_as_gnn.graph.transforms import sample_prototypes
 from cl_as_gnn.methods import Batch, Method, build_method
 from cl_as_gnn.tasks import ImageTask, Task
-from cl_as_gnn.training.minibatch import Minibatch
 from cl_as_gnn.training.optim import build_optimizer, rate_factor
+
+QUANTITIES = ("graph_energy", "graph_rank", "graph_mismatch", "graph_purity")
+_K = 5
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
@@ -48,13 +57,50 @@ class EpochBatches:
         yield from order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
 
 
-class ContrastiveModule(LightningModule):
-    """The training samples on the device, the views and the method of a run. Batches are index tensors.
+@dataclass
+class Minibatch:
+    """The nodes of a step, detached from autograd: V views of each of B samples. Labels serve measurements only."""
 
-    Args:
-        config: the run.
-        task: the samples and the encoder that reads them; images alone are enough.
-    """
+    x: Tensor  # features that the messages act on, (V·B, d), view-major
+    num_views: int
+    labels: Tensor  # of the samples, (B,), −1 where unknown
+    affinity: tuple[Tensor, Tensor] | None  # edges and weights between samples, if the method attracts along them
+
+    @classmethod
+    def of(cls, data: HeteroData, labels: Tensor) -> Minibatch:
+        """Take the nodes from the graph of a step, without computing anything."""
+        kind = SAMPLE_AFFINITY
+        affinity = (data[kind].edge_index, data[kind].edge_weight) if kind in data.edge_types else None
+        return cls(data["view"].x.detach(), int(data.num_views), labels, affinity)
+
+    @torch.no_grad()
+    def purity(self) -> Tensor:
+        """Compute the share of edge weight within a class, a scalar on the device; NaN without labeled edges."""
+        if self.affinity is not None:
+            (source, target), weight = self.affinity
+        elif self.labels.numel() < 2:
+            return self.x.new_full((), math.nan)
+        else:
+            k = min(_K, self.labels.numel() - 1)
+            (source, target), similarity = knn_edges(sample_prototypes(self.x, self.num_views), k)
+            weight = torch.ones_like(similarity)
+        source, target = self.labels[source], self.labels[target]
+        weight = weight * ((source >= 0) & (target >= 0))
+        return (weight * (source == target)).sum() / weight.sum()
+
+    def quantities(self, temperature: float) -> dict[str, float | None]:
+        """Compute ``QUANTITIES`` with unit features and τ of the complete affinity graph; ``None`` where undefined."""
+        x = F.normalize(self.x.float(), dim=1)
+        if self.num_views < 2 or not x.any():
+            return dict.fromkeys(QUANTITIES)
+        edges = augmentation_edges(self.labels.numel(), self.num_views, x.device)
+        mismatch = graph_mismatch(x, edges, temperature=temperature)
+        values = dirichlet_energy(x, edges), effective_rank(x), mismatch, float(self.purity())
+        return {name: None if math.isnan(v) else v for name, v in zip(QUANTITIES, values, strict=True)}
+
+
+class ContrastiveModule(LightningModule):
+    """The training samples on the device, the views and the method of a run. Batches are index tensors."""
 
     def __init__(self, config: RunConfig, task: Task | ImageData):
         super().__init__()
