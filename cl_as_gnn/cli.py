@@ -28,10 +28,9 @@ Settings = Annotated[
     typer.Argument(
         metavar="[CONFIG] [KEY=VALUE]...",
         help="A YAML file, then settings that override it, for example method.name=gat trainer.epochs=50.",
-        show_default=False,
     ),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that clgnn train printed.", show_default=False)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that clgnn train printed.")]
 
 
 def _show_version(given: bool) -> None:
@@ -116,9 +115,7 @@ def evaluate(run: Run) -> None:
 def embed(
     run: Run,
     out: Annotated[Path, typer.Option(help="A .npz file to write.")],
-    images: Annotated[
-        Path | None, typer.Option(help="A folder of other images to embed, at any depth.", show_default=False)
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="A folder of other images to embed, at any depth.")] = None,
 ) -> None:
     """Write the features of every sample of a run's data set (images, nodes or graphs), or of other images.
 
@@ -138,14 +135,10 @@ def compare(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
-            help="Settings over the base of every run, 'seeds=[0,1]', budget.view_epochs=4.",
-            show_default=False,
+            metavar="[KEY=VALUE]...", help="Settings over the base of every run, 'seeds=[0,1]', budget.view_epochs=4."
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the results [default: runs/SUITE].", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [default: runs/SUITE].")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
 ) -> None:
     """Train every run of a suite with every seed and compare them.
@@ -218,9 +211,7 @@ def inspect(
 @app.command()
 def report(
     run: Run,
-    out: Annotated[
-        Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].")] = None,
 ) -> None:
     """Write one HTML page of a run: scores and baselines, curves, graph, map, neighbors, settings.
 

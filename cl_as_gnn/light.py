@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any
 
 PREFIX = "light:"  # begins the module name of every class that was read in this way
-_REAL = ("cl_as_gnn.config", "cl_as_gnn.errors", "cl_as_gnn.light", "cl_as_gnn.registry")
-_READ = ("cl_as_gnn.datasets", "cl_as_gnn.encoders", "cl_as_gnn.methods")
+_REAL = ("cl_as_gnn.config.", "cl_as_gnn.errors.", "cl_as_gnn.light.", "cl_as_gnn.registry.")
+_READ = ("cl_as_gnn.datasets.", "cl_as_gnn.encoders.", "cl_as_gnn.methods.")
 _LIGHT = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", *sys.stdlib_module_names}
 
 
@@ -38,9 +38,6 @@ class Absent:
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
         return ()
-
-
-_ABSENT = Absent()
 
 
 def read(name: str) -> ModuleType:
@@ -90,17 +87,13 @@ def _import(name: str, globals: Any = None, locals: Any = None, fromlist: Sequen
     if level:
         name = importlib.util.resolve_name("." * level + name, package)
     root = name.partition(".")[0]
-    if root in _LIGHT or _within(name, _REAL):
+    if root in _LIGHT or f"{name}.".startswith(_REAL):
         return __import__(name, fromlist=fromlist)
     sibling = root != "cl_as_gnn" and root == package.partition(".")[0]
-    if not fromlist or not (sibling or _within(name, _READ)):
-        return _ABSENT
+    if not fromlist or not (sibling or f"{name}.".startswith(_READ)):
+        return Absent()
     module = read(name)
     for attribute in fromlist:
         if not hasattr(module, attribute):
             setattr(module, attribute, read(f"{name}.{attribute}"))
     return module
-
-
-def _within(name: str, packages: Sequence[str]) -> bool:
-    return any(name == package or name.startswith(package + ".") for package in packages)

@@ -13,6 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInf
 from cl_as_gnn.errors import unknown
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
 
+SECTIONS: dict[str, Registry[Any]] = {"data": DATASETS, "encoder": ENCODERS, "method": METHODS}
+Probability = Annotated[float, Field(ge=0, le=1)]
+Probabilities = Probability | tuple[Probability, Probability]
+_DEFAULT: Any = {}  # of a section: the registry names its default entry
+
 
 class Settings(BaseModel):
     """Base class of every section: immutable, and an unknown key is an error."""
@@ -67,10 +72,6 @@ class DataConfig(Settings):
         if self.image_size is not None and self.name != "folder":
             raise ValueError(f"data.image_size={self.image_size} is for data.name=folder: drop it")
         return self
-
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-Probabilities = Probability | tuple[Probability, Probability]
 
 
 class GraphAugmentConfig(Settings):
@@ -164,9 +165,6 @@ class EvalConfig(Settings):
     graph_every: int = Field(2, ge=0, description="epochs between two measurements of a minibatch's graph; 0: none")
 
 
-_DEFAULT: Any = {}  # the entry that the registry names
-
-
 class RunConfig(Settings):
     """All settings of a run."""
 
@@ -221,6 +219,3 @@ def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
     name = value.get("name", registry.default)
     config: type[BaseModel] = registry["null" if name is None else str(name)].Config
     return config
-
-
-SECTIONS: dict[str, Registry[Any]] = {"data": DATASETS, "encoder": ENCODERS, "method": METHODS}

@@ -26,6 +26,7 @@ from cl_as_gnn.graph import knn_edges
 from cl_as_gnn.methods import Method
 
 _PURITY_K = 10
+Features = dict[str, Tensor]
 Scores = dict[str, Any]
 
 
@@ -77,13 +78,11 @@ class Task(ABC):
         """Features of the training samples ``index``, by the frozen encoder without augmentation, on the CPU."""
 
     @abstractmethod
-    def features(self, encoder: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    def features(self, encoder: nn.Module, device: torch.device) -> Features:
         """Features of every split and ``<split>_labels``, by the frozen encoder without augmentation, on the CPU."""
 
     @abstractmethod
-    def geometry(
-        self, method: Method[Any], views: nn.Module, features: dict[str, Tensor], device: torch.device
-    ) -> Scores:
+    def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         """Alignment and uniformity of new views, effective rank and edge purity of features."""
 
     @abstractmethod
@@ -91,7 +90,7 @@ class Task(ABC):
         """One sentence that says how the scores are computed."""
 
     @abstractmethod
-    def _score(self, features: dict[str, Tensor]) -> Scores:
+    def _score(self, features: Features) -> Scores:
         """The accuracies of this kind of task."""
 
     @abstractmethod
@@ -104,7 +103,7 @@ class Task(ABC):
             return None
         return self._leave_one_out(self.watch(encoder, device, self.watched), self.y[self.watched])
 
-    def score(self, features: dict[str, Tensor]) -> Scores:
+    def score(self, features: Features) -> Scores:
         """The scores of the protocol, in percent, and those of other packages; ``None`` where undefined."""
         return {**self._score(features), **measured(features)}
 
@@ -115,8 +114,7 @@ class Task(ABC):
         return {"untrained encoder": self.score(untrained), **self._floors()}
 
     def _leave_one_out(self, x: Tensor, y: Tensor) -> float:
-        config = self.config.eval
-        return leave_one_out_knn(x, y, min(config.knn_k, len(x) - 1), config.knn_temperature)
+        return leave_one_out_knn(x, y, min(self.config.eval.knn_k, len(x) - 1), self.config.eval.knn_temperature)
 
 
 def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, config: EvalConfig) -> Scores:
@@ -179,9 +177,7 @@ class GraphTask(Task):
         return self.embed(encoder, device)[index]
 
     @torch.no_grad()
-    def geometry(
-        self, method: Method[Any], views: nn.Module, features: dict[str, Tensor], device: torch.device
-    ) -> Scores:
+    def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         torch.manual_seed(self.config.seed)
         sample = evenly(self._geometry_samples, self.size)
         z = method.project(views(sample.to(device), 2)).float().cpu().unflatten(0, (2, -1))

@@ -45,7 +45,6 @@ class EpochLog(Callback):
     def __init__(self, task: Task, run: RunFolder):
         self.task, self.run = task, run
         self.online_knn: float | None = None
-        self._start = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.perf_counter()
@@ -124,9 +123,6 @@ class ProgressBar(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         self._samples += len(batch) * trainer.world_size
-        if self.bar is not None:
-            done = trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches))
-            self.bar.update(self._task, completed=int(done))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ContrastiveModule)

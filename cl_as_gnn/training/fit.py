@@ -23,7 +23,7 @@ from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
 from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
 from cl_as_gnn.runs.load import load_checkpoint
 from cl_as_gnn.runs.process import check_ranks, keep_freed_memory, lost_rank, pick_device, pick_precision, uses_gpu
-from cl_as_gnn.tasks import Task, load_task
+from cl_as_gnn.tasks import load_task
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, ProgressBar, diverged
 from cl_as_gnn.training.module import ContrastiveModule
 
@@ -69,7 +69,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     fit_seconds = time.perf_counter() - fit_start
     if not trainer.is_global_zero:
         return {}
-    metrics = _finish(config, task, module, run, console)
+    metrics = _finish(module, run, console)
     metrics |= {"images_per_second": module.samples_seen / fit_seconds or None, "seconds": module.elapsed()}
     run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
     return metrics
@@ -116,10 +116,9 @@ def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> It
         raise
 
 
-def _finish(
-    config: RunConfig, task: Task, module: ContrastiveModule, run: RunFolder, console: Console
-) -> dict[str, Any]:
+def _finish(module: ContrastiveModule, run: RunFolder, console: Console) -> dict[str, Any]:
     """Score the frozen encoder and its baselines."""
+    config, task = module.config, module.task
     device = pick_device(config.trainer)  # Lightning has moved the module back to the CPU
     module.to(device)
     encoder = module.method.encoder.eval()
