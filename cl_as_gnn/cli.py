@@ -134,9 +134,7 @@ def compare(
     suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A YAML suite: methods, seeds, a common budget.")],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...", help="Settings over the base of every run, 'seeds=[0,1]', budget.view_epochs=4."
-        ),
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings of every run, 'seeds=[0,1]', budget.view_epochs=4."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results [default: runs/SUITE].")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
