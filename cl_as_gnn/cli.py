@@ -1,4 +1,4 @@
-"""The commands of ``clgnn``. Each only reads its arguments, calls the library and prints what comes back."""
+"""The commands of ``clgnn``. Each reads its arguments, calls the library and prints the result."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cl_as_gnn import light
 from cl_as_gnn.compat import quiet_command
 from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
 
 if TYPE_CHECKING:
     from cl_as_gnn.config import RunConfig
 
-app = typer.Typer(
-    name="clgnn",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console(highlight=False)
 
 Settings = Annotated[
@@ -32,16 +28,13 @@ Settings = Annotated[
     typer.Argument(
         metavar="[CONFIG] [KEY=VALUE]...",
         help="A YAML file, then settings that override it, for example method.name=gat trainer.epochs=50.",
-        show_default=False,
     ),
 ]
-Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run folder, as printed by clgnn train.", show_default=False)
-]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that clgnn train printed.")]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(given: bool) -> None:
+    if given:
         from importlib.metadata import version
 
         console.print(", ".join(f"{name} {version(name)}" for name in ("cl-as-gnn", "torch", "torch-geometric")))
@@ -60,16 +53,14 @@ def clgnn(
 def _split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
     """The config file, if the first word is one, and the overrides."""
     words = list(settings or [])
-    path = Path(words.pop(0)) if words and "=" not in words[0] else None
-    return path, words
+    return Path(words.pop(0)) if words and "=" not in words[0] else None, words
 
 
 def _load(settings: list[str] | None) -> RunConfig:
     from cl_as_gnn.config import load_config
-    from cl_as_gnn.registry import from_source
 
     path, words = _split_settings(settings)
-    with from_source():  # a mistake is answered before torch is imported
+    with from_source():  # report a mistake before torch is imported
         load_config(path, words)
     return load_config(path, words)
 
@@ -82,41 +73,40 @@ def train(settings: Settings = None) -> None:
     two cores. `resume=RUN` continues a stopped run to the numbers it would have had.
     """
     from cl_as_gnn.config import merge, parse_overrides, read_yaml
+    from cl_as_gnn.runs.folder import is_first_rank, open_run, prepare_run, resumed_config
 
     path, words = _split_settings(settings)
-    resume = [word for word in words if word.startswith("resume=")]
+    resume = [word.removeprefix("resume=") for word in words if word.startswith("resume=")]
     if len(resume) > 1:
         raise ConfigError(f"resume= is given {len(resume)} times: name one run folder")
     if resume:
+        folder = Path(resume[0])
+        given = parse_overrides(word for word in words if not word.startswith("resume="))
+        given = merge(read_yaml(path) if path else {}, given)
+        with from_source():  # report a mistake before torch is imported
+            resumed_config(open_run(folder), given)
         from cl_as_gnn.training.fit import continue_run
 
-        given = parse_overrides(word for word in words if not word.startswith("resume="))
-        run, metrics = continue_run(
-            Path(resume[0].removeprefix("resume=")), merge(read_yaml(path) if path else {}, given), console
-        )
-        folder = run.path
+        _, metrics = continue_run(folder, given, console)
     else:
-        config = _load(settings)
-        from cl_as_gnn.runs.folder import prepare_run
-        from cl_as_gnn.runs.process import is_first_rank
-        from cl_as_gnn.training.fit import train as run_training
-
-        config = prepare_run(config)
+        config = prepare_run(_load(settings))
         assert config.run_dir is not None
         folder = config.run_dir
+        from cl_as_gnn.training.fit import train as run_training
+
         console.quiet = not is_first_rank(config.trainer)
         metrics = run_training(config, console=console)
     if metrics:
         _print_scores(metrics)
         epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
-        where = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
-        console.print(where, style="dim", soft_wrap=True)
+        line = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
+        console.print(line, style="dim", soft_wrap=True)
 
 
 @app.command()
 def evaluate(run: Run) -> None:
     """Score the encoder of a finished run again: kNN, linear probe, few labels."""
-    from cl_as_gnn.runs.evaluate import evaluate_run
+    from cl_as_gnn.runs.load import evaluate_run
 
     _print_scores(evaluate_run(run, console))
 
@@ -125,21 +115,18 @@ def evaluate(run: Run) -> None:
 def embed(
     run: Run,
     out: Annotated[Path, typer.Option(help="A .npz file to write.")],
-    images: Annotated[
-        Path | None,
-        typer.Option(help="A folder of other images to embed, at any depth.", show_default=False),
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="A folder of other images to embed, at any depth.")] = None,
 ) -> None:
-    """Write the features of every sample of a run's data set: images, nodes or graphs. Or of other images.
+    """Write the features of every sample of a run's data set (images, nodes or graphs), or of other images.
 
     The file holds train, train_labels, test, test_labels (and validation) as arrays, and for a graph all its nodes;
     with --images it holds features and files, the paths of the images in their folder.
     """
-    from cl_as_gnn.runs.evaluate import export_features
+    from cl_as_gnn.runs.load import export_features
 
     shapes = export_features(run, out, console, images)
-    line = f"{out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    console.print(line, soft_wrap=True, markup=False)
+    line = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    console.print(f"{out}: {line}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -147,37 +134,37 @@ def compare(
     suite: Annotated[Path, typer.Argument(metavar="SUITE", help="A YAML suite: methods, seeds, a common budget.")],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...",
-            help="Settings over the base of every run, 'seeds=[0,1]', budget.view_epochs=4.",
-            show_default=False,
-        ),
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings of every run, 'seeds=[0,1]', budget.view_epochs=4."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the results [default: runs/SUITE].", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [default: runs/SUITE].")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
 ) -> None:
     """Train every run of a suite with every seed and compare them.
 
-    Finished runs are kept and stopped ones go on, so a killed suite continues where it was. Writes results.json,
-    results.md and results.png (and curves.png, where the suite has curves).
+    Finished runs are kept and stopped runs continue, also after a kill. Writes results.json, results.md and
+    results.png, and curves.png if the suite has curves.
     """
+    folder = out or Path("runs") / suite.stem
+    with from_source():  # report a mistake before torch is imported
+        light.read("cl_as_gnn.compare.suite").load_suite(suite, settings or [], folder)
     from cl_as_gnn.compare import load_suite, rich_table, run_suite
 
-    folder = out or Path("runs") / suite.stem
     loaded, cells = load_suite(suite, settings or [], folder)
     console.print(rich_table(run_suite(loaded, cells, folder, jobs, console)))
     console.print(f"{folder}/results.json, results.md, results.png", style="dim")
 
 
-def _listing(headings: dict[str, int | None], rows: Sequence[tuple[str, ...]], choose: str) -> None:
+def _listing(registry: Registry[Any], attributes: dict[str, str], ratios: Sequence[int | None], choose: str) -> None:
+    """Print the attributes of each entry, by the heading of their column."""
     table = Table(box=None, pad_edge=False)
-    for i, (heading, ratio) in enumerate(headings.items()):
-        table.add_column(heading, ratio=ratio, overflow="fold", style="" if i else "bold")
-    for row in rows:
-        table.add_row(*row)
-        table.add_row()
+    table.add_column(registry.key, overflow="fold", style="bold")
+    for heading, ratio in zip(attributes.values(), ratios, strict=True):
+        table.add_column(heading, ratio=ratio, overflow="fold")
+    with from_source():
+        for name, entry in registry.items():
+            values = (getattr(entry, attribute) for attribute in attributes)
+            table.add_row(name, *(value if isinstance(value, str) else ", ".join(value) for value in values))
+            table.add_row()
     console.print(table)
     console.print(choose, style="dim")
 
@@ -185,32 +172,21 @@ def _listing(headings: dict[str, int | None], rows: Sequence[tuple[str, ...]], c
 @app.command()
 def methods() -> None:
     """List every method and its graph reading: what attracts, what repels."""
-    from cl_as_gnn.registry import METHODS, from_source
-
-    with from_source():
-        rows = [(name, method.attracts, method.repels, method.source) for name, method in METHODS.items()]
-    columns = {"method": None, "attracts along": 3, "repels along": 2, "source": 2}
-    _listing(columns, rows, "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.")
+    columns = {"attracts": "attracts along", "repels": "repels along", "source": "source"}
+    _listing(METHODS, columns, (3, 2, 2), "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.")
 
 
 @app.command()
 def encoders() -> None:
     """List every encoder and what it reads."""
-    from cl_as_gnn.registry import ENCODERS, from_source
-
-    with from_source():
-        rows = [(name, ", ".join(encoder.reads), encoder.summary) for name, encoder in ENCODERS.items()]
-    _listing({"encoder": None, "reads": 1, "": 3}, rows, "Choose one with encoder.name=…")
+    _listing(ENCODERS, {"reads": "reads", "summary": ""}, (1, 3), "Choose one with encoder.name=…")
 
 
 @app.command()
 def data() -> None:
     """List every data set and what its samples are."""
-    from cl_as_gnn.registry import DATASETS, from_source
-
-    with from_source():
-        rows = [(name, source.holds, source.summary) for name, source in DATASETS.items()]
-    _listing({"data": None, "samples": None, "": 1}, rows, "Choose one with data.name=… (and data.root=FOLDER)")
+    columns = {"holds": "samples", "summary": ""}
+    _listing(DATASETS, columns, (None, 1), "Choose one with data.name=… (and data.root=FOLDER)")
 
 
 @app.command()
@@ -223,20 +199,19 @@ def inspect(
     """Draw the graph that a method builds from one minibatch of images, with the weight and direction of each edge."""
     if run is not None and settings:
         raise ConfigError(f"--run {run} fixes all settings: drop {' '.join(settings)}, or drop --run")
+    config = _load(settings) if run is None else None
     from cl_as_gnn.report import inspect_batch
 
-    for line in inspect_batch(_load(settings) if run is None else None, run, out, samples):
+    for line in inspect_batch(config, run, out, samples):
         console.print(line, soft_wrap=True)
 
 
 @app.command()
 def report(
     run: Run,
-    out: Annotated[
-        Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].")] = None,
 ) -> None:
-    """Write one HTML page of a run: scores and baselines, curves, graph, map, neighbours, settings.
+    """Write one HTML page of a run: scores and baselines, curves, graph, map, neighbors, settings.
 
     The page is a single file that fetches nothing. The page of an unfinished run has curves and settings only; without
     the images or a readable encoder the page has no pictures.
@@ -250,22 +225,19 @@ def report(
 @app.command()
 def dynamics(
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("dynamics.png"),
-    points: Annotated[int, typer.Option(min=2, max=500, help="Points a class.")] = 100,
+    points: Annotated[int, typer.Option(min=2, max=500, help="Points per class.")] = 100,
     steps: Annotated[int, typer.Option(min=1, help="Message-passing steps.")] = 1000,
-    step_size: Annotated[float, typer.Option(help="Share of the way a step goes.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the data and the first features.")] = 0,
+    step_size: Annotated[float, typer.Option(help="Step size.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the data and the initial features.")] = 0,
 ) -> None:
     """Simulate alignment, uniformity and both on two Gaussians, in feature space.
 
-    Prints where each quantity begins and where it ends in each regime, and draws the features and the curves.
+    Prints the first and the last value of each quantity in each regime, and draws the features and the curves.
     """
     from cl_as_gnn.dynamics import REGIMES, simulate_to
 
     trajectories = simulate_to(out, points, steps, step_size, seed)
-    table = Table(box=None, pad_edge=False, title=f"first value, and last after {steps} steps", title_justify="left")
-    table.add_column("")
-    for heading in ("first", *REGIMES.values()):
-        table.add_column(heading, justify="right")
+    table = _number_table(f"first value, and last after {steps} steps", ["first", *REGIMES.values()])
     for title, first, last in trajectories.table():
         table.add_row(title, *[f"{value:.3g}" for value in (first, *last)])
     console.print(table)
@@ -277,39 +249,37 @@ def _print_scores(metrics: dict[str, Any]) -> None:
     from cl_as_gnn.evaluation.scores import headline, table_rows
 
     scores = headline().values()
-    table = Table(box=None, pad_edge=False, title=f"{metrics['dataset']}, top-1 accuracy in %", title_justify="left")
-    table.add_column("")
-    for score in scores:
-        table.add_column(score.title, justify="right")
+    table = _number_table(f"{metrics['dataset']}, top-1 accuracy in %", [score.title for score in scores])
     for i, (name, row) in enumerate(table_rows(metrics)):
         table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
     console.print(table)
 
 
+def _number_table(title: str, headings: Sequence[str]) -> Table:
+    table = Table("", box=None, pad_edge=False, title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
 def main() -> None:
-    """Entry point: one line and an exit code for what goes wrong, a traceback only with ``CLGNN_TRACEBACK=1``."""
+    """Entry point: an error is one line and an exit code, and a traceback with ``CLGNN_TRACEBACK=1``."""
     quiet_command()
     try:
         app(sys.argv[1:] or ["--help"], standalone_mode=False)
-    except ConfigError as error:
-        _fail(str(error), 2)
-    except RunError as error:
-        _fail(str(error), 1)
     except Exception as error:
         if os.environ.get("CLGNN_TRACEBACK"):
             raise
         usage = getattr(error, "format_message", None)  # typer's own errors, whichever click it is built on
-        if usage is not None:
-            _fail(f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)", 2)
-        text = str(error).strip().splitlines()
-        _fail(f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)", 1)
-
-
-def _fail(message: str, code: int) -> None:
-    if os.environ.get("CLGNN_TRACEBACK"):
-        raise
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
-    sys.exit(code)
+        if isinstance(error, ConfigError | RunError):
+            message = str(error)
+        elif usage is not None:
+            message = f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)"
+        else:
+            text = str(error).strip().splitlines()
+            message = f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)"
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
+        sys.exit(2 if isinstance(error, ConfigError) or usage is not None else 1)
 
 
 if __name__ == "__main__":

@@ -34,10 +34,7 @@ def quiet_lightning() -> None:
 
 
 def register_norm(norm: type) -> None:
-    """Let PyG's models find a norm layer by its name: they look in ``torch_geometric.nn.norm`` and nowhere else.
-
-    A class of that name in PyG stays.
-    """
+    """Let PyG's models find a norm layer by its name in ``torch_geometric.nn.norm``; a class of that name stays."""
     from torch_geometric.nn import norm as pyg
 
     if not hasattr(pyg, norm.__name__):
@@ -45,10 +42,8 @@ def register_norm(norm: type) -> None:
 
 
 def kill_ranks(launcher: Any) -> None:
-    """Kill the other ranks if Lightning started them: a rank that waits in a collective would wait forever.
-
-    Lightning has no public name for the launcher, nor another way to end its processes.
-    """
+    """Kill the other ranks if Lightning started them: a rank that waits in a collective would wait forever."""
+    # Lightning has no public name for the launcher, nor another way to end its processes.
     from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
     if isinstance(launcher, _SubprocessScriptLauncher):

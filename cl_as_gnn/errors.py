@@ -1,4 +1,4 @@
-"""The mistakes a user meets: each carries one line that names the value and the cure."""
+"""The errors that a user meets: each message is one line that names the value and the cure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class ConfigError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run could not go on, though it was configured rightly (exit code 1)."""
+    """A run with a correct config failed (exit code 1)."""
 
 
 class NotFiniteError(ValueError):
-    """Features hold NaN or infinity: in a run, training has diverged."""
+    """Features hold NaN or infinity: training has diverged."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) -> str:
     """One line about a name that does not exist, with the nearest one that does."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    close.sort(key=lambda other: sorted(other) != sorted(name))  # swapped letters are the likeliest slip
+    close.sort(key=lambda other: sorted(other) != sorted(name))  # swapped letters first
     cure = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
     return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"

@@ -1,8 +1,7 @@
 """Read a module without the heavy packages that it imports.
 
-The settings of a method stand in one file with the method, and that file imports torch. To check settings, or to list
-methods, this module runs such a file with every import absent but the standard library, pydantic and the settings:
-classes and their literal attributes are then there, and no function of the file is called.
+The file of a method holds its settings and imports torch. To check settings or to list methods, :func:`read` runs such
+a file with only the standard library, pydantic and the settings: it yields classes and their literal attributes.
 """
 
 from __future__ import annotations
@@ -10,16 +9,14 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-PREFIX = "light:"
-"""Begins the module name of every class that was read in this way."""
-
-_REAL = ("cl_as_gnn.config", "cl_as_gnn.errors", "cl_as_gnn.light", "cl_as_gnn.registry")
-_READ = ("cl_as_gnn.datasets", "cl_as_gnn.encoders", "cl_as_gnn.methods")
+PREFIX = "light:"  # begins the module name of every class that was read in this way
+_REAL = ("cl_as_gnn.config.", "cl_as_gnn.errors.", "cl_as_gnn.light.", "cl_as_gnn.registry.")
+_READ = ("cl_as_gnn.datasets.", "cl_as_gnn.encoders.", "cl_as_gnn.methods.")
 _LIGHT = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", *sys.stdlib_module_names}
 
 
@@ -43,14 +40,11 @@ class Absent:
         return ()
 
 
-_ABSENT = Absent()
-
-
 def read(name: str) -> ModuleType:
-    """The module of that name, executed without its heavy imports; it is kept in ``sys.modules`` under another name.
+    """Execute a module without its heavy imports, and keep it in ``sys.modules`` under another name.
 
     Raises:
-        Exception: whatever the module raises where it computes with an absent package: import it then.
+        Exception: the module computes with an absent package, so it has to be imported.
     """
     alias = PREFIX + name
     if alias in sys.modules:
@@ -76,7 +70,7 @@ def read(name: str) -> ModuleType:
 
 
 def find(name: str) -> ModuleSpec:
-    """Where a module lies, without importing the packages above it."""
+    """Find a module without importing the packages above it."""
     root, *parts = name.split(".")
     spec, path = importlib.util.find_spec(root), root
     for part in parts:
@@ -87,29 +81,19 @@ def find(name: str) -> ModuleSpec:
     return spec
 
 
-def _import(
-    name: str,
-    globals: Mapping[str, Any] | None = None,
-    locals: Mapping[str, Any] | None = None,
-    fromlist: Sequence[str] = (),
-    level: int = 0,
-) -> Any:
+def _import(name: str, globals: Any = None, locals: Any = None, fromlist: Sequence[str] = (), level: int = 0) -> Any:
     """``__import__`` of a module that is being read."""
     package = str((globals or {}).get("__package__"))
     if level:
         name = importlib.util.resolve_name("." * level + name, package)
     root = name.partition(".")[0]
-    if root in _LIGHT or _within(name, _REAL):
+    if root in _LIGHT or f"{name}.".startswith(_REAL):
         return __import__(name, fromlist=fromlist)
     sibling = root != "cl_as_gnn" and root == package.partition(".")[0]
-    if not fromlist or not (sibling or _within(name, _READ)):
-        return _ABSENT
+    if not fromlist or not (sibling or f"{name}.".startswith(_READ)):
+        return Absent()
     module = read(name)
     for attribute in fromlist:
         if not hasattr(module, attribute):
             setattr(module, attribute, read(f"{name}.{attribute}"))
     return module
-
-
-def _within(name: str, packages: Sequence[str]) -> bool:
-    return any(name == package or name.startswith(package + ".") for package in packages)

@@ -1,7 +1,7 @@
 """Registries of methods, encoders and data sets: a class with its ``Config``, found by name.
 
 A class registers itself when its module is imported. The first lookup imports every module of the registry's package,
-and the modules that other packages name in its group of entry points: the answer never depends on earlier imports.
+and the modules that other packages name in its group of entry points, so the answer never depends on earlier imports.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ EntryT = TypeVar("EntryT", bound=type[Any])
 class Registry(Generic[EntryT]):
     """Classes of one kind by the name in their ``Config``, in alphabetical order.
 
-    Within :meth:`from_source` an unused registry answers from the source of its modules, without importing torch: the
-    classes then have their settings and literal attributes and cannot be built.
+    Within :func:`from_source` an unused registry answers without importing torch: its classes then have their settings
+    and literal attributes and cannot be built.
 
     Args:
         key: the section of a config that names an entry, ``method``, ``encoder`` or ``data``.
@@ -44,19 +44,14 @@ class Registry(Generic[EntryT]):
         self._loaded = self._read = False
 
     def register(self, entry: EntryT) -> None:
-        """Register a class under the name, or the names, that its ``Config`` allows.
-
-        Raises:
-            ConfigError: another class has the name.
-        """
+        """Register a class under each name that its ``Config`` allows; ConfigError if another class has the name."""
         field = entry.Config.model_fields["name"]
         table = self._light if entry.__module__.startswith(light.PREFIX) else self._entries
         for name in get_args(field.annotation) or (field.default,):
             old = table.get(name)
             if old is not None and (old.__module__, old.__qualname__) != (entry.__module__, entry.__qualname__):
-                raise ConfigError(
-                    f"{entry.__module__} and {old.__module__} both define {self.key}.name={name}: rename one"
-                )
+                both = f"{entry.__module__} and {old.__module__}"
+                raise ConfigError(f"{both} both define {self.key}.name={name}: rename one")
             table[name] = entry
 
     def remove(self, name: str) -> None:
@@ -95,8 +90,7 @@ class Registry(Generic[EntryT]):
         return self._entries
 
     def _import(self, load: Callable[[str], object]) -> None:
-        folders = light.find(self.package).submodule_search_locations
-        for module in iter_modules(folders):
+        for module in iter_modules(light.find(self.package).submodule_search_locations):
             load(f"{self.package}.{module.name}")
         for point in sorted(entry_points(group=self.group), key=lambda point: point.value):
             try:
@@ -113,7 +107,7 @@ _reads_source = False
 
 @contextmanager
 def from_source() -> Iterator[None]:
-    """Let unused registries answer from the source of their modules: for listings, and to check settings early."""
+    """Let unused registries answer from the source of their modules: to list entries, and to check settings early."""
     global _reads_source
     _reads_source = True
     try:

@@ -135,13 +135,21 @@ def test_settings_read_from_source_are_those_of_the_classes():
 
 
 @pytest.mark.parametrize(
-    "words", [["methods"], ["encoders"], ["data"], ["train", "method.name=gcm"], ["train", "seed=x"]]
+    "words",
+    [
+        *(["methods"], ["encoders"], ["data"], ["train", "method.name=gcm"], ["train", "seed=x"]),
+        *(["train", "resume=RUN", "sede=1"], ["compare", "RUN/suite.yaml", "method.temprature=1"]),
+    ],
 )
-def test_listings_and_mistakes_do_not_import_torch(words):
+def test_listings_and_mistakes_do_not_import_torch(words, tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 0")
+    (tmp_path / "suite.yaml").write_text("{baseline: a, runs: {a: {method: {name: simclr}}}}")
+    words = [word.replace("RUN", str(tmp_path)) for word in words]
     code = f"import sys; from cl_as_gnn import cli; sys.argv[1:] = {words!r}\n"
     code += "try: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert len(words) == 1 or done.stderr.startswith("error: "), done.stderr
 
 
 def test_names_that_do_not_exist_and_names_taken_twice_are_one_line():

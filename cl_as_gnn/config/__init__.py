@@ -1,15 +1,6 @@
 """One typed, frozen tree of settings, read from YAML and ``key=value`` overrides."""
 
-from cl_as_gnn.config.messages import told
-from cl_as_gnn.config.reading import (
-    build_config,
-    flatten,
-    load_config,
-    merge,
-    parse_overrides,
-    read_yaml,
-    to_yaml,
-)
+from cl_as_gnn.config.load import build_config, flatten, load_config, merge, parse_overrides, read_yaml, to_yaml, told
 from cl_as_gnn.config.tree import (
     AugmentConfig,
     DataConfig,

@@ -8,22 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from cl_as_gnn.errors import unknown
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
 
+SECTIONS: dict[str, Registry[Any]] = {"data": DATASETS, "encoder": ENCODERS, "method": METHODS}
+Probability = Annotated[float, Field(ge=0, le=1)]
+Probabilities = Probability | tuple[Probability, Probability]
+_DEFAULT: Any = {}  # of a section: the registry names its default entry
+
 
 class Settings(BaseModel):
-    """Base of every node of the tree: immutable, and a key it does not know is an error."""
+    """Base class of every section: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -37,7 +34,7 @@ class Settings(BaseModel):
 
 
 class AugmentConfig(Settings):
-    """How one view is drawn from one image; every image of a batch gets its own draw."""
+    """How one view is drawn from one image; each image of a batch gets its own draw."""
 
     crop_scale: tuple[float, float] = Field((0.2, 1.0), description="share of the image area that a crop keeps")
     crop_ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="aspect ratio of the crop, drawn log-uniformly")
@@ -46,21 +43,16 @@ class AugmentConfig(Settings):
     jitter: tuple[float, float, float, float] = Field(
         (0.4, 0.4, 0.4, 0.1), description="strength of brightness, contrast, saturation and hue (hue at most 0.5)"
     )
-    jitter_prob: float = Field(0.8, ge=0, le=1, description="probability that the colours are jittered")
-    grayscale: float = Field(0.2, ge=0, le=1, description="probability that the colours are dropped")
+    jitter_prob: float = Field(0.8, ge=0, le=1, description="probability of jittering the colors")
+    grayscale: float = Field(0.2, ge=0, le=1, description="probability of dropping the colors")
     blur: float = Field(0.0, ge=0, le=1, description="probability of a Gaussian blur (sigma 0.1 to 2)")
 
     @field_validator("crop_scale", "crop_ratio")
     @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+    def _ordered(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
         if not 0 < value[0] <= value[1]:
             raise ValueError(f"expects two positive numbers, the smaller first, got {list(value)}")
-        return value
-
-    @field_validator("crop_scale")
-    @classmethod
-    def _share(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[1] > 1:
+        if info.field_name == "crop_scale" and value[1] > 1:
             raise ValueError(f"expects shares of the image, at most 1, got {list(value)}")
         return value
 
@@ -72,9 +64,7 @@ class DataConfig(Settings):
     root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
     image_size: int | None = Field(None, ge=4, le=512, description="folder: side in pixels, None = that of the images")
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
-    split_seed: int = Field(
-        0, ge=0, lt=2**31, description="which random split into training, validation and test (where there is none)"
-    )
+    split_seed: int = Field(0, ge=0, lt=2**31, description="seed of the split into training, validation and test")
     augment: AugmentConfig | None = Field(None, description="None = the data set's own recipe")
 
     @model_validator(mode="after")
@@ -84,19 +74,13 @@ class DataConfig(Settings):
         return self
 
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-
-
 class GraphAugmentConfig(Settings):
-    """How one view is drawn from a graph; a pair gives the odd and the even views their own probability."""
+    """How one view is drawn from a graph; a pair holds the probabilities of views 0, 2, … and of views 1, 3, …"""
 
-    drop_edge: Probability | tuple[Probability, Probability] = Field(0.3, description="probability of dropping an edge")
-    mask_feature: Probability | tuple[Probability, Probability] = Field(
-        0.3, description="probability of masking a feature: a channel of all nodes, or (whole graphs) all of one node"
-    )
-    drop_node: Probability | tuple[Probability, Probability] = Field(
-        0.0, description="tu: probability of dropping a node with its edges"
-    )
+    drop_edge: Probabilities = Field(0.3, description="probability of dropping an edge")
+    # a channel of all nodes, or (whole graphs) all channels of one node
+    mask_feature: Probabilities = Field(0.3, description="probability of masking a feature")
+    drop_node: Probabilities = Field(0.0, description="tu: probability of dropping a node with its edges")
 
 
 class GraphDataConfig(Settings):
@@ -124,7 +108,7 @@ class GraphDataConfig(Settings):
 
 
 class EncoderConfig(Settings):
-    """The network under study and the head that is thrown away after training."""
+    """The encoder, and the head that is dropped after training."""
 
     name: str = ENCODERS.default
     projector_hidden: int = Field(256, ge=8, le=65536)
@@ -134,20 +118,17 @@ class EncoderConfig(Settings):
 
 
 class MethodConfig(Settings):
-    """Settings that every method has; its own class in :mod:`cl_as_gnn.methods` adds to them and sets ``name``."""
+    """Settings of every method; its own class in :mod:`cl_as_gnn.methods` adds to them and sets ``name``."""
 
     name: str
     num_views: int = Field(2, ge=2, le=16, description="views V drawn from each image")
 
 
 class OptimConfig(Settings):
-    """The optimizer; the learning rate warms up linearly, then falls to zero along a half cosine, step by step, or
-    stays."""
+    """The optimizer. The learning rate rises linearly; then it falls to zero along a half cosine, or stays constant."""
 
-    name: Literal["adamw", "adam", "sgd", "lars"] = Field(
-        "adamw", description="adam adds weight decay to the gradient, adamw to the step"
-    )
-    lr: float = Field(4e-3, gt=0, description="peak learning rate, as it is (not scaled by the batch size)")
+    name: Literal["adamw", "adam", "sgd", "lars"] = "adamw"
+    lr: float = Field(4e-3, gt=0, description="peak learning rate, not scaled by the batch size")
     weight_decay: float = Field(1e-4, ge=0, description="not applied to biases and normalization layers")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and lars")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of all steps in which the rate rises")
@@ -155,12 +136,10 @@ class OptimConfig(Settings):
 
 
 class TrainerConfig(Settings):
-    """How long, how large, where."""
+    """Epochs, batches and devices."""
 
     epochs: int = Field(100, ge=1)
-    batch_size: int = Field(
-        256, ge=2, description="images (nodes, graphs) per step, over all devices; each gives method.num_views views"
-    )
+    batch_size: int = Field(256, ge=2, description="images (nodes, graphs) per step, over all devices")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where that is fast")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1, description="GPUs of each machine, or processes where there are none")
@@ -169,41 +148,34 @@ class TrainerConfig(Settings):
 
     @property
     def ranks(self) -> int:
-        """Processes that share a batch, one a device."""
+        """Processes that share a batch, one per device."""
         return self.devices * self.num_nodes
 
 
 class EvalConfig(Settings):
-    """The protocol of the numbers at the end."""
+    """The protocol of the scores."""
 
-    split: Literal["test", "validation"] = Field(
-        "test", description="validation = train without it and score on it, for choosing settings"
-    )
+    split: Literal["test", "validation"] = Field("test", description="scored split; validation to choose settings")
     knn_k: int = Field(20, ge=1)
     knn_temperature: float = Field(0.07, gt=0)
     draws: int = Field(10, ge=1, description="draws of the few labels")
-    baselines: bool = Field(True, description="score raw pixels and the untrained encoder as well")
+    baselines: bool = Field(True, description="also score the inputs and the untrained encoder")
     online_every: int = Field(1, ge=1, description="epochs between two online kNN estimates")
     online_size: int = Field(2000, ge=2, description="training images of the online kNN estimate (leave one out)")
     graph_every: int = Field(2, ge=0, description="epochs between two measurements of a minibatch's graph; 0: none")
 
 
 class RunConfig(Settings):
-    """Everything that decides a run."""
+    """All settings of a run."""
 
-    data: SerializeAsAny[DataConfig | GraphDataConfig]
-    encoder: SerializeAsAny[EncoderConfig]
-    method: SerializeAsAny[MethodConfig]
+    data: SerializeAsAny[DataConfig | GraphDataConfig] = _DEFAULT
+    encoder: SerializeAsAny[EncoderConfig] = _DEFAULT
+    method: SerializeAsAny[MethodConfig] = _DEFAULT
     optim: OptimConfig = OptimConfig()
     trainer: TrainerConfig = TrainerConfig()
     eval: EvalConfig = EvalConfig()
     seed: int = Field(0, ge=0, lt=2**31)
     run_dir: Path | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>-<process>")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _sections_have_names(cls, tree: Any) -> Any:
-        return {"data": {}, "encoder": {}, "method": {}, **tree} if isinstance(tree, Mapping) else tree
 
     @field_validator("data", "encoder", "method", mode="before")
     @classmethod
@@ -236,21 +208,14 @@ class RunConfig(Settings):
 
     @property
     def digest(self) -> str:
-        """Ten hex digits of everything but where run and data are kept: equal digests, equal experiments."""
+        """Ten hex digits of all settings except ``run_dir`` and ``data.root``."""
         text = json.dumps(self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root"}}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:
-    """Return the settings of a section by the name in it: of a data set, an encoder or a method.
-
-    Raises:
-        ConfigError: nothing has the name.
-    """
+    """Return the class of a section's settings by the ``name`` in it; ConfigError if nothing has the name."""
     registry: Registry[Any] = SECTIONS[key]
     name = value.get("name", registry.default)
     config: type[BaseModel] = registry["null" if name is None else str(name)].Config
     return config
-
-
-SECTIONS: dict[str, Registry[Any]] = {"data": DATASETS, "encoder": ENCODERS, "method": METHODS}

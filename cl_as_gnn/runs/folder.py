@@ -1,4 +1,4 @@
-"""A run folder: its files, and how they are written and read without loss."""
+"""A run folder: its files, and how they are written and read without loss. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save_file
-from torch import nn
-
-from cl_as_gnn.config import RunConfig, build_config, read_yaml, to_yaml
+from cl_as_gnn.config import RunConfig, TrainerConfig, build_config, flatten, merge, read_yaml, to_yaml
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.runs.process import is_first_rank
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Set by torchrun, by Slurm, and by Lightning for the processes that it starts.
+_RANK_VARIABLES = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
+
+
+def is_first_rank(config: TrainerConfig) -> bool:
+    """Whether this process prints and writes: the only one of its run, or the first of several."""
+    return config.ranks == 1 or not any(int(os.environ.get(name) or 0) for name in _RANK_VARIABLES)
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A draft to write, which then replaces ``path`` in one move; a failure leaves the old file."""
+    """Yield a draft to write, which then replaces ``path`` in one move; a failure leaves the old file."""
     draft = path.with_name(path.name + ".part")
     try:
         yield draft
@@ -53,6 +60,8 @@ class RunFolder:
 
     def save_encoder(self, encoder: nn.Module, extra: Mapping[str, Any]) -> None:
         """Write the weights as safetensors; ``extra`` goes into the header, to rebuild the encoder."""
+        from safetensors.torch import save_file
+
         state = {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
         try:
             with replaced(self.encoder) as draft:
@@ -78,8 +87,8 @@ class RunFolder:
         """Add one epoch. Incomplete rows, and epochs that a resumed run repeats, are dropped first."""
         rows = [old for old in self.read_history() if int(old["epoch"]) < int(row["epoch"])]
         lines = [",".join(row)] + [",".join(old.get(k) or "" for k in row) for old in rows]
-        values = ("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values())
-        lines.append(",".join(values))
+        texts = ("" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values())
+        lines.append(",".join(texts))
         self.write(self.history, "\n".join(lines) + "\n")
 
     def read_history(self) -> list[dict[str, str]]:
@@ -90,26 +99,18 @@ class RunFolder:
 
 
 def prepare_run(config: RunConfig) -> RunConfig:
-    """Name the folder of a new run in its config; nothing is written.
+    """Name the folder of a new run in its config, without writing; ConfigError if the folder already holds a run.
 
     Only the first of several ranks checks the folder, since the names of the others may differ.
-
-    Raises:
-        ConfigError: the folder already holds a run.
     """
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"  # two runs may start in the same second
     path = config.run_dir or Path("runs") / f"{config.data.name}-{config.method.name}-seed{config.seed}-{stamp}"
     run = RunFolder(path)
     if is_first_rank(config.trainer):
-        if run.config.exists() and not run.checkpoint.exists():
-            raise ConfigError(
-                f"run_dir={path} holds a run that has not ended its first epoch: if it is not training now, remove the "
-                "folder, or choose another run_dir"
-            )
         if run.config.exists():
-            raise ConfigError(
-                f"run_dir={path} already holds a run: continue it with resume={path}, or choose another run_dir"
-            )
+            kept = f"already holds a run: continue it with resume={path}"
+            begun = "holds a run that has not ended its first epoch: if it is not training now, remove the folder"
+            raise ConfigError(f"run_dir={path} {kept if run.checkpoint.exists() else begun}, or choose another run_dir")
         for file in (run.history, run.metrics, run.checkpoint, run.encoder):
             if file.exists():
                 raise ConfigError(f"{file} exists, and the run would overwrite it: choose another run_dir")
@@ -141,3 +142,18 @@ def open_run(path: Path) -> RunFolder:
     if not run.config.is_file():
         raise ConfigError(f"{path} is not a run folder: it holds no config.yaml")
     return run
+
+
+def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
+    """The config of a stopped run. Settings beside ``resume=`` must agree with it; only ``data.root`` may change."""
+    stored = read_yaml(run.config)
+    config, changed = build_config(stored), build_config(merge(stored, given))
+    before, after = flatten(stored), flatten(changed.model_dump(mode="json"))
+    for key in [*flatten(given), "method.name"]:
+        if key not in ("run_dir", "data.root") and after.get(key) != before.get(key):
+            raise ConfigError(
+                f"{key}={after.get(key)} contradicts {run.path}, which was trained with {before.get(key)}: "
+                "drop it to continue that run, or start a new one without resume="
+            )
+    data = config.data.model_copy(update={"root": changed.data.root})
+    return config.model_copy(update={"run_dir": run.path, "data": data})

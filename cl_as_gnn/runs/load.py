@@ -1,25 +1,31 @@
-"""What a run has learned, read back: the encoder, the checkpoint, the method."""
+"""Read what a run has learned (encoder, checkpoint, method), score it again, and export its features."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from cl_as_gnn.config import RunConfig
+from cl_as_gnn.datasets import read_images
 from cl_as_gnn.encoders import ENCODERS, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import Method, build_method
-from cl_as_gnn.runs.folder import RunFolder
-from cl_as_gnn.tasks import Task
+from cl_as_gnn.runs.folder import RunFolder, open_run, replaced
+from cl_as_gnn.runs.process import pick_device
+from cl_as_gnn.tasks import Task, load_task
+from cl_as_gnn.tasks.embed import embed
 
 
 def read_header(run: RunFolder) -> dict[str, Any]:
-    """Read what a finished run's encoder is and which inputs it expects.
+    """Read the settings and the expected inputs of a finished run's encoder.
 
     Returns:
         ``encoder``, its settings, and ``channels``; for images also ``image_size``, and ``mean`` and ``std`` of each
@@ -64,8 +70,8 @@ def load_encoder(run: RunFolder) -> nn.Module:
         encoder.load_state_dict(load_file(run.encoder))
     except RuntimeError:
         raise RunError(
-            f"{run.encoder} does not fit the encoder {name!r} of this version: use the "
-            "version of cl_as_gnn that trained it (metrics.json names it), or train again"
+            f"{run.encoder} does not fit the encoder {name!r} of this version: use the version of cl_as_gnn that "
+            "trained it (metrics.json names it), or train again"
         ) from None
     return encoder.eval()
 
@@ -79,9 +85,9 @@ def load_checkpoint(run: RunFolder) -> dict[str, Any]:
         if "cl_as_gnn" not in state:
             raise KeyError("cl_as_gnn")
     except Exception as error:
-        name = type(error).__name__
         raise RunError(
-            f"{run.checkpoint} cannot be read ({name}): it is not a checkpoint of this package, start again"
+            f"{run.checkpoint} cannot be read ({type(error).__name__}): it is not a checkpoint of this package, start "
+            "again"
         ) from None
     return state
 
@@ -104,3 +110,57 @@ def load_method(config: RunConfig, task: Task, run: RunFolder | None = None) -> 
                 "changed: use the version of cl_as_gnn and the images that trained it, or train again"
             ) from None
     return method.eval()
+
+
+def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
+    """Compute the scores of a run's encoder, and of its baselines, as in its ``metrics.json``."""
+    run = open_run(path)
+    config = run.load_config()
+    device = pick_device(config.trainer)
+    encoder = load_encoder(run).to(device)
+    task = load_task(config, console.is_terminal)
+    with console.status("evaluating"):
+        metrics: dict[str, Any] = {"method": config.method.name, "dataset": task.name}
+        metrics |= task.score(task.features(encoder, device))
+        if config.eval.baselines:
+            metrics["baselines"] = task.baselines(device)
+    return metrics
+
+
+def export_features(path: Path, out: Path, console: Console, images: Path | None = None) -> dict[str, tuple[int, ...]]:
+    """Write the features and labels of every split, or of other images, to an ``.npz`` and return their shapes.
+
+    For a folder of other ``images``, the file holds their ``features`` and ``files``, their paths in the folder.
+
+    Raises:
+        ConfigError: ``out`` is no place for an ``.npz`` file, the run is unfinished, or ``images`` is given for graphs.
+        RunError: the file cannot be written.
+    """
+    if out.suffix != ".npz":
+        raise ConfigError(f"--out {out}: features are written as .npz, name the file {out.stem}.npz")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder: name a file in it")
+    run = open_run(path)
+    config = run.load_config()
+    device = pick_device(config.trainer)
+    encoder = load_encoder(run).to(device)
+    if images is None:
+        tensors = load_task(config, console.is_terminal).features(encoder, device)
+        arrays = {name: value.numpy() for name, value in tensors.items()}
+    else:
+        header = read_header(run)
+        if "image_size" not in header:
+            raise ConfigError(f"--images {images}: the encoder of {path} reads graphs: leave --images out")
+        files, pixels = read_images(images, header["channels"], header["image_size"], console.is_terminal)
+        arrays = {
+            "features": embed(encoder, pixels, (header["mean"], header["std"]), device).numpy(),
+            "files": np.array([file.relative_to(images).as_posix() for file in files]),
+        }
+    try:
+        with replaced(out) as draft, draft.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror}") from None
+    return {name: tuple(value.shape) for name, value in arrays.items()}

@@ -14,13 +14,6 @@ from cl_as_gnn.errors import ConfigError
 
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-# Set by torchrun, by Slurm, and by Lightning for the processes that it starts.
-_RANK_VARIABLES = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
-
-
-def is_first_rank(config: TrainerConfig) -> bool:
-    """Whether this process prints and writes: the only one of its run, or the first of several."""
-    return config.ranks == 1 or not any(int(os.environ.get(name) or 0) for name in _RANK_VARIABLES)
 
 
 def check_ranks(config: TrainerConfig) -> None:
@@ -67,26 +60,23 @@ def pick_device(config: TrainerConfig) -> torch.device:
 
 
 def keep_freed_memory(config: TrainerConfig) -> bool:
-    """Let glibc keep large freed buffers of CPU runs instead of returning them to the system after every step.
+    """Let glibc keep the large buffers that CPU runs free; returns whether it accepted (Linux with glibc).
 
-    Each step of a small network on a CPU allocates the same large buffers, and page faults then cost as much as the
-    arithmetic. Returns whether the allocator accepted the setting (Linux with glibc).
+    Each step of a small network allocates the same large buffers: page faults would cost as much as the arithmetic.
     """
     if uses_gpu(config) or platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
     settings = ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28))
-    taken = [libc.mallopt(parameter, value) for parameter, value in settings]
-    return taken == [1, 1, 1]
+    return [libc.mallopt(parameter, value) for parameter, value in settings] == [1, 1, 1]
 
 
 def pick_precision(config: TrainerConfig) -> Literal["bf16-mixed", "32-true"]:
     """Lightning's name of the precision; ``auto`` is bf16 on hardware that multiplies it faster than float32."""
-    if config.precision == "auto":
-        if uses_gpu(config):
-            fast = torch.cuda.get_device_capability() >= (8, 0)
-        else:
-            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    else:
+    if config.precision != "auto":
         fast = config.precision == "bf16"
+    elif uses_gpu(config):
+        fast = torch.cuda.get_device_capability() >= (8, 0)
+    else:
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16-mixed" if fast else "32-true"

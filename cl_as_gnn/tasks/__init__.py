@@ -1,9 +1,32 @@
 """The kinds of samples: images, the nodes of a graph, or whole graphs. Each task knows how its numbers are computed."""
 
+from __future__ import annotations
+
+from cl_as_gnn.config import GraphDataConfig, RunConfig
+from cl_as_gnn.datasets import DATASETS, NodeData, load_graphs
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.methods import METHODS
 from cl_as_gnn.tasks.base import Task
 from cl_as_gnn.tasks.graphs import WholeGraphTask
 from cl_as_gnn.tasks.images import ImageTask, scored_data
-from cl_as_gnn.tasks.load import load_task
 from cl_as_gnn.tasks.nodes import NodeTask, propagated
 
 __all__ = ["ImageTask", "NodeTask", "Task", "WholeGraphTask", "load_task", "propagated", "scored_data"]
+
+
+def load_task(config: RunConfig, progress: bool = True) -> Task:
+    """Read the data of a run; ConfigError if it cannot be read, or the method cannot learn from it."""
+    task: Task
+    if isinstance(config.data, GraphDataConfig):
+        graphs = load_graphs(config.data)
+        task = NodeTask(config, graphs) if isinstance(graphs, NodeData) else WholeGraphTask(config, graphs)
+    else:
+        task = ImageTask(config, scored_data(config, progress))
+    reads = METHODS[config.method.name].reads
+    if task.kind not in reads:
+        names = ", ".join(name for name, data in DATASETS.items() if data.holds in reads)
+        raise ConfigError(
+            f"method.name={config.method.name} learns from {' or '.join(reads)}, and data.name={config.data.name} has "
+            f"{task.kind}: use data.name={names}, or another method"
+        )
+    return task

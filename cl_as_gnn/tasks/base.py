@@ -1,4 +1,4 @@
-"""What a task provides around the training step: samples, views, the encoder, and the protocol of the numbers."""
+"""What a task provides around the training step: samples, views, the encoder, and the protocol of the scores."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from cl_as_gnn.graph import knn_edges
 from cl_as_gnn.methods import Method
 
 _PURITY_K = 10
+Features = dict[str, Tensor]
 Scores = dict[str, Any]
 
 
@@ -40,24 +41,22 @@ class Task(ABC):
     Attributes:
         kind: ``images``, ``nodes`` or ``graphs``.
         unit: the unit of a progress bar.
-        config: the run.
-        name: of the data set.
+        name: name of the data set.
         size: number of training samples.
-        inputs: one row per training sample for the augmentation; ``None`` where the augmentation holds the graphs.
-        labels: classes of the training samples for methods that read labels, −1 where training may not see one;
-            ``None`` where it may see none.
-        y: classes of the training samples for the measurements.
-        watched: training samples of the online estimate; ``None`` where too few labels are known.
+        y: classes of the training samples, for the measurements.
+        watched: training samples of the online estimate; ``None`` if too few labels are known.
+        inputs: one row per training sample, for the augmentation; ``None`` if the augmentation holds the graphs.
+        labels: classes of the training samples, for methods that read labels; −1 hides a label, ``None`` all.
     """
 
     kind: ClassVar[str]
     unit: ClassVar[str]
     name: str
     size: int
-    inputs: Tensor | None = None
-    labels: Tensor | None = None
     y: Tensor
     watched: Tensor | None
+    inputs: Tensor | None = None
+    labels: Tensor | None = None
 
     def __init__(self, config: RunConfig):
         self.config = config
@@ -79,21 +78,19 @@ class Task(ABC):
         """Features of the training samples ``index``, by the frozen encoder without augmentation, on the CPU."""
 
     @abstractmethod
-    def features(self, encoder: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    def features(self, encoder: nn.Module, device: torch.device) -> Features:
         """Features of every split and ``<split>_labels``, by the frozen encoder without augmentation, on the CPU."""
 
     @abstractmethod
-    def geometry(
-        self, method: Method[Any], views: nn.Module, features: dict[str, Tensor], device: torch.device
-    ) -> Scores:
+    def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         """Alignment and uniformity of new views, effective rank and edge purity of features."""
 
     @abstractmethod
     def protocol(self) -> str:
-        """One sentence that says what the numbers mean."""
+        """One sentence that says how the scores are computed."""
 
     @abstractmethod
-    def _score(self, features: dict[str, Tensor]) -> Scores:
+    def _score(self, features: Features) -> Scores:
         """The accuracies of this kind of task."""
 
     @abstractmethod
@@ -101,30 +98,29 @@ class Task(ABC):
         """Scores of inputs without an encoder."""
 
     def online(self, encoder: nn.Module, device: torch.device) -> float | None:
-        """A quick kNN estimate in per cent without test labels, or ``None`` where too few labels are known."""
+        """A quick kNN estimate in percent without test labels, or ``None`` where too few labels are known."""
         if self.watched is None:
             return None
         return self._leave_one_out(self.watch(encoder, device, self.watched), self.y[self.watched])
 
-    def score(self, features: dict[str, Tensor]) -> Scores:
-        """The numbers of the protocol, in per cent, and the scores of other packages; ``None`` where undefined."""
+    def score(self, features: Features) -> Scores:
+        """The scores of the protocol, in percent, and those of other packages; ``None`` where undefined."""
         return {**self._score(features), **measured(features)}
 
     def baselines(self, device: torch.device) -> dict[str, Scores]:
-        """The same numbers without training."""
+        """The same scores without training."""
         torch.manual_seed(self.config.seed)
-        fresh = self.encoder().to(device)
-        return {"untrained encoder": self.score(self.features(fresh, device)), **self._floors()}
+        untrained = self.features(self.encoder().to(device), device)
+        return {"untrained encoder": self.score(untrained), **self._floors()}
 
     def _leave_one_out(self, x: Tensor, y: Tensor) -> float:
-        config = self.config.eval
-        return leave_one_out_knn(x, y, min(config.knn_k, len(x) - 1), config.knn_temperature)
+        return leave_one_out_knn(x, y, min(self.config.eval.knn_k, len(x) - 1), self.config.eval.knn_temperature)
 
 
 def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, config: EvalConfig) -> Scores:
-    """kNN and few-label accuracy of ``query`` (m × d) with ``bank`` (n × d) as reference, in per cent.
+    """kNN and few-label accuracy of ``query`` (m × d) with ``bank`` (n × d) as reference, in percent.
 
-    ``label10_top1`` is ``None`` where a class has fewer than ten rows in the bank, and likewise ``label1_top1``.
+    ``label10_top1`` is ``None`` if a class has fewer than ten rows in the bank, and likewise ``label1_top1``.
     """
     smallest = int(torch.bincount(y).min())
     few = {
@@ -138,11 +134,7 @@ def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, co
 def geometry_scores(z: Tensor, x: Tensor, y: Tensor) -> Scores:
     """Measure projections ``z`` (2 × m × d) of two views and features ``x`` (n × d) with classes ``y``."""
     first, second = F.normalize(z, dim=2)
-    out = {
-        "alignment": alignment(first, second),
-        "uniformity": uniformity(first),
-        "effective_rank": effective_rank(x),
-    }
+    out = {"alignment": alignment(first, second), "uniformity": uniformity(first), "effective_rank": effective_rank(x)}
     if len(x) > _PURITY_K:
         out["edge_purity"] = edge_purity(knn_edges(x, _PURITY_K)[0], y)
     return out
@@ -153,7 +145,7 @@ class GraphTask(Task):
 
     Attributes:
         graph: the whole graph, or a batch of all graphs.
-        pool: how node features become those of a graph; ``None`` where the nodes are the samples.
+        pool: how node features become those of a graph; ``None`` if the nodes are the samples.
     """
 
     graph: Data
@@ -185,9 +177,7 @@ class GraphTask(Task):
         return self.embed(encoder, device)[index]
 
     @torch.no_grad()
-    def geometry(
-        self, method: Method[Any], views: nn.Module, features: dict[str, Tensor], device: torch.device
-    ) -> Scores:
+    def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         torch.manual_seed(self.config.seed)
         sample = evenly(self._geometry_samples, self.size)
         z = method.project(views(sample.to(device), 2)).float().cpu().unflatten(0, (2, -1))

@@ -18,10 +18,7 @@ def embed(
     device: torch.device | str = "cpu",
     chunk: int = 512,
 ) -> Tensor:
-    """Compute features ``(n, out_dim)`` of uint8 images ``(n, C, H, W)`` in eval mode, float32, on the CPU.
-
-    The encoder returns to its training mode afterwards.
-    """
+    """Compute features ``(n, out_dim)`` of uint8 images ``(n, C, H, W)`` in eval mode, float32, on the CPU."""
     was_training = encoder.training
     encoder.eval()
     parts = []

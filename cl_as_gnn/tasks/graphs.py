@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import GraphSet, GraphViews
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import cross_validated_svm
-from cl_as_gnn.tasks.base import GraphTask, Scores, evenly
+from cl_as_gnn.tasks.base import Features, GraphTask, Scores, evenly
 
 
 class WholeGraphTask(GraphTask):
-    """A run on many graphs, scored by cross-validation over all of them, which leaves no labels for training.
-
-    Raises:
-        ConfigError: ``eval.split=validation``, since cross-validation has no such split.
-    """
+    """A run on many graphs, scored by cross-validation over all of them: no validation split, no labels in training."""
 
     kind, unit = "graphs", "graphs"
 
@@ -35,10 +31,10 @@ class WholeGraphTask(GraphTask):
     def views(self) -> GraphViews:
         return GraphViews(self.data, self.data_config.augment)
 
-    def features(self, encoder: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    def features(self, encoder: nn.Module, device: torch.device) -> Features:
         return {"graphs": self.embed(encoder, device), "graphs_labels": self.y}
 
-    def _score(self, features: dict[str, Tensor]) -> Scores:
+    def _score(self, features: Features) -> Scores:
         x = features["graphs"]
         folds = min(10, int(torch.bincount(self.y).min()))
         accuracy, spread = cross_validated_svm(x, self.y, folds)

@@ -13,17 +13,17 @@ from cl_as_gnn.encoders import Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe
 from cl_as_gnn.methods import Method
-from cl_as_gnn.tasks.base import Scores, Task, evenly, geometry_scores, knn_and_few_labels
+from cl_as_gnn.tasks.base import Features, Scores, Task, evenly, geometry_scores, knn_and_few_labels
 from cl_as_gnn.tasks.embed import embed
 
 _GEOMETRY_IMAGES = 2048
 
 
 def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
-    """The images of a run: ``test`` is the scored split, ``train`` are the images for training and as reference.
+    """The images of a run: ``test`` is the scored split, ``train`` serves training and as reference.
 
     Raises:
-        ConfigError: the data are graphs, cannot be read, or lack the split ``eval.split`` names.
+        ConfigError: the data are graphs, cannot be read, or lack the split that ``eval.split`` names.
     """
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
@@ -43,8 +43,7 @@ class ImageTask(Task):
     def __init__(self, config: RunConfig, data: ImageData):
         super().__init__(config)
         self.data, self.name, self.size = data, data.name, len(data.train)
-        self.y = data.train.labels
-        self.labels, self.inputs = data.train.labels, data.train.images
+        self.inputs, self.labels, self.y = data.train.images, data.train.labels, data.train.labels
         self.stats = channel_stats(data.train)
         self.watched = evenly(config.eval.online_size, self.size)
 
@@ -71,7 +70,7 @@ class ImageTask(Task):
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
         return embed(encoder, self.data.train.images[index], self.stats, device)
 
-    def features(self, encoder: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    def features(self, encoder: nn.Module, device: torch.device) -> Features:
         out = {}
         for name in ("train", "validation", "test"):
             split = getattr(self.data, name)
@@ -80,16 +79,14 @@ class ImageTask(Task):
                 out[f"{name}_labels"] = split.labels
         return out
 
-    def _score(self, features: dict[str, Tensor]) -> Scores:
+    def _score(self, features: Features) -> Scores:
         train, test = features["train"], features["test"]
         y, truth = self.y, self.data.test.labels
         near = knn_and_few_labels(train, y, test, truth, self.config.eval)
         return {**near, "linear_top1": linear_probe(train, y, test, truth, max_iter=1000)}
 
     @torch.no_grad()
-    def geometry(
-        self, method: Method[Any], views: nn.Module, features: dict[str, Tensor], device: torch.device
-    ) -> Scores:
+    def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         assert isinstance(views, BatchedViews)
         generator = torch.Generator(device=device).manual_seed(0)
         parts = [

@@ -13,7 +13,7 @@ from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import Probe, span_coordinates, validated_probe
 from cl_as_gnn.evaluation.scores import measured
 from cl_as_gnn.nn.operators import Adjacency
-from cl_as_gnn.tasks.base import GraphTask, Scores, knn_and_few_labels
+from cl_as_gnn.tasks.base import Features, GraphTask, Scores, knn_and_few_labels
 
 _POWERS = range(9)
 
@@ -30,11 +30,7 @@ def propagated(graph: Data) -> list[Tensor]:
 
 
 class NodeTask(GraphTask):
-    """A run on the nodes of one graph, scored on its split.
-
-    Raises:
-        ConfigError: ``eval.split=validation`` on a graph without validation nodes.
-    """
+    """A run on the nodes of one graph, scored on its split; ConfigError if ``eval.split`` has no nodes."""
 
     kind, unit = "nodes", "nodes"
 
@@ -56,10 +52,10 @@ class NodeTask(GraphTask):
     def views(self) -> NodeViews:
         return NodeViews(self.data, self.data_config.augment)
 
-    def features(self, encoder: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    def features(self, encoder: nn.Module, device: torch.device) -> Features:
         return self._splits(self.embed(encoder, device))
 
-    def _splits(self, x: Tensor) -> dict[str, Tensor]:
+    def _splits(self, x: Tensor) -> Features:
         out = {"nodes": x, "nodes_labels": self.y}
         for name in ("train", "validation", "test"):
             mask = getattr(self.data, name)
@@ -71,7 +67,7 @@ class NodeTask(GraphTask):
         """The linear probe on features of all nodes."""
         return validated_probe(x, self.y, self.data.train, self.data.validation, self.scored)
 
-    def _score(self, features: dict[str, Tensor]) -> Scores:
+    def _score(self, features: Features) -> Scores:
         probe = self.probe(features["nodes"])
         return {**self._accuracies(features["nodes"], probe), "probe_C": probe.C}
 

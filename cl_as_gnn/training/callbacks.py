@@ -1,4 +1,4 @@
-"""Callbacks of the epochs: the online estimate, the log, the checkpoint, the progress bar."""
+"""Callbacks: the check of the loss, the log, the checkpoint, the progress bar."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from cl_as_gnn.config import EvalConfig
 from cl_as_gnn.errors import RunError
 from cl_as_gnn.runs.folder import RunFolder
 from cl_as_gnn.runs.process import lost_rank
 from cl_as_gnn.tasks import Task
-from cl_as_gnn.training.minibatch import QUANTITIES
-from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.module import QUANTITIES, ContrastiveModule
 
 
 def diverged(module: ContrastiveModule, epoch: int) -> RunError:
-    """The error of a run whose numbers are not finite."""
     return RunError(
         f"the loss is not finite in epoch {epoch}: lower optim.lr (now {module.config.optim.lr:g}) or raise the "
         "temperature, and start again"
@@ -38,36 +35,16 @@ class LossGuard(Callback):
             raise diverged(pl_module, trainer.current_epoch + 1)
 
 
-class OnlineKNN(Callback):
-    """Estimates kNN accuracy every ``eval.online_every`` epochs: some training samples, each against the others."""
-
-    def __init__(self, task: Task, config: EvalConfig):
-        self.task, self.config = task, config
-        self.value: float | None = None
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ContrastiveModule)
-        epoch = trainer.current_epoch + 1
-        if epoch % self.config.online_every and epoch != trainer.max_epochs:
-            return
-        if trainer.is_global_zero:
-            self.value = self.task.online(pl_module.method.encoder, pl_module.device)
-
-
 class EpochLog(Callback):
-    """Writes one row per epoch to metrics.csv and TensorBoard."""
+    """Writes one row per epoch to metrics.csv and TensorBoard.
 
-    def __init__(self, run: RunFolder, online: OnlineKNN):
-        self.run, self.online = run, online
-        self._start = 0.0
+    Every ``eval.online_every`` epochs it estimates kNN accuracy, of some training samples against each other; every
+    ``eval.graph_every`` epochs it measures the last minibatch graph.
+    """
 
-    def _graph(self, trainer: Trainer, module: ContrastiveModule) -> dict[str, float | None]:
-        """Quantities of the last minibatch graph, every ``eval.graph_every`` epochs and in the last."""
-        epoch, every = trainer.current_epoch + 1, module.config.eval.graph_every
-        if every == 0 or (epoch % every and epoch != trainer.max_epochs):
-            return dict.fromkeys(QUANTITIES)
-        assert module.minibatch is not None
-        return module.minibatch.quantities(getattr(module.config.method, "temperature", 0.5))
+    def __init__(self, task: Task, run: RunFolder):
+        self.task, self.run = task, run
+        self.online_knn: float | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.perf_counter()
@@ -76,17 +53,25 @@ class EpochLog(Callback):
         assert isinstance(pl_module, ContrastiveModule)
         if not trainer.is_global_zero:
             return
+        config, epoch = pl_module.config, trainer.current_epoch + 1
+        last = epoch == trainer.max_epochs
+        if last or epoch % config.eval.online_every == 0:
+            self.online_knn = self.task.online(pl_module.method.encoder, pl_module.device)
+        graph: dict[str, float | None] = dict.fromkeys(QUANTITIES)
+        if config.eval.graph_every and (last or epoch % config.eval.graph_every == 0):
+            assert pl_module.minibatch is not None
+            graph = pl_module.minibatch.quantities(getattr(config.method, "temperature", 0.5))
         row: dict[str, Any] = {
-            "epoch": trainer.current_epoch + 1,
+            "epoch": epoch,
             "loss": pl_module.epoch_loss,
-            "online_knn": self.online.value,
+            "online_knn": self.online_knn,
             "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            **self._graph(trainer, pl_module),
+            **graph,
             "seconds": time.perf_counter() - self._start,
         }
         self.run.append_history(row)
         if trainer.logger is not None:
-            trainer.logger.log_metrics({k: v for k, v in row.items() if v is not None and k != "epoch"}, row["epoch"])
+            trainer.logger.log_metrics({k: v for k, v in row.items() if v is not None and k != "epoch"}, epoch)
 
 
 class Checkpoint(Callback):
@@ -114,12 +99,10 @@ class Checkpoint(Callback):
 class ProgressBar(Callback):
     """Shows one bar for the whole run, or ten lines if the output is not a terminal."""
 
-    def __init__(self, online: OnlineKNN, console: Console):
-        self.online, self.console = online, console
+    def __init__(self, rows: EpochLog, console: Console):
+        self.rows, self.console = rows, console
         self.bar: Progress | None = None
-        self._task: Any = None
         self._samples = 0
-        self._clock = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._clock = time.perf_counter()
@@ -140,9 +123,6 @@ class ProgressBar(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         self._samples += len(batch) * trainer.world_size
-        if self.bar is not None:
-            done = trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches))
-            self.bar.update(self._task, completed=int(done))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ContrastiveModule)
@@ -150,20 +130,16 @@ class ProgressBar(Callback):
             return
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 1
         speed = self._samples / (time.perf_counter() - self._clock)
-        knn = "" if self.online.value is None else f"  kNN {self.online.value:.1f} %"
+        knn = "" if self.rows.online_knn is None else f"  kNN {self.rows.online_knn:.1f} %"
         numbers = f"loss {pl_module.epoch_loss:.3f}{knn}  {speed:,.0f} {pl_module.task.unit}/s"
         if self.bar is not None:
             self.bar.update(self._task, completed=epoch, numbers=numbers)
         elif epoch == last or epoch % max(1, last // 10) == 0:
             self.console.print(f"epoch {epoch}/{last}  {numbers}", highlight=False)
 
-    def _stop(self) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.bar is not None:
             self.bar.stop()
-            self.bar = None
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._stop()
+        self.on_train_end(trainer, pl_module)

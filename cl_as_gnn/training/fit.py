@@ -18,40 +18,16 @@ from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
 from cl_as_gnn.compat import kill_ranks, quiet_lightning
-from cl_as_gnn.config import RunConfig, build_config, flatten, merge, read_yaml
+from cl_as_gnn.config import RunConfig
 from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
-from cl_as_gnn.runs.folder import RunFolder, create_run, open_run
+from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
 from cl_as_gnn.runs.load import load_checkpoint
-from cl_as_gnn.runs.process import (
-    check_ranks,
-    is_first_rank,
-    keep_freed_memory,
-    lost_rank,
-    pick_device,
-    pick_precision,
-    uses_gpu,
-)
-from cl_as_gnn.tasks import Task, load_task
-from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, OnlineKNN, ProgressBar, diverged
+from cl_as_gnn.runs.process import check_ranks, keep_freed_memory, lost_rank, pick_device, pick_precision, uses_gpu
+from cl_as_gnn.tasks import load_task
+from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, ProgressBar, diverged
 from cl_as_gnn.training.module import ContrastiveModule
 
 PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "lightning", "numpy")
-
-
-def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
-    """The config of a stopped run. Settings beside ``resume=`` must agree with it; only ``data.root`` may change."""
-    stored = read_yaml(run.config)
-    config = build_config(stored)
-    before = flatten(stored)
-    after = flatten(build_config(merge(stored, given)).model_dump(mode="json"))
-    for key in [*flatten(given), "method.name"]:
-        if key not in ("run_dir", "data.root") and after.get(key) != before.get(key):
-            raise ConfigError(
-                f"{key}={after.get(key)} contradicts {run.path}, which was trained with {before.get(key)}: "
-                "drop it to continue that run, or start a new one without resume="
-            )
-    root = build_config(merge(stored, given)).data.root
-    return config.model_copy(update={"run_dir": run.path, "data": config.data.model_copy(update={"root": root})})
 
 
 def train(config: RunConfig, resume: RunFolder | None = None, console: Console | None = None) -> dict[str, Any]:
@@ -59,8 +35,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
 
     Args:
         config: the run.
-        resume: continue this folder from its checkpoint; the numbers equal those of a run that never stopped.
-        console: shows the progress; nothing is shown if not given.
+        resume: continues this folder from its checkpoint; the numbers equal those of a run that never stopped.
+        console: shows the progress; the default shows nothing.
 
     Raises:
         ConfigError: a setting or the data is wrong; nothing has been trained.
@@ -83,23 +59,18 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     run = resume or create_run(config)
     if resume is None:
         console.print(f"{config.method.name} on {config.data.name}, run folder [b]{run.path}[/b]", soft_wrap=True)
-    online = OnlineKNN(task, config.eval)
-    callbacks = [LossGuard(), online, ProgressBar(online, console), EpochLog(run, online), Checkpoint(run)]
-    trainer = _trainer(config, run, callbacks)
+    rows = EpochLog(task, run)
+    trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), Checkpoint(run)])
     fit_start = time.perf_counter()
     with _one_line(trainer, module, run):
         trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
     if config.trainer.ranks > 1:
         torch.distributed.destroy_process_group()  # the first rank continues alone
     fit_seconds = time.perf_counter() - fit_start
-    trained = module.samples_seen
     if not trainer.is_global_zero:
         return {}
-    metrics = _finish(config, task, module, run, console)
-    metrics |= {
-        "images_per_second": trained / fit_seconds if trained else None,
-        "seconds": module.elapsed(),
-    }
+    metrics = _finish(module, run, console)
+    metrics |= {"images_per_second": module.samples_seen / fit_seconds or None, "seconds": module.elapsed()}
     run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
     return metrics
 
@@ -127,15 +98,14 @@ def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback]) -> Tr
 
 @contextmanager
 def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> Iterator[None]:
-    """Raise RunError with the cure for what can end a fit; a rank that fails ends the others, also waiting ones."""
+    """Turn what can end a fit into a RunError with its cure; a rank that fails ends the others, also waiting ones."""
     try:
         yield
     except BaseException as error:
         kill_ranks(trainer.strategy.launcher)
         if isinstance(error, KeyboardInterrupt | SystemExit):  # Lightning turns Ctrl-C into an exit
-            raise RunError(
-                f"interrupted in epoch {trainer.current_epoch + 1}: continue with clgnn train resume={run.path}"
-            ) from None
+            epoch = trainer.current_epoch + 1
+            raise RunError(f"interrupted in epoch {epoch}: continue with clgnn train resume={run.path}") from None
         if isinstance(error, NotFiniteError):  # the neighbor search of a step meets NaN before the epoch's loss is read
             raise diverged(module, trainer.current_epoch + 1) from None
         if isinstance(error, RuntimeError) and lost_rank(error):
@@ -146,10 +116,9 @@ def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> It
         raise
 
 
-def _finish(
-    config: RunConfig, task: Task, module: ContrastiveModule, run: RunFolder, console: Console
-) -> dict[str, Any]:
+def _finish(module: ContrastiveModule, run: RunFolder, console: Console) -> dict[str, Any]:
     """Score the frozen encoder and its baselines."""
+    config, task = module.config, module.task
     device = pick_device(config.trainer)  # Lightning has moved the module back to the CPU
     module.to(device)
     encoder = module.method.encoder.eval()
@@ -169,23 +138,19 @@ def _finish(
         metrics |= task.geometry(module.method.eval(), module.augment, features, device)
         if config.eval.baselines:
             metrics["baselines"] = task.baselines(device)
-    metrics |= {
+    return metrics | {
         "protocol": task.protocol(),
         "config_digest": config.digest,
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
         "precision": pick_precision(config.trainer),
     }
-    return metrics
 
 
 def continue_run(
     path: Path, given: Mapping[str, Any], console: Console | None = None
 ) -> tuple[RunFolder, dict[str, Any]]:
-    """Continue a stopped run from its last checkpoint; a finished run stays as it is.
-
-    Returns:
-        the run folder and the content of ``metrics.json``.
+    """Continue a stopped run; a finished run stays as it is. Returns its folder and the content of ``metrics.json``.
 
     Raises:
         ConfigError: ``path`` is not a run folder, or ``given`` contradicts its settings.
@@ -193,10 +158,8 @@ def continue_run(
     """
     run = open_run(path)
     config = resumed_config(run, given)
-    if run.metrics.is_file():
-        if console is not None and is_first_rank(config.trainer):
-            console.print(f"[b]{path}[/b] has finished; clgnn evaluate {path} scores it again", soft_wrap=True)
-        return run, run.load_metrics()
+    finished = run.metrics.is_file()
     if console is not None and is_first_rank(config.trainer):
-        console.print(f"continuing [b]{path}[/b]")
-    return run, train(config, run, console)
+        done = f"[b]{path}[/b] has finished; clgnn evaluate {path} scores it again"
+        console.print(done if finished else f"continuing [b]{path}[/b]", soft_wrap=finished)
+    return run, run.load_metrics() if finished else train(config, run, console)

@@ -1,34 +1,106 @@
-"""The training step: samples on the device, their views, the loss and message of the method."""
+"""The training step: batches of samples, their views, the loss of the method, and measurements of its graph."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from cl_as_gnn.compat import keep_local
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import ImageData
 from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, graph_mismatch
+from cl_as_gnn.graph import augmentation_edges, knn_edges
+from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
+from cl_as_gnn.graph.transforms import sample_prototypes
 from cl_as_gnn.methods import Batch, Method, build_method
 from cl_as_gnn.tasks import ImageTask, Task
-from cl_as_gnn.training.batches import EpochBatches, epoch_seed
-from cl_as_gnn.training.minibatch import Minibatch
 from cl_as_gnn.training.optim import build_optimizer, rate_factor
+
+QUANTITIES = ("graph_energy", "graph_rank", "graph_mismatch", "graph_purity")
+_K = 5
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """The seed of an epoch: a resumed run draws the numbers of a run that never stopped."""
+    return (seed * 1_000_003 + epoch * 8191 + rank) % 2**63
+
+
+class EpochBatches:
+    """Index tensors of an epoch on this rank: a shuffle of the training set, without the incomplete last batch.
+
+    The first batch fixes the order: Lightning creates the iterator before it restores the epoch of a resumed run.
+    """
+
+    def __init__(self, module: LightningModule, total: int, config: RunConfig):
+        self.module, self.total, self.seed = module, total, config.seed
+        size = min(config.trainer.batch_size, total)
+        self.size = size - size % config.trainer.ranks
+
+    def __len__(self) -> int:
+        return self.total // self.size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        trainer = self.module.trainer
+        shuffle = torch.Generator().manual_seed(epoch_seed(self.seed, trainer.current_epoch))
+        order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size].to(self.module.device)
+        yield from order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
+
+
+@dataclass
+class Minibatch:
+    """The nodes of a step, detached from autograd: V views of each of B samples. Labels serve measurements only."""
+
+    x: Tensor  # features that the messages act on, (V·B, d), view-major
+    num_views: int
+    labels: Tensor  # of the samples, (B,), −1 where unknown
+    affinity: tuple[Tensor, Tensor] | None  # edges and weights between samples, if the method attracts along them
+
+    @classmethod
+    def of(cls, data: HeteroData, labels: Tensor) -> Minibatch:
+        """Take the nodes from the graph of a step, without computing anything."""
+        kind = SAMPLE_AFFINITY
+        affinity = (data[kind].edge_index, data[kind].edge_weight) if kind in data.edge_types else None
+        return cls(data["view"].x.detach(), int(data.num_views), labels, affinity)
+
+    @torch.no_grad()
+    def purity(self) -> Tensor:
+        """Compute the share of edge weight within a class, a scalar on the device; NaN without labeled edges."""
+        if self.affinity is not None:
+            (source, target), weight = self.affinity
+        elif self.labels.numel() < 2:
+            return self.x.new_full((), math.nan)
+        else:
+            k = min(_K, self.labels.numel() - 1)
+            (source, target), similarity = knn_edges(sample_prototypes(self.x, self.num_views), k)
+            weight = torch.ones_like(similarity)
+        source, target = self.labels[source], self.labels[target]
+        weight = weight * ((source >= 0) & (target >= 0))
+        return (weight * (source == target)).sum() / weight.sum()
+
+    def quantities(self, temperature: float) -> dict[str, float | None]:
+        """Compute ``QUANTITIES`` with unit features and τ of the complete affinity graph; ``None`` where undefined."""
+        x = F.normalize(self.x.float(), dim=1)
+        if self.num_views < 2 or not x.any():
+            return dict.fromkeys(QUANTITIES)
+        edges = augmentation_edges(self.labels.numel(), self.num_views, x.device)
+        mismatch = graph_mismatch(x, edges, temperature=temperature)
+        values = dirichlet_energy(x, edges), effective_rank(x), mismatch, float(self.purity())
+        return {name: None if math.isnan(v) else v for name, v in zip(QUANTITIES, values, strict=True)}
 
 
 class ContrastiveModule(LightningModule):
-    """One run: the training samples on the device, the views, the method. Batches are index tensors.
-
-    Args:
-        config: the run.
-        task: the samples and the encoder that reads them; images may be given as they are.
-    """
+    """The training samples on the device, the views and the method of a run. Batches are index tensors."""
 
     def __init__(self, config: RunConfig, task: Task | ImageData):
         super().__init__()
@@ -47,7 +119,6 @@ class ContrastiveModule(LightningModule):
         self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
         self._purities: list[Tensor] = []
-        self._stored_loss = self._stored_purity = math.nan
         self.samples_seen = 0
         self.elapsed: Callable[[], float] = lambda: 0.0
 
@@ -75,6 +146,7 @@ class ContrastiveModule(LightningModule):
             source = sample if self.inputs is None else self.inputs.index_select(0, sample)
             inputs = self.augment(source, self.config.method.num_views, *self._draws)
         labels = None if self.labels is None else self.labels[sample]
+        loss: Tensor
         loss, data = self.method(Batch(inputs, sample, self.progress, labels))
         self._losses.append(loss.detach())
         # The graph holds the samples of all ranks.
@@ -84,20 +156,17 @@ class ContrastiveModule(LightningModule):
         if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
             self._purities.append(self.minibatch.purity())
         self.samples_seen += len(sample) * self.trainer.world_size
-        out: Tensor = loss
-        return out
+        return loss
 
     @property
     def epoch_loss(self) -> float:
         """Mean loss of the steps of the current epoch, or of the last epoch before the checkpoint."""
-        return float(torch.stack(self._losses).mean()) if self._losses else self._stored_loss
+        return float(torch.stack(self._losses).mean()) if self._losses else math.nan
 
     @property
     def graph_purity(self) -> float | None:
         """Mean over the steps of the last epoch; ``None`` before it, or if no batch had labels and neighbors."""
-        if not self._purities:
-            return None if math.isnan(self._stored_purity) else self._stored_purity
-        mean = float(torch.stack(self._purities).nanmean())
+        mean = float(torch.stack(self._purities).nanmean()) if self._purities else math.nan
         return None if math.isnan(mean) else mean
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -109,20 +178,20 @@ class ContrastiveModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        trained = checkpoint.get("cl_as_gnn", {}).get("config", {}).get("method", {}).get("name")
+        stored = checkpoint["cl_as_gnn"]
+        trained = stored["config"]["method"]["name"]
         if trained != self.config.method.name:
             raise ConfigError(
                 f"the checkpoint holds a run of method {trained!r}, not of {self.config.method.name!r}: "
                 "resume it with its own config"
             )
-        self._stored_loss = checkpoint["cl_as_gnn"]["loss"]
-        purity = checkpoint["cl_as_gnn"].get("graph_purity")
-        self._stored_purity = math.nan if purity is None else purity
+        self._losses = [torch.tensor(stored["loss"], dtype=torch.float64)]
+        if (purity := stored.get("graph_purity")) is not None:
+            self._purities = [torch.tensor(purity, dtype=torch.float64)]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = build_optimizer(self.config.optim, self.method)
         total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, total, self.config.optim)
-        )
+        factor = partial(rate_factor, total=total, config=self.config.optim)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

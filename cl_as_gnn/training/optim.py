@@ -16,14 +16,9 @@ def build_optimizer(config: OptimConfig, method: Method[Any]) -> torch.optim.Opt
     spared = method.no_weight_decay()
     named = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
     decayed, plain = ([p for name, p in named if (name in spared) == spare] for spare in (False, True))
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-    if config.name == "adam":
-        return torch.optim.Adam(groups, lr=config.lr, fused=True)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    if config.name in ("adamw", "adam"):
+        return (torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam)(groups, lr=config.lr, fused=True)
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
     from timm.optim.lars import Lars

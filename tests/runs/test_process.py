@@ -5,7 +5,8 @@ import torch
 
 from cl_as_gnn.config import TrainerConfig
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.runs.process import check_ranks, is_first_rank, keep_freed_memory, lost_rank, pick_precision
+from cl_as_gnn.runs.folder import is_first_rank
+from cl_as_gnn.runs.process import check_ranks, keep_freed_memory, lost_rank, pick_precision
 
 
 def test_one_process_is_the_first_rank_whatever_started_it(monkeypatch):

@@ -7,7 +7,7 @@ from rich.console import Console
 from cl_as_gnn.config import load_config
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import METHODS, Batch
-from cl_as_gnn.runs.evaluate import evaluate_run, export_features
+from cl_as_gnn.runs.load import evaluate_run, export_features
 from cl_as_gnn.tasks import load_task
 from cl_as_gnn.training.fit import train
 from cl_as_gnn.training.module import ContrastiveModule

@@ -11,9 +11,8 @@ from cl_as_gnn.config import load_config
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import validated_probe
 from cl_as_gnn.methods import METHODS, Batch
-from cl_as_gnn.runs.evaluate import evaluate_run, export_features
 from cl_as_gnn.runs.folder import open_run
-from cl_as_gnn.runs.load import load_encoder
+from cl_as_gnn.runs.load import evaluate_run, export_features, load_encoder
 from cl_as_gnn.tasks import load_task, propagated
 from cl_as_gnn.training.fit import train
 from cl_as_gnn.training.module import ContrastiveModule

@@ -4,8 +4,7 @@ import torch
 
 from cl_as_gnn.config import load_config
 from cl_as_gnn.datasets import load_images
-from cl_as_gnn.training.batches import epoch_seed
-from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.module import ContrastiveModule, epoch_seed
 
 
 def test_epoch_seeds_differ_by_seed_epoch_and_rank():

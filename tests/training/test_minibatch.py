@@ -7,7 +7,7 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.evaluation import dirichlet_energy, edge_purity, effective_rank, graph_mismatch
 from cl_as_gnn.graph import knn_edges, view_graph
-from cl_as_gnn.training.minibatch import QUANTITIES, Minibatch
+from cl_as_gnn.training.module import QUANTITIES, Minibatch
 
 LABELS = torch.tensor([0, 1, 0, 1, 2, 2, 0, 1, 2])
 
