@@ -63,7 +63,7 @@ def uniformity(x: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
 
 
 @torch.no_grad()
-def effective_rank(x: Tensor, centre: bool = False) -> float:
+def effective_rank(x: Tensor, center: bool = False) -> float:
     """Compute the effective rank of `x`, from 1 (collapse to a line) to min(n, d).
 
     Roy and Vetterli, "The Effective Rank", EUSIPCO 2007, as used by Guo et al., "ContraNorm", ICLR 2023: with
@@ -73,17 +73,17 @@ def effective_rank(x: Tensor, centre: bool = False) -> float:
 
     Args:
         x: features, n × d.
-        centre: subtract the mean row first, so that a common offset is not a direction.
+        center: subtract the mean row first, so that a common offset is not a direction.
 
     Raises:
         ValueError: `x` is not a finite matrix, or all its rows are zero (after centering).
     """
     x = _checks.features(x, "x").double()
-    if centre:
+    if center:
         x = x - x.mean(dim=0)
     sigma = torch.linalg.svdvals(x)
     if sigma[0] == 0:
-        raise ValueError("x has no singular value above 0: all its rows are " + ("equal" if centre else "zero"))
+        raise ValueError("x has no singular value above 0: all its rows are " + ("equal" if center else "zero"))
     return float(torch.special.entr(sigma / sigma.sum()).sum().exp())
 
 

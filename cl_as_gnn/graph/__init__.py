@@ -3,7 +3,7 @@
 from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.memory import FeatureQueue, SampleBank
 from cl_as_gnn.graph.transforms.corrupt import DropEdges, DropNodes, MaskFeatures, TwoViews
-from cl_as_gnn.graph.transforms.minibatch import NeighbourPositives, SampleAffinity, view_agreement
+from cl_as_gnn.graph.transforms.minibatch import NeighborPositives, SampleAffinity, view_agreement
 from cl_as_gnn.graph.transforms.positives import FeatureKNN, NearestPositives, SameLabelEdges
 from cl_as_gnn.graph.view_graph import augmentation_edges, view_graph
 
@@ -14,7 +14,7 @@ __all__ = [
     "FeatureQueue",
     "MaskFeatures",
     "NearestPositives",
-    "NeighbourPositives",
+    "NeighborPositives",
     "SameLabelEdges",
     "SampleAffinity",
     "SampleBank",

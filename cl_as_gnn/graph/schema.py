@@ -18,7 +18,7 @@ TARGET_AUGMENTATION = ("target", "augmentation", "view")
 REWIRED = ("neighbour", "rewired", "view")
 """A row of a memory, neighbor of a positive, and the anchor of that positive."""
 
-TARGET_NEIGHBOUR = ("neighbour", "nearest", "target")
+TARGET_NEIGHBOR = ("neighbour", "nearest", "target")
 """A row of a memory and the target whose mean it joins."""
 
 STAGE = ("past", "stage", "target")

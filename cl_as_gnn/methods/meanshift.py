@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.graph.schema import TARGET_NEIGHBOUR
+from cl_as_gnn.graph.schema import TARGET_NEIGHBOR
 from cl_as_gnn.methods.base import Batch, MomentumConfig, QueueConfig, QueueMethod, TargetMethod
 
 
@@ -44,6 +44,6 @@ class MeanShift(QueueMethod[MeanShiftConfig], TargetMethod[MeanShiftConfig]):
             target.x = (present + (share * near.to(present.dtype)).sum(1)) / (1 + share.sum(1))
             node = torch.arange(sample.numel(), device=present.device)
             data["neighbour"].x, data["neighbour"].sample = near.flatten(0, 1), sample.flatten()
-            data[TARGET_NEIGHBOUR].edge_index = torch.stack([node, node // num_near])
-            data[TARGET_NEIGHBOUR].edge_weight = (share / (1 + share.sum(1, keepdim=True))).flatten()
+            data[TARGET_NEIGHBOR].edge_index = torch.stack([node, node // num_near])
+            data[TARGET_NEIGHBOR].edge_weight = (share / (1 + share.sum(1, keepdim=True))).flatten()
         return data

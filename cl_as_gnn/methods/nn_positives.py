@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.graph import NeighbourPositives
+from cl_as_gnn.graph import NeighborPositives
 from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED
 from cl_as_gnn.methods.base import Batch, QueueConfig, QueueMethod, SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.nn.operators import Adjacency
@@ -31,7 +31,7 @@ class NeighborMethod(QueueMethod[NeighborConfig], SoftmaxMethod[NeighborConfig])
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if batch.progress < self.config.start:
             return data
-        return NeighbourPositives(self.queue, self.config.k)(data)
+        return NeighborPositives(self.queue, self.config.k)(data)
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         if "neighbour" not in data.node_types:

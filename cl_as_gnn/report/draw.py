@@ -34,7 +34,7 @@ LOOKS = {
     schema.AFFINITY: ("#e69f00", "neighboring views"),
     schema.TARGET_AUGMENTATION: ("#d55e00", "target without gradient → view"),
     schema.REWIRED: ("#009e73", "neighbor in the memory → view"),
-    schema.TARGET_NEIGHBOUR: ("#009e73", "neighbor in the memory → target"),
+    schema.TARGET_NEIGHBOR: ("#009e73", "neighbor in the memory → target"),
     schema.STAGE: ("#cc79a7", "earlier epoch → target"),
 }
 _OTHERS = ("#8a6d00", "#444444")

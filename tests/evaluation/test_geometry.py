@@ -83,7 +83,7 @@ def test_effective_rank_known_spectra() -> None:
 def test_effective_rank_centered_drops_a_common_offset() -> None:
     x = normal(200, 3)
     x = x - x.mean(dim=0)
-    assert effective_rank(x + 1000, centre=True) == pytest.approx(effective_rank(x))
+    assert effective_rank(x + 1000, center=True) == pytest.approx(effective_rank(x))
     assert effective_rank(x + 1000) < 1.1 < effective_rank(x)
 
 
@@ -155,7 +155,7 @@ ONES = torch.ones(2, 2)
         (lambda: uniformity(ONES, chunk=0), ConfigError, "chunk is 0"),
         (lambda: effective_rank(NAN), ValueError, "^x holds NaN"),
         (lambda: effective_rank(0 * ONES), ValueError, "all its rows are zero"),
-        (lambda: effective_rank(ONES, centre=True), ValueError, "all its rows are equal"),
+        (lambda: effective_rank(ONES, center=True), ValueError, "all its rows are equal"),
         (lambda: effective_rank(torch.ones(3)), ValueError, "non-empty matrix"),
         (lambda: dirichlet_energy(NAN, EDGE), ValueError, "^x holds NaN"),
         (lambda: dirichlet_energy(0 * ONES, EDGE), ValueError, "all zeros"),

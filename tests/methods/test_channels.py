@@ -56,9 +56,9 @@ def test_wmse_whitens_then_aligns():
     z = torch.randn(40, 6, dtype=torch.double, generator=torch.Generator().manual_seed(1)).requires_grad_()
     whitened = []
     for part in z.chunk(2):
-        centred = part - part.mean(0)
-        inverse = torch.linalg.inv(torch.linalg.cholesky(centred.t() @ centred / 19))
-        whitened.append(centred @ inverse.t())
+        centered = part - part.mean(0)
+        inverse = torch.linalg.inv(torch.linalg.cholesky(centered.t() @ centered / 19))
+        whitened.append(centered @ inverse.t())
         cov = whitened[-1].t() @ whitened[-1] / 19
         torch.testing.assert_close(cov, torch.eye(6, dtype=torch.double))
     expected = (2 - 2 * F.cosine_similarity(*whitened)).mean()

@@ -11,7 +11,7 @@ from torch import nn
 
 from cl_as_gnn.encoders.momentum import MomentumCopy
 from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.schema import AUGMENTATION, STAGE, TARGET_AUGMENTATION, TARGET_NEIGHBOUR
+from cl_as_gnn.graph.schema import AUGMENTATION, STAGE, TARGET_AUGMENTATION, TARGET_NEIGHBOR
 from cl_as_gnn.methods import Batch
 from cl_as_gnn.nn.terms import objective
 
@@ -253,7 +253,7 @@ def test_the_graph_holds_every_node_that_shapes_a_target():
     meanshift.queue.push(rows(20, seed=3).float(), torch.arange(20))
     data = meanshift.rewire(with_targets(unit(2), 2), nowhere())
     mixed = data["target"].present / 3
-    (source, target), weight = data[TARGET_NEIGHBOUR].edge_index, data[TARGET_NEIGHBOUR].edge_weight
+    (source, target), weight = data[TARGET_NEIGHBOR].edge_index, data[TARGET_NEIGHBOR].edge_weight
     mixed = mixed.index_add(0, target, weight.unsqueeze(1) * data["neighbour"].x[source].double())
     torch.testing.assert_close(data["target"].x, mixed)
     assert torch.equal(meanshift.queue.features[data["neighbour"].sample], data["neighbour"].x)

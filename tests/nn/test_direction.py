@@ -11,7 +11,7 @@ from cl_as_gnn.graph import (
     FeatureKNN,
     FeatureQueue,
     NearestPositives,
-    NeighbourPositives,
+    NeighborPositives,
     SameLabelEdges,
     SampleAffinity,
     knn_edges,
@@ -161,7 +161,7 @@ def test_neighbours_send_to_the_node_that_chose_them(name, seed):
 @given(st.integers(0, 1000))
 def test_the_neighbours_of_a_positive_send_to_its_anchor(seed):
     x, bank = rows(seed).float(), queue(rows(seed + 1).float())
-    data = NeighbourPositives(bank)(view_graph(x, 2))
+    data = NeighborPositives(bank)(view_graph(x, 2))
     source, target = data[REWIRED].edge_index
     positive, anchor = data[AUGMENTATION].edge_index
     assert torch.equal(target, anchor)

@@ -5,7 +5,7 @@ Diffusion edges are PyG's own ``torch_geometric.transforms.GDC``.
 
 from cl_as_gnn.graph.transforms.corrupt import DropEdges, DropNodes, MaskFeatures, TwoViews
 from cl_as_gnn.graph.transforms.minibatch import (
-    NeighbourPositives,
+    NeighborPositives,
     SampleAffinity,
     oracle_edges,
     sample_prototypes,
@@ -20,7 +20,7 @@ __all__ = [
     "FeatureKNN",
     "MaskFeatures",
     "NearestPositives",
-    "NeighbourPositives",
+    "NeighborPositives",
     "SameLabelEdges",
     "SampleAffinity",
     "TwoViews",

@@ -89,8 +89,8 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
         return f"{type(self).__name__}(k={self.k}, temperature={self.temperature})"
 
 
-@functional_transform("neighbour_positives")
-class NeighbourPositives(BaseTransform):  # type: ignore[misc]
+@functional_transform("neighbor_positives")
+class NeighborPositives(BaseTransform):  # type: ignore[misc]
     """Rewire each positive edge to the nearest neighbors of the positive in a bank, as in NNCLR.
 
     Adds nodes ``'neighbour'`` (``.x``: bank rows, k for every view; ``.sample``: their data-set index, −1 if the slot

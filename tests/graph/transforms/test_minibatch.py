@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch_geometric.transforms import Compose
 
-from cl_as_gnn.graph import FeatureQueue, NeighbourPositives, SampleAffinity, view_graph
+from cl_as_gnn.graph import FeatureQueue, NeighborPositives, SampleAffinity, view_graph
 from cl_as_gnn.graph.transforms.minibatch import sample_prototypes, view_agreement
 
 
@@ -40,7 +40,7 @@ def test_positives_are_rewired_to_the_neighbors_of_the_positive():
     bank = FeatureQueue(6, 4)
     bank.push(unit(6, seed=1), torch.arange(6))
     x = unit(8)
-    data = NeighbourPositives(bank, k=2)(view_graph(x, 2))
+    data = NeighborPositives(bank, k=2)(view_graph(x, 2))
     edges = data["neighbour", "rewired", "view"]
     for i in range(8):
         incoming = data["neighbour"].x[edges.edge_index[0][edges.edge_index[1] == i]]
@@ -50,13 +50,13 @@ def test_positives_are_rewired_to_the_neighbors_of_the_positive():
 
 
 def test_an_empty_bank_rewires_nothing():
-    data = NeighbourPositives(FeatureQueue(6, 4))(view_graph(unit(8), 2))
+    data = NeighborPositives(FeatureQueue(6, 4))(view_graph(unit(8), 2))
     assert data["neighbour", "rewired", "view"].edge_weight.sum() == 0
 
 
 def test_transforms_compose():
     bank = FeatureQueue(6, 4)
-    data = Compose([SampleAffinity(2), NeighbourPositives(bank)])(view_graph(unit(8), 2))
+    data = Compose([SampleAffinity(2), NeighborPositives(bank)])(view_graph(unit(8), 2))
     assert set(data.node_types) == {"view", "sample", "neighbour"}
     assert repr(SampleAffinity(2)) == "SampleAffinity(k=2, temperature=0.2)"
 
