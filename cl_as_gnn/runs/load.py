@@ -59,8 +59,7 @@ def read_header(run: RunFolder) -> dict[str, Any]:
 def load_encoder(run: RunFolder) -> nn.Module:
     """Load the trained encoder of a finished run, in eval mode on the CPU.
 
-    Raises:
-        ConfigError, RunError: as in :func:`read_header`, or the weights do not fit the encoder.
+    Raises as :func:`read_header`, and RunError if the weights do not fit the encoder.
     """
     meta = read_header(run)
     name = meta["encoder"]["name"]

@@ -45,6 +45,7 @@ class EpochLog(Callback):
     def __init__(self, task: Task, run: RunFolder):
         self.task, self.run = task, run
         self.online_knn: float | None = None
+        self._start = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.perf_counter()
