@@ -105,8 +105,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     """The table with its protocol, as Markdown."""
     scores, keys = columns().values(), compared(results)
     budget, seeds = results.get("budget"), len(results["seeds"])
-    work = f"{results['epochs']} epochs"
-    if budget is not None:
+    if budget is None:
+        work = f"{results['epochs']} epochs"
+    else:
         work = f"{budget['view_epochs']} epochs × views, {budget['batch_views']} views per step"
     many, over = f"{seeds} seeds, mean ± standard deviation", " over the same seeds ± half of its 95 % interval"
     if seeds == 1:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from cl_as_gnn.config.tree import SECTIONS, RunConfig, section_of
 from cl_as_gnn.errors import ConfigError, unknown
-from cl_as_gnn.registry import DATASETS, METHODS
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
 
 # Kept as written: YAML would read 2024-05-01 as a date and 007 as 7.
 _FOLDERS = ("run_dir", "data.root")
@@ -113,7 +113,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             value = _number(value)
         for part in reversed(key.split(".")):
             value = {part: value}
-        tree = merge(tree, value)
+        tree = _overlay(tree, value)
     return tree
 
 
@@ -126,25 +126,31 @@ def _number(text: str) -> Any:
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """``top`` over ``base``, section by section; a method of another name keeps the settings that both share."""
+    """``top`` over ``base``, section by section. A method or an encoder of another name takes over the settings of the
+    same name and default, such as the temperature."""
+    base = dict(base)
+    for key, registry, default in (("method", METHODS, METHODS.default), ("encoder", ENCODERS, None)):
+        old, new = base.get(key), top.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            before, after = old.get("name", default), new.get("name")
+            if before is not None and after is not None and before != after:
+                base[key] = _shared_settings(old, registry, str(before), str(after))
+    return _overlay(base, top)
+
+
+def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in top.items():
         old = out.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            if key == "method" and value.get("name", old.get("name")) != old.get("name"):
-                old = _shared_settings(old, str(value["name"]))
-            value = merge(old, value)
-        out[key] = value
+        out[key] = _overlay(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return out
 
 
-def _shared_settings(old: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a method takes over from another: settings of the same name and default, such as the temperature."""
-    names = str(old.get("name", METHODS.default)), name
-    if any(name not in METHODS for name in names):
+def _shared_settings(old: Mapping[str, Any], registry: Registry[Any], before: str, after: str) -> dict[str, Any]:
+    if before not in registry or after not in registry:
         return {}
-    before, after = (METHODS[name].Config.model_fields for name in names)
-    shared = {key for key in before.keys() & after.keys() if before[key].default == after[key].default} - {"name"}
+    was, now = registry[before].Config.model_fields, registry[after].Config.model_fields
+    shared = {key for key in was.keys() & now.keys() if was[key].default == now[key].default} - {"name"}
     return {key: value for key, value in old.items() if key in shared}
 
 

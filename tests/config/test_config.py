@@ -145,3 +145,18 @@ def test_merge_and_overrides():
 def test_every_method_has_settings():
     for name in cl_as_gnn.methods.METHODS:
         assert isinstance(build_config({"method": {"name": name}}), RunConfig)
+
+
+def test_the_order_of_overrides_does_not_matter():
+    first = load_config(None, ["method.drop=0.9", "method.name=dropedge"])
+    assert first.method.drop == 0.9
+    assert first == load_config(None, ["method.name=dropedge", "method.drop=0.9"])
+
+
+def test_another_encoder_keeps_the_settings_that_both_share(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text("encoder: {name: small, width: 64, projector_dim: 32}\n")
+    encoder = load_config(path, ["encoder.name=resnet18"]).encoder
+    assert (encoder.name, encoder.projector_dim) == ("resnet18", 32)
+    with pytest.raises(ConfigError, match=r"encoder\.width"):
+        load_config(path, ["encoder.name=resnet18", "encoder.width=64"])
