@@ -19,6 +19,8 @@ from cl_as_gnn.evaluation import _checks
 
 C_GRID = tuple(float(c) for c in 10 ** np.arange(-2, 4.01, 0.5))
 SVM_GRID = tuple(float(c) for c in 10 ** np.arange(-3.0, 3.01))
+# Up to this width a d × d matrix in float64 (134 MB) costs little.
+_WIDE = 4096
 
 
 @torch.no_grad()
@@ -183,6 +185,17 @@ def _fit_and_score(x: Tensor, y: Tensor, test: Tensor, truth: Tensor, C: float, 
     return 100 * float((predicted == truth).double().mean())
 
 
+def _row_basis(x: Tensor) -> Tensor:
+    """Return an orthonormal basis (d × r) of the span of the rows of `x` (n × d), from their n × n inner products."""
+    products = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
+    for part in x.split(4096, dim=1):
+        products.addmm_(part.double(), part.double().T)
+    values, vectors = torch.linalg.eigh(products)
+    kept = values > len(x) * torch.finfo(x.dtype).eps ** 2 * values[-1]
+    basis: Tensor = x.T @ (vectors[:, kept] / values[kept].sqrt()).to(x.dtype)
+    return basis
+
+
 def fit_logistic(
     x: Tensor, y: Tensor, classes: int, C: float, max_iter: int, tolerance: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
@@ -192,8 +205,15 @@ def fit_logistic(
     V with W = V Mᵀ, where M Mᵀ is the inverse of the objective's curvature in W at the start,
     XᵀX / (classes · n) + I / (C n). The minimum is the same. The labels `y` are from 0 to `classes` - 1. The solver
     stops when no entry of the gradient of objective / (C n) in V and b exceeds `tolerance`.
+
+    The penalty keeps W in the span of the rows. More than `_WIDE` features than rows are therefore expressed in an
+    orthonormal basis of that span, so that no d × d matrix is made and the minimum is the same.
     """
     n, d = x.shape
+    if d > max(n, _WIDE):
+        basis = _row_basis(x)
+        weight, bias = fit_logistic(x @ basis, y, classes, C, max_iter, tolerance)
+        return weight @ basis.T, bias
     penalty = 1 / (C * n)
     identity = torch.eye(d, dtype=torch.float64, device=x.device)
     mean = x.mean(dim=0)

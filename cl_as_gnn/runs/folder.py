@@ -69,6 +69,12 @@ class RunFolder:
         except Exception as error:  # safetensors raises its own error type for a full disk
             raise RunError(f"cannot write {self.encoder}: {error}; the checkpoint is kept") from None
 
+    def save_config(self, config: RunConfig) -> None:
+        # With an absolute root the run can be resumed from another working directory.
+        root = config.data.root.absolute() if config.data.root else None
+        data = config.data.model_copy(update={"root": root})
+        self.write(self.config, to_yaml(config.model_copy(update={"data": data})))
+
     def load_config(self) -> RunConfig:
         return build_config(read_yaml(self.config))
 
@@ -128,9 +134,7 @@ def create_run(config: RunConfig) -> RunFolder:
         run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir={run.path} cannot be created: {error.strerror}") from None
-    # With an absolute root the run can be resumed from another working directory.
-    root = config.data.root.absolute() if config.data.root else None
-    run.write(run.config, to_yaml(config.model_copy(update={"data": config.data.model_copy(update={"root": root})})))
+    run.save_config(config)
     return run
 
 
@@ -145,15 +149,23 @@ def open_run(path: Path) -> RunFolder:
 
 
 def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
-    """The config of a stopped run. Settings beside ``resume=`` must agree with it; only ``data.root`` may change."""
+    """The config of a run that goes on with the settings ``given`` beside ``resume=``.
+
+    ``data.root`` and ``eval.*`` may change, and ``trainer.epochs`` may rise. All other settings must agree.
+    """
     stored = read_yaml(run.config)
-    config, changed = build_config(stored), build_config(merge(stored, given))
-    before, after = flatten(stored), flatten(changed.model_dump(mode="json"))
+    config = build_config(merge(stored, given))
+    before, after = flatten(stored), flatten(config.model_dump(mode="json"))
+    if config.trainer.epochs < before["trainer.epochs"]:
+        raise ConfigError(
+            f"trainer.epochs={config.trainer.epochs} is less than the {before['trainer.epochs']} of {run.path}: give "
+            "more to extend that run, or start a new one without resume="
+        )
     for key in [*flatten(given), "method.name"]:
-        if key not in ("run_dir", "data.root") and after.get(key) != before.get(key):
+        free = key in ("run_dir", "data.root", "trainer.epochs") or key.startswith("eval.")
+        if not free and after.get(key) != before.get(key):
             raise ConfigError(
                 f"{key}={after.get(key)} contradicts {run.path}, which was trained with {before.get(key)}: "
                 "drop it to continue that run, or start a new one without resume="
             )
-    data = config.data.model_copy(update={"root": changed.data.root})
-    return config.model_copy(update={"run_dir": run.path, "data": data})
+    return config.model_copy(update={"run_dir": run.path})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cl_as_gnn.config import DataConfig, RunConfig
@@ -17,6 +18,8 @@ from cl_as_gnn.tasks.base import Features, Scores, Task, evenly, geometry_scores
 from cl_as_gnn.tasks.embed import embed
 
 _GEOMETRY_IMAGES = 2048
+# Raw pixels of larger images are scored at this side.
+_RAW_SIDE = 32
 
 
 def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
@@ -97,9 +100,9 @@ class ImageTask(Task):
         return geometry_scores(torch.cat(parts, dim=1), features["test"][rows], self.data.test.labels[rows])
 
     def _floors(self) -> dict[str, Scores]:
-        """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1."""
+        """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``_RAW_SIDE`` px wide."""
         splits = {"train": self.data.train, "test": self.data.test}
-        pixels = {name: split.images.flatten(1).float() / 255 for name, split in splits.items()}
+        pixels = {name: _raw_pixels(split.images) for name, split in splits.items()}
         return {"raw pixels": self.score(pixels | {f"{name}_labels": split.labels for name, split in splits.items()})}
 
     def protocol(self) -> str:
@@ -111,4 +114,13 @@ class ImageTask(Task):
             f"bank and labels; knn: weighted, cosine, k={k}, T={config.knn_temperature:g}; linear: logistic "
             f"regression on standardized features, C=1; labelN: logistic regression on unit features, N labels per "
             f"class, C=10, mean of {config.draws} draws"
+            + f"; raw pixels: averaged to {_RAW_SIDE} × {_RAW_SIDE} px"
+            * (data.image_size > _RAW_SIDE)
         )
+
+
+def _raw_pixels(images: Tensor) -> Tensor:
+    parts = (part.float() / 255 for part in images.split(1024))
+    if images.size(-1) > _RAW_SIDE:
+        parts = (F.adaptive_avg_pool2d(part, _RAW_SIDE) for part in parts)
+    return torch.cat([part.flatten(1) for part in parts])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,14 +17,16 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
+from torch import nn
 
 from cl_as_gnn.compat import kill_ranks, quiet_lightning
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
+from cl_as_gnn.methods import Method
 from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
-from cl_as_gnn.runs.load import load_checkpoint
+from cl_as_gnn.runs.load import load_checkpoint, load_method
 from cl_as_gnn.runs.process import check_ranks, keep_freed_memory, lost_rank, pick_device, pick_precision, uses_gpu
-from cl_as_gnn.tasks import load_task
+from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, ProgressBar, diverged
 from cl_as_gnn.training.module import ContrastiveModule
 
@@ -69,10 +72,23 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     fit_seconds = time.perf_counter() - fit_start
     if not trainer.is_global_zero:
         return {}
-    metrics = _finish(module, run, console)
-    metrics |= {"images_per_second": module.samples_seen / fit_seconds or None, "seconds": module.elapsed()}
-    run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
-    return metrics
+    device = pick_device(config.trainer)  # Lightning has moved the module back to the CPU
+    module.to(device)
+    run.save_encoder(module.method.encoder.eval(), task.header() | {"method": config.method.name})
+    metrics = {
+        "method": config.method.name,
+        "dataset": task.name,
+        "seed": config.seed,
+        "epochs": config.trainer.epochs,
+        "num_views": config.method.num_views,
+        "loss": module.epoch_loss,
+        "graph_purity": module.graph_purity,
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "precision": pick_precision(config.trainer),
+        "images_per_second": module.samples_seen / fit_seconds or None,
+    }
+    return _score(run, task, module.method.eval(), module.augment, metrics, module.elapsed, console)
 
 
 def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback]) -> Trainer:
@@ -116,50 +132,73 @@ def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> It
         raise
 
 
-def _finish(module: ContrastiveModule, run: RunFolder, console: Console) -> dict[str, Any]:
-    """Score the frozen encoder and its baselines."""
-    config, task = module.config, module.task
-    device = pick_device(config.trainer)  # Lightning has moved the module back to the CPU
-    module.to(device)
-    encoder = module.method.encoder.eval()
-    run.save_encoder(encoder, task.header() | {"method": config.method.name})
+def _score(
+    run: RunFolder,
+    task: Task,
+    method: Method[Any],
+    views: nn.Module,
+    metrics: dict[str, Any],
+    elapsed: Callable[[], float],
+    console: Console,
+) -> dict[str, Any]:
+    """Score the frozen encoder, then its baselines, and write ``metrics.json`` after both."""
+    config, device = task.config, next(method.parameters()).device
     with console.status("evaluating"):
-        features = task.features(encoder, device)
-        metrics: dict[str, Any] = {
-            "method": config.method.name,
-            "dataset": task.name,
-            "seed": config.seed,
-            "epochs": config.trainer.epochs,
-            "num_views": config.method.num_views,
-            "loss": module.epoch_loss,
-            "graph_purity": module.graph_purity,
-            **task.score(features),
-        }
-        metrics |= task.geometry(module.method.eval(), module.augment, features, device)
+        features = task.features(method.encoder, device)
+        metrics |= task.score(features) | task.geometry(method, views, features, device)
+        metrics |= {"protocol": task.protocol(), "config_digest": config.digest, "seconds": elapsed()}
+        metrics.pop("baselines", None)
+        _write(run, metrics)
         if config.eval.baselines:
-            metrics["baselines"] = task.baselines(device)
-    return metrics | {
-        "protocol": task.protocol(),
-        "config_digest": config.digest,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
-        "precision": pick_precision(config.trainer),
-    }
+            metrics |= {"baselines": task.baselines(device), "seconds": elapsed()}
+            _write(run, metrics)
+    return metrics
+
+
+def _write(run: RunFolder, metrics: Mapping[str, Any]) -> None:
+    run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
 
 
 def continue_run(
     path: Path, given: Mapping[str, Any], console: Console | None = None
 ) -> tuple[RunFolder, dict[str, Any]]:
-    """Continue a stopped run; a finished run stays as it is. Returns its folder and the content of ``metrics.json``.
+    """Continue a stopped run, or a finished one that ``given`` extends or scores in another way.
+
+    A finished run is trained further if ``trainer.epochs`` has risen; the schedules are those of the new number of
+    epochs, and its scores so far are kept as ``metrics-EPOCHS.json``. It is scored again if ``eval.*`` has changed, or
+    if it was stopped before its baselines. Otherwise it stays as it is.
+
+    Returns:
+        the run folder and the content of ``metrics.json``.
 
     Raises:
         ConfigError: ``path`` is not a run folder, or ``given`` contradicts its settings.
         RunError: as in :func:`train`, or the checkpoint is broken.
     """
+    console = console or Console(quiet=True)
     run = open_run(path)
-    config = resumed_config(run, given)
-    finished = run.metrics.is_file()
-    if console is not None and is_first_rank(config.trainer):
-        done = f"[b]{path}[/b] has finished; clgnn evaluate {path} scores it again"
-        console.print(done if finished else f"continuing [b]{path}[/b]", soft_wrap=finished)
-    return run, run.load_metrics() if finished else train(config, run, console)
+    config, before = resumed_config(run, given), run.load_config()
+    if not is_first_rank(config.trainer):
+        console = Console(quiet=True)
+    metrics = run.load_metrics() if run.metrics.is_file() else None
+    if config.trainer.epochs > before.trainer.epochs:
+        load_checkpoint(run)  # a broken one must not cost the scores
+        if metrics is not None and is_first_rank(config.trainer):
+            os.replace(run.metrics, run.metrics.with_stem(f"metrics-{metrics['epochs']}"))
+        metrics = None
+    if config != before and is_first_rank(config.trainer):
+        run.save_config(config)
+    if metrics is None:
+        console.print(f"continuing [b]{path}[/b]")
+        return run, train(config, run, console)
+    if not is_first_rank(config.trainer):
+        return run, metrics
+    if config.eval == before.eval and ("baselines" in metrics or not config.eval.baselines):
+        console.print(f"[b]{path}[/b] has finished; clgnn evaluate {path} scores it again", soft_wrap=True)
+        return run, metrics
+    console.print(f"scoring [b]{path}[/b]")
+    start = time.perf_counter() - metrics["seconds"]
+    task = load_task(config, progress=console.is_terminal)
+    device = pick_device(config.trainer)
+    method, views = load_method(config, task, run).to(device), task.views().to(device)
+    return run, _score(run, task, method, views, metrics, lambda: time.perf_counter() - start, console)

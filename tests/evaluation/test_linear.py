@@ -26,9 +26,11 @@ def split(classes: int = 4, n: int = 300, d: int = 12, seed: int = 0) -> Split:
 
 
 @pytest.mark.parametrize("C", [0.01, 1.0, 10.0])
-@pytest.mark.parametrize("wide", [False, True], ids=["n > d", "n < d"])
-def test_solution_is_that_of_sklearn(C: float, wide: bool) -> None:
-    x, y, _, _ = split(d=40, n=30) if wide else split()
+@pytest.mark.parametrize("wide", ["n > d", "n < d", "in the span of the rows"])
+def test_solution_is_that_of_sklearn(C: float, wide: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if wide == "in the span of the rows":
+        monkeypatch.setattr(probes, "_WIDE", 0)
+    x, y, _, _ = split() if wide == "n > d" else split(d=40, n=30)
     x = (x - 2) / x.std(dim=0)
     classes, inverse = torch.unique(y, return_inverse=True)
     weight, bias = probes.fit_logistic(x, inverse, len(classes), C, max_iter=500, tolerance=1e-9)
@@ -36,6 +38,17 @@ def test_solution_is_that_of_sklearn(C: float, wide: bool) -> None:
     probabilities = torch.nn.functional.linear(x, weight, bias).softmax(dim=1)
     np.testing.assert_allclose(probabilities.numpy(), reference.predict_proba(x.numpy()), atol=1e-5)
     np.testing.assert_allclose(weight.numpy(), reference.coef_, atol=1e-4 * np.abs(reference.coef_).max())
+
+
+def test_a_probe_of_very_wide_features_makes_no_square_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, test, truth = split(n=100, d=40)
+    spread = torch.linalg.qr(torch.randn(30_000, 40, generator=torch.Generator().manual_seed(1))).Q.T.double()
+    sizes = []
+    eye = torch.eye
+    monkeypatch.setattr(torch, "eye", lambda d, **kwargs: sizes.append(d) or eye(d, **kwargs))
+    wide = few_label_probe((x @ spread).float(), y, (test @ spread).float(), truth, 3, draws=3)
+    assert wide == pytest.approx(few_label_probe(x, y, test, truth, 3, draws=3), abs=1)
+    assert max(sizes) <= 40
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

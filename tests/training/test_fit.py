@@ -1,5 +1,6 @@
 """Real runs on the digits, small enough for seconds."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.runs.folder import open_run
+from cl_as_gnn.tasks.images import ImageTask
 from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
 
@@ -80,6 +82,33 @@ def test_resume_refuses_what_contradicts_the_run(tmp_path, configure):
         train(configure(tmp_path / "run"))
     with pytest.raises(ConfigError, match="no run folder"):
         continue_run(tmp_path / "nowhere", {})
+
+
+def test_a_finished_run_is_extended(tmp_path, configure):
+    first = train(configure(tmp_path / "run", "trainer.epochs=1", "eval.baselines=false"))
+    run, metrics = continue_run(tmp_path / "run", {"trainer": {"epochs": 3}})
+    with pytest.raises(ConfigError, match=r"trainer.epochs=1 is less than the 3 of"):
+        continue_run(tmp_path / "run", {"trainer": {"epochs": 1}})
+    assert metrics["epochs"] == run.load_config().trainer.epochs == 3
+    assert [row["epoch"] for row in run.read_history()] == ["1", "2", "3"]
+    assert json.loads((tmp_path / "run" / "metrics-1.json").read_text()) == first, "earlier scores are kept"
+
+
+def test_other_scores_of_a_finished_run(tmp_path, configure, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageTask, "baselines", lambda self, device: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(configure(tmp_path / "run", "eval.baselines=true"))
+    kept = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert "knn_top1" in kept, "the scores are written before the baselines"
+    run, again = continue_run(tmp_path / "run", {})
+    assert set(again["baselines"]) == {"untrained encoder", "raw pixels"}
+    assert {**again, "baselines": None, "seconds": 0} == {**kept, "baselines": None, "seconds": 0}
+    _, other = continue_run(tmp_path / "run", {"eval": {"knn_k": 1, "baselines": False}})
+    assert "k=1," in other["protocol"]
+    assert "baselines" not in other
+    assert run.load_config().eval.knn_k == 1
+    assert continue_run(tmp_path / "run", {})[1] == other == run.load_metrics()
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch, configure):
