@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
+
 from cl_as_gnn.config import AugmentConfig, DataConfig, GraphDataConfig
 from cl_as_gnn.datasets.images import ImageData, Parts, Split, split_off
 from cl_as_gnn.registry import DATASETS
@@ -51,17 +53,18 @@ class ImageDataset(Dataset):
     """How views are drawn unless the config says otherwise."""
 
     @classmethod
-    def parts(cls, config: Any, progress: bool) -> Parts:
-        """Read the names of the classes, the training images and the test images."""
+    def parts(cls, config: Any, progress: bool) -> Parts | tuple[tuple[str, ...], Split, Split]:
+        """Read ``(classes, train, test)``, or :class:`Parts` where more is known."""
         raise NotImplementedError
 
     @classmethod
     def load(cls, config: Any, progress: bool = True) -> ImageData:
-        classes, train, test = cls.parts(config, progress)
-        validation = Split(train.images[:0], train.labels[:0])
-        if config.validation > 0:
+        classes, train, test, validation, unlabeled = Parts(*cls.parts(config, progress))
+        if validation is None and config.validation > 0:
             purpose = f"data.validation={config.validation:g}"
             train, validation = split_off(train, config.validation, classes, purpose, config.split_seed)
+        validation = train.take(torch.arange(0)) if validation is None else validation
+        train = train if unlabeled is None else train.joined(unlabeled)
         return ImageData(config.name, classes, train, validation, test)
 
 

@@ -32,4 +32,4 @@ class Digits(ImageDataset):
         images = torch.from_numpy(np.rint(pixels * (255 / 16)).astype(np.uint8)).reshape(-1, 1, 8, 8)
         classes = tuple(str(digit) for digit in range(10))
         every = Split(images, torch.from_numpy(labels).long())
-        return classes, *split_off(every, TEST_SHARE, classes, "a test set", config.split_seed)
+        return Parts(classes, *split_off(every, TEST_SHARE, classes, "a test set", config.split_seed))

@@ -9,8 +9,10 @@ import torch
 
 from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets.base import ImageDataset
-from cl_as_gnn.datasets.images import SUFFIXES, TEST_SHARE, Parts, Split, decode, split_off
+from cl_as_gnn.datasets.images import SUFFIXES, TEST_SHARE, Parts, Split, decode, image_files, split_off
 from cl_as_gnn.errors import ConfigError
+
+UNLABELED = ("unlabeled", "unlabelled")
 
 
 class FolderConfig(DataConfig):
@@ -18,12 +20,14 @@ class FolderConfig(DataConfig):
 
 
 class Folder(ImageDataset):
-    """RGB images ``root/train/<class>/*`` and ``root/test/<class>/*``, or ``root/<class>/*``, of which a stratified
-    quarter is the test set. Hidden files and files that are not images are skipped.
+    """RGB images in class folders: ``root/train/<class>/*`` and likewise ``root/validation/`` (or ``val/``) and
+    ``root/test/``, or ``root/<class>/*`` alone. Without ``test/`` a stratified quarter is the test set.
+    ``root/unlabeled/`` holds more training images, at any depth. Hidden files and files that are not images are
+    skipped, and photographs are turned upright.
     """
 
     Config = FolderConfig
-    summary = "your own images, FOLDER/train/<class>/* and FOLDER/test/<class>/*, or FOLDER/<class>/*"
+    summary = "your own images: FOLDER/train/<class>/*, test/, val/ and unlabeled/, or FOLDER/<class>/*"
 
     @classmethod
     def parts(cls, config: Any, progress: bool) -> Parts:
@@ -32,36 +36,56 @@ class Folder(ImageDataset):
             raise ConfigError("data.name=folder needs the folder of the images: set data.root=PATH")
         if not root.is_dir():
             raise ConfigError(f"data.root={root} is no folder: give the one that holds train/ and test/, or <class>/*")
-        has_train, has_test = (root / "train").is_dir(), (root / "test").is_dir()
-        if has_train != has_test:
-            there, lacking = ("train", "test") if has_train else ("test", "train")
+        train, validation, test = (_one_of(root, names) for names in (("train",), ("validation", "val"), ("test",)))
+        if train is None and (other := test or validation) is not None:
             raise ConfigError(
-                f"data.root={root} has {there}/ but no {lacking}/: add it, or put the class folders straight under "
+                f"data.root={root} has {other.name}/ but no train/: add it, or put the class folders straight under "
                 "data.root for a random quarter as the test set"
             )
-        train_files = _class_files(root / "train" if has_train else root)
-        classes = tuple(train_files)
+        listed = {"train": _class_files(train or root)}
+        classes = tuple(listed["train"])
         if len(classes) < 2:
             raise ConfigError(
                 f"data.root={root} holds one class ({classes[0]!r}), evaluation expects two or more: add class folders"
             )
-        test_files = _class_files(root / "test") if has_test else {}
-        unknown = sorted(set(test_files) - set(train_files))
-        if unknown:
-            raise ConfigError(
-                f"data.root={root}: test/ has the class {unknown[0]!r}, which train/ lacks: "
-                f"add train/{unknown[0]}/ or remove test/{unknown[0]}/"
+        for name, folder in (("validation", validation), ("test", test)):
+            if folder is not None:
+                listed[name] = _class_files(folder)
+                if unknown := sorted(set(listed[name]) - set(classes)):
+                    raise ConfigError(
+                        f"data.root={root}: {folder.name}/ has the class {unknown[0]!r}, which train/ lacks: "
+                        f"add train/{unknown[0]}/ or remove {folder.name}/{unknown[0]}/"
+                    )
+        if (folder := _one_of(root, UNLABELED)) is not None:
+            listed["unlabeled"] = {"": image_files(folder)}
+        splits = _decoded(listed, classes, config, progress)
+        if "test" not in splits:
+            purpose = "a test set of one quarter"
+            splits["train"], splits["test"] = split_off(
+                splits["train"], TEST_SHARE, classes, purpose, config.split_seed
             )
-        listed = [
-            (path, classes.index(name)) for files in (train_files, test_files) for name in files for path in files[name]
-        ]
-        images = decode([path for path, _ in listed], config.image_size, progress)
-        labels = torch.tensor([label for _, label in listed])
-        if has_test:
-            count = sum(len(files) for files in train_files.values())
-            return classes, Split(images[:count], labels[:count]), Split(images[count:], labels[count:])
-        purpose = "a test set of one quarter"
-        return classes, *split_off(Split(images, labels), TEST_SHARE, classes, purpose, config.split_seed)
+        return Parts(classes, **splits)
+
+
+def _one_of(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The folder of one of the names; ConfigError if several exist."""
+    found = [root / name for name in names if (root / name).is_dir()]
+    if len(found) > 1:
+        raise ConfigError(f"data.root={root} has {names[0]}/ and {names[1]}/, which mean the same: join them")
+    return found[0] if found else None
+
+
+def _decoded(
+    listed: dict[str, dict[str, list[Path]]], classes: tuple[str, ...], config: Any, progress: bool
+) -> dict[str, Split]:
+    """The splits, of one size: all files are decoded together."""
+    label = {name: i for i, name in enumerate(classes)} | {"": -1}
+    paths = [path for split in listed.values() for files in split.values() for path in files]
+    labels = [label[name] for split in listed.values() for name, files in split.items() for _ in files]
+    names = tuple(path.relative_to(config.root).as_posix() for path in paths)
+    whole = Split(decode(paths, config.image_size, progress), torch.tensor(labels), names)
+    sizes = [sum(map(len, split.values())) for split in listed.values()]
+    return {name: whole.take(part) for name, part in zip(listed, torch.arange(len(paths)).split(sizes), strict=True)}
 
 
 def _class_files(root: Path) -> dict[str, list[Path]]:
@@ -70,7 +94,7 @@ def _class_files(root: Path) -> dict[str, list[Path]]:
     def shown(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
-    folders = [path for path in shown(root) if path.is_dir()]
+    folders = [path for path in shown(root) if path.is_dir() and path.name not in UNLABELED]
     files = {folder.name: [path for path in shown(folder) if path.suffix.lower() in SUFFIXES] for folder in folders}
     if not files:
         raise ConfigError(f"{root} holds no class folders: put the images at {root / '<class>' / '*.png'}")

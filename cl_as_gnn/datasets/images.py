@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import track
 from sklearn.model_selection import train_test_split
@@ -26,17 +26,24 @@ CHUNK = 128
 
 @dataclass(frozen=True)
 class Split:
-    """Images ``(N, C, H, W)`` in uint8 and their labels ``(N,)`` in int64."""
+    """Images ``(N, C, H, W)`` in uint8, their labels ``(N,)`` in int64, −1 where unknown, and the paths of their files
+    within the folder of the data set."""
 
     images: Tensor
     labels: Tensor
+    files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: Tensor) -> Split:
         """The images and labels at the given positions, in that order."""
-        return Split(self.images[index], self.labels[index])
+        return Split(self.images[index], self.labels[index], tuple(self.files[i] for i in index) if self.files else ())
+
+    def joined(self, other: Split) -> Split:
+        """These images and then the others."""
+        images, labels = torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels])
+        return Split(images, labels, self.files + other.files)
 
 
 @dataclass(frozen=True)
@@ -61,27 +68,15 @@ class ImageData:
 
     def pooled(self) -> ImageData:
         """The same data with the validation images put back among the training images."""
-        parts = (self.train, self.validation)
-        both = Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
-        return replace(self, train=both, validation=Split(both.images[:0], both.labels[:0]))
+        none = self.validation.take(torch.arange(0))
+        return replace(self, train=self.train.joined(self.validation), validation=none)
 
 
-def read_images(folder: Path | str, channels: int, image_size: int, progress: bool = True) -> tuple[list[Path], Tensor]:
-    """The image files under a folder, at any depth and in alphabetical order, and their pixels.
+def image_files(folder: Path | str) -> list[Path]:
+    """The image files under a folder, at any depth and in alphabetical order.
 
-    Args:
-        folder: links are followed, each folder is read once; hidden files and folders, and files that are not images,
-            are skipped.
-        channels: 1 for gray, 3 for RGB.
-        image_size: side S; the center square of other images is resized to it.
-        progress: show a progress bar on stderr.
-
-    Returns:
-        The paths, and uint8 ``(N, channels, S, S)``.
-
-    Raises:
-        ConfigError: there is no such folder, or no image in it.
-        RunError: files cannot be decoded.
+    Links are followed, each folder is read once; hidden files and folders, and files that are not images, are skipped.
+    ConfigError if there is no such folder, or no image in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -99,11 +94,41 @@ def read_images(folder: Path | str, channels: int, image_size: int, progress: bo
     paths = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ConfigError(f"{folder} holds no images (such as .png or .jpg)")
+    return paths
+
+
+def read_images(folder: Path | str, channels: int, image_size: int, progress: bool = True) -> tuple[list[Path], Tensor]:
+    """The files that :func:`image_files` finds, and their pixels.
+
+    Args:
+        folder: of the images.
+        channels: 1 for gray, 3 for RGB.
+        image_size: side S; the center square of other images is resized to it.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The paths, and uint8 ``(N, channels, S, S)``.
+
+    Raises:
+        ConfigError: there is no such folder, or no image in it.
+        RunError: files cannot be decoded.
+    """
+    paths = image_files(folder)
     return paths, decode(paths, image_size, progress, "L" if channels == 1 else "RGB")
 
 
-Parts = tuple[tuple[str, ...], Split, Split]
-"""Names of the classes, training images, test images."""
+class Parts(NamedTuple):
+    """What a data set holds: the names of its classes, and its splits."""
+
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    validation: Split | None = None
+    """A share of the training images if not given."""
+    unlabeled: Split | None = None
+    """More training images, without labels."""
+
+
 _Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -123,12 +148,13 @@ def split_off(split: Split, share: float, classes: tuple[str, ...], purpose: str
 
 
 def _read(path: Path, side: int | None, mode: str) -> _Pixels:
-    """One image ``(H, W, C)`` in Pillow's mode; with ``side``, its center square resized to that side."""
+    """One image ``(H, W, C)`` in Pillow's mode, upright; with ``side``, its center square resized to that side."""
     with Image.open(BytesIO(path.read_bytes())) as opened:
         if opened.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
             image = Image.fromarray((np.asarray(opened) / 257).clip(0, 255).round().astype(np.uint8)).convert(mode)
         else:
             image = opened.convert(mode)
+        ImageOps.exif_transpose(image, in_place=True)
     if side is not None and image.size != (side, side):
         short = min(image.size)
         left, top = (image.width - short) // 2, (image.height - short) // 2

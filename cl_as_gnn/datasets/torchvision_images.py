@@ -47,7 +47,7 @@ class _Torchvision(ImageDataset):
             )
             for part in parts
         )
-        return tuple(parts[0].classes), train, test
+        return Parts(tuple(parts[0].classes), train, test)
 
 
 class CIFARConfig(DataConfig):

@@ -127,7 +127,7 @@ def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
 
 
 def export_features(path: Path, out: Path, console: Console, images: Path | None = None) -> dict[str, tuple[int, ...]]:
-    """Write the features and labels of every split, or of other images, to an ``.npz`` and return their shapes.
+    """Write features, labels, files and class names of a run, or those of other images, as ``.npz``; return the shapes.
 
     For a folder of other ``images``, the file holds their ``features`` and ``files``, their paths in the folder.
 
@@ -146,8 +146,9 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
     device = pick_device(config.trainer)
     encoder = load_encoder(run).to(device)
     if images is None:
-        tensors = load_task(config, console.is_terminal).features(encoder, device)
-        arrays = {name: value.numpy() for name, value in tensors.items()}
+        task = load_task(config, console.is_terminal)
+        arrays = {name: value.numpy() for name, value in task.features(encoder, device).items()}
+        arrays |= {name: np.array(value) for name, value in task.names().items()}
     else:
         header = read_header(run)
         if "image_size" not in header:

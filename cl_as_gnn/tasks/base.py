@@ -81,6 +81,10 @@ class Task(ABC):
     def features(self, encoder: nn.Module, device: torch.device) -> Features:
         """Features of every split and ``<split>_labels``, by the frozen encoder without augmentation, on the CPU."""
 
+    def names(self) -> dict[str, Any]:
+        """Names to go with the features: ``<split>_files``, and ``classes``, which the labels index."""
+        return {}
+
     @abstractmethod
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         """Alignment and uniformity of new views, effective rank and edge purity of features."""

@@ -48,7 +48,8 @@ class ImageTask(Task):
         self.data, self.name, self.size = data, data.name, len(data.train)
         self.inputs, self.labels, self.y = data.train.images, data.train.labels, data.train.labels
         self.stats = channel_stats(data.train)
-        self.watched = evenly(config.eval.online_size, self.size)
+        self.known = (self.y >= 0).nonzero().view(-1)
+        self.watched = self.known[evenly(config.eval.online_size, len(self.known))]
 
     def views(self) -> nn.Module:
         assert isinstance(self.config.data, DataConfig)
@@ -70,6 +71,10 @@ class ImageTask(Task):
             "std": list(self.stats[1]),
         }
 
+    def names(self) -> dict[str, Any]:
+        parts = {name: getattr(self.data, name).files for name in ("train", "validation", "test")}
+        return {f"{name}_files": files for name, files in parts.items() if files} | {"classes": self.data.classes}
+
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
         return embed(encoder, self.data.train.images[index], self.stats, device)
 
@@ -83,8 +88,8 @@ class ImageTask(Task):
         return out
 
     def _score(self, features: Features) -> Scores:
-        train, test = features["train"], features["test"]
-        y, truth = self.y, self.data.test.labels
+        train, test = features["train"][self.known], features["test"]
+        y, truth = self.y[self.known], self.data.test.labels
         near = knn_and_few_labels(train, y, test, truth, self.config.eval)
         return {**near, "linear_top1": linear_probe(train, y, test, truth, max_iter=1000)}
 
@@ -107,11 +112,14 @@ class ImageTask(Task):
 
     def protocol(self) -> str:
         config, data = self.config.eval, self.data
-        k = min(config.knn_k, len(data.train))
+        k, more = min(config.knn_k, len(self.known)), self.size - len(self.known)
         return (
             f"frozen encoder in eval mode, no augmentation, features before the projector; scored on the "
-            f"{len(data.test):,} images of the {config.split} split with the {len(data.train):,} training images as "
-            f"bank and labels; knn: weighted, cosine, k={k}, T={config.knn_temperature:g}; linear: logistic "
+            f"{len(data.test):,} images of the {config.split} split with the {len(self.known):,} training images as "
+            f"bank and labels"
+            + f"; trained on {more:,} more without labels"
+            * (more > 0)
+            + f"; knn: weighted, cosine, k={k}, T={config.knn_temperature:g}; linear: logistic "
             f"regression on standardized features, C=1; labelN: logistic regression on unit features, N labels per "
             f"class, C=10, mean of {config.draws} draws"
             + f"; raw pixels: averaged to {_RAW_SIDE} × {_RAW_SIDE} px"

@@ -206,8 +206,58 @@ def test_class_that_only_the_test_set_has(root: Path) -> None:
 
 
 def test_half_a_layout(tmp_path: Path) -> None:
-    write(tmp_path / "train" / "cat", 4)
-    fails(ConfigError, config(tmp_path), "no test/")
+    write(tmp_path / "test" / "cat", 4)
+    fails(ConfigError, config(tmp_path), "test/", "no train/")
+
+
+def test_a_missing_test_folder_is_drawn_from_train(tmp_path: Path) -> None:
+    for name, start in (("cat", 0), ("dog", 100)):
+        write(tmp_path / "train" / name, 40, start=start)
+    data = load_images(config(tmp_path), progress=False)
+    assert (len(data.train), len(data.validation), len(data.test)) == (48, 12, 20)
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_a_validation_folder_is_the_validation_set(root: Path, name: str) -> None:
+    for kind, start in (("cat", 0), ("dog", 100)):
+        write(root / name / kind, 2, start=start + 70)
+    data = load_images(config(root), progress=False)
+    assert data.validation.images[:, 0, 0, 0].tolist() == [70, 71, 170, 171]
+    assert (len(data.train), len(data.pooled().train), len(data.pooled().validation)) == (20, 24, 0)
+    write(root / "val" / "emu", 2)
+    (root / "validation").mkdir(exist_ok=True)
+    fails(ConfigError, config(root), "validation/ and val/", "join them")
+
+
+def test_unlabeled_images_join_the_training_images(root: Path) -> None:
+    write(root / "unlabelled" / "deep" / "down", 5, start=200)
+    data = load_images(config(root), progress=False)
+    assert data.classes == ("cat", "dog")
+    assert torch.bincount(data.train.labels + 1).tolist() == [5, 8, 8]
+    assert data.train.labels[-5:].tolist() == 5 * [-1]
+    assert data.train.images[-5:, 0, 0, 0].tolist() == [200, 201, 202, 203, 204]
+    assert data.train.files[-1] == "unlabelled/deep/down/004.png"
+    assert (data.validation.labels >= 0).all()
+
+
+def test_each_image_keeps_its_file(root: Path) -> None:
+    data = load_images(config(root), progress=False)
+    for split in (data.train, data.validation, data.test, data.pooled().train):
+        assert len(split.files) == len(split)
+        for file, pixels in zip(split.files, split.images, strict=True):
+            assert np.asarray(Image.open(root / file))[0, 0, 0] == pixels[0, 0, 0]
+
+
+def test_a_photograph_is_turned_upright(root: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees clockwise
+    lying = np.zeros((8, 8, 3), dtype=np.uint8)
+    lying[:, 0] = 255
+    for kind in ("cat", "dog"):
+        Image.fromarray(lying).save(root / "test" / kind / "000.png", exif=exif)
+    image = load_images(config(root), progress=False).test.images[0, 0]
+    assert image[0].min() == 255
+    assert image[1:].max() == 0
 
 
 def test_corrupt_images_are_counted_and_the_first_is_named(root: Path) -> None:
