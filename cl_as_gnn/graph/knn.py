@@ -1,4 +1,4 @@
-"""k-nearest-neighbor edges by cosine similarity, through faiss."""
+"""k-nearest-neighbor edges by cosine similarity, through faiss, and their components."""
 
 from __future__ import annotations
 
@@ -108,3 +108,21 @@ def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]
     similarity, index = nearest(x, k, backend)
     target = torch.arange(x.size(0), device=x.device).repeat_interleave(k)
     return torch.stack([index.flatten(), target]), similarity.flatten()
+
+
+@torch.no_grad()
+def nearest_components(x: Tensor) -> Tensor:
+    """Connected component of each node in the 1-NN graph of features ``(n, d)``: ``(n,)`` labels, each a node's index.
+
+    Every node points to one other, so each component holds one cycle, and walks of n steps by pointer doubling end in
+    it: O(n log n) on the device, no sparse matrix.
+    """
+    n = x.size(0)
+    least = torch.arange(n, device=x.device)
+    if n < 2:
+        return least
+    ahead = nearest(x, 1)[1].squeeze(1)
+    for _ in range(n.bit_length()):
+        least, ahead = torch.minimum(least, least[ahead]), ahead[ahead]
+    # `least` is the smallest index on a node's walk: for a node of the cycle, that of the cycle.
+    return least[ahead]

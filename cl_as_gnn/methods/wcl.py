@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.graph.components import nearest_components
+from cl_as_gnn.graph.knn import nearest_components
 from cl_as_gnn.graph.transforms import sample_prototypes
 from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.nn.operators import LinearOperator, Mixture, SameLabel

@@ -10,7 +10,7 @@ from laws import SIZE, check, cross_entropy, info_nce, make, nowhere, other_view
 
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import view_graph
-from cl_as_gnn.graph.components import nearest_components
+from cl_as_gnn.graph.knn import nearest_components
 from cl_as_gnn.graph.schema import AUGMENTATION
 
 

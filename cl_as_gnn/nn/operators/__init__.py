@@ -2,9 +2,8 @@
 
 from cl_as_gnn.nn.operators.adjacency import Adjacency
 from cl_as_gnn.nn.operators.base import LinearOperator
+from cl_as_gnn.nn.operators.composed import LiftToViews, Mixture
 from cl_as_gnn.nn.operators.diffusion import Diffusion
-from cl_as_gnn.nn.operators.lift_to_views import LiftToViews
-from cl_as_gnn.nn.operators.mixture import Mixture
 from cl_as_gnn.nn.operators.same_label import SameLabel
 
 __all__ = ["Adjacency", "Diffusion", "LiftToViews", "LinearOperator", "Mixture", "SameLabel"]

@@ -1,5 +1,3 @@
-"""The interface of operators: a fixed weighted graph as a linear map on node features."""
-
 from __future__ import annotations
 
 from typing import Protocol
