@@ -119,8 +119,8 @@ def embed(
 ) -> None:
     """Write the features of every sample of a run's data set (images, nodes or graphs), or of other images.
 
-    The file holds train, train_labels, test, test_labels (and validation) as arrays, and for a graph all its nodes;
-    with --images it holds features and files, the paths of the images in their folder.
+    The file holds train, train_labels, test, test_labels (and validation), of images also their classes and files, of a
+    graph all nodes; with --images it holds features and files, the paths of the images in their folder.
     """
     from cl_as_gnn.runs.load import export_features
 

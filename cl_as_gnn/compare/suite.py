@@ -74,13 +74,13 @@ class Cell:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """``metrics.json`` of the finished run; ConfigError if the folder holds another experiment."""
+        """``metrics.json`` of the run, ``None`` if it lacks scores; ConfigError if the folder is another experiment's."""
         if not self.run.metrics.is_file():
             return None
         found: dict[str, Any] = json.loads(self.run.metrics.read_text(encoding="utf-8"))
         if found["config_digest"] != self.config.digest:
             raise ConfigError(f"{self.run.path} holds other settings than the suite: remove it, or name another --out")
-        return found
+        return found if "baselines" in found or not self.config.eval.baselines else None
 
 
 def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, list[Cell]]:

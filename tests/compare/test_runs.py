@@ -67,3 +67,13 @@ def test_a_failed_run_is_named_and_the_others_are_kept(suite, tmp_path):
     with pytest.raises(RunError, match=r"1 of 2 runs failed, the first: gcn seed 0: error: "):
         run_suite(loaded, cells, tmp_path / "out", 1, QUIET)
     assert cells[0].metrics is not None
+
+
+def test_a_run_that_stopped_before_its_baselines_goes_on(suite, tmp_path):
+    _, (cell, *_) = load_suite(suite, ["eval.baselines=true"], tmp_path / "out")
+    cell.run.path.mkdir(parents=True)
+    scores = {"config_digest": cell.config.digest, "knn_top1": 90.0}
+    cell.run.metrics.write_text(json.dumps(scores))
+    assert cell.metrics is None
+    cell.run.metrics.write_text(json.dumps(scores | {"baselines": {}}))
+    assert cell.metrics is not None
