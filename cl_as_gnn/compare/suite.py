@@ -74,7 +74,7 @@ class Cell:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """``metrics.json`` of the run, ``None`` if it lacks scores; ConfigError if the folder is another experiment's."""
+        """``metrics.json``, ``None`` if it is not there or lacks scores; ConfigError if it is another experiment's."""
         if not self.run.metrics.is_file():
             return None
         found: dict[str, Any] = json.loads(self.run.metrics.read_text(encoding="utf-8"))
