@@ -26,7 +26,7 @@ def alike(run_dir: Path, count: int) -> list[tuple[float, int, int]]:
     """The test images closest to each other by the features of a finished run: similarity and two positions."""
     run = open_run(run_dir)
     data = scored_data(run.load_config(), progress=False)
-    features = embed(load_encoder(run), data.test.images, channel_stats(data.train))
+    features = embed(load_encoder(run), data.test.batches(data.image_size), channel_stats(data.train))
     (neighbor, image), similarity = knn_edges(features, k=1)
     once = image < neighbor
     best = torch.where(once, similarity, -2).topk(min(count, int(once.sum())))

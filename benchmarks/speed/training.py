@@ -141,6 +141,7 @@ def build_run(name: str, settings: Settings, encoder: str) -> Callable[[], float
     def lightly() -> float:
         from lightly.transforms import SimCLRTransform
 
+        assert isinstance(data.train.images, torch.Tensor)
         pictures = Pictures(data.train.images, SimCLRTransform(input_size=SIDE, gaussian_blur=0.0))
         loader = DataLoader(pictures, batch, shuffle=True, drop_last=True, num_workers=WORKERS)
         return fit(LightlySimCLR(config), SKIPPED, "32-true", loader)

@@ -62,16 +62,28 @@ class DataConfig(Settings):
 
     name: str = DATASETS.default
     root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
-    image_size: int | None = Field(None, ge=4, le=512, description="folder: side in pixels, None = that of the images")
+    image_size: int | None = Field(None, ge=4, le=512, description="side of the views in pixels, see PhotoConfig")
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
     split_seed: int = Field(0, ge=0, lt=2**31, description="seed of the split into training, validation and test")
     augment: AugmentConfig | None = Field(None, description="None = the data set's own recipe")
 
     @model_validator(mode="after")
     def _fits(self) -> DataConfig:
-        if self.image_size is not None and self.name != "folder":
-            raise ValueError(f"data.image_size={self.image_size} is for data.name=folder: drop it")
+        if self.image_size is not None and not isinstance(self, PhotoConfig):
+            raise ValueError(
+                f"data.image_size={self.image_size} is for images of other sizes (data.name=folder): drop it"
+            )
         return self
+
+
+class PhotoConfig(DataConfig):
+    """Images of any size. Each picture is kept whole, resized to at most twice ``image_size``."""
+
+    image_size: int | None = Field(
+        None, ge=4, le=512, description="side of the views in pixels, None = that of the images, or 64 if they differ"
+    )
+    memory: float = Field(2.0, ge=0, description="GB; more images than that are decoded by the batch, not kept")
+    max_broken: float = Field(0.01, ge=0, lt=1, description="share of files that may be broken; they are left out")
 
 
 class GraphAugmentConfig(Settings):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from cl_as_gnn.config import AugmentConfig
-from cl_as_gnn.datasets.images import Split
+from cl_as_gnn.datasets.images import Split, evenly
+from cl_as_gnn.datasets.resize import interpolation
 from cl_as_gnn.errors import ConfigError
 
 TRIES = 10
@@ -18,6 +19,7 @@ TRIES = 10
 BLUR_SIGMA = (0.1, 2.0)
 """Standard deviation of the blur in pixels of the view, drawn uniformly."""
 
+_MEASURED = 4096
 CACHED = 3 << 17
 """Values that a CPU processes at a time (1.5 MB): the allocator returns larger blocks to the system every time."""
 
@@ -29,17 +31,21 @@ _YIQ = torch.tensor(
 def channel_stats(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of every channel over all pixels, on the scale [0, 1].
 
-    The deviation is at least one gray level, so that a constant channel can be divided by it.
+    The deviation is at least one gray level, so that a constant channel can be divided by it. Of images that are read
+    by the batch, at most 4,096 are measured, evenly spread over the split.
 
     Raises:
         ConfigError: the split holds no images.
     """
     if not len(split):
         raise ConfigError("the training split is empty, so that its mean color is unknown: add training images")
+    images = split.images
+    if not isinstance(images, Tensor):
+        images, _ = split.read(evenly(_MEASURED, len(split)))
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
-    for channel in range(split.images.shape[1]):
-        share = torch.bincount(split.images[:, channel].flatten(), minlength=256).double()
+    for channel in range(images.shape[1]):
+        share = torch.bincount(images[:, channel].flatten(), minlength=256).double()
         share /= share.sum()
         mean = (share * levels).sum()
         means.append(float(mean))
@@ -105,13 +111,20 @@ class BatchedViews(nn.Module):
         self.taps = nn.Buffer(taps, persistent=False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor, num_views: int = 1, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        num_views: int = 1,
+        generator: torch.Generator | None = None,
+        aspect: Tensor | None = None,
+    ) -> Tensor:
         """Draw ``num_views`` views of every image.
 
         Args:
             images: uint8 ``(B, C, H, W)``, on the module's device.
             num_views: one or more.
             generator: source of all randomness, on the images' device; None is the global one.
+            aspect: width / height of the pictures ``(B,)`` before each was resized to H × W; None: W / H for all.
 
         Returns:
             Normalized float32 views ``(num_views · B, C, S, S)``; row ``v · B + s`` is view v of image s. RGB views
@@ -122,7 +135,8 @@ class BatchedViews(nn.Module):
         step = batch if images.is_cuda else max(1, CACHED // (self.channels * size**2))
         # Mixed precision would run the matrix products in bfloat16, which is coarser than the pixels.
         with torch.autocast(images.device.type, enabled=False):
-            draws = self._draw(len(views), images.shape[2], images.shape[3], generator)
+            aspect = None if aspect is None else aspect.repeat(num_views)
+            draws = self._draw(len(views), images.shape[2], images.shape[3], generator, aspect)
             for first in range(0, batch, step):
                 source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
@@ -130,14 +144,16 @@ class BatchedViews(nn.Module):
                     self._view(source, {name: drawn[part] for name, drawn in draws.items()}, views[part])
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
-    def _draw(self, batch: int, height: int, width: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def _draw(
+        self, batch: int, height: int, width: int, generator: torch.Generator | None, aspect: Tensor | None
+    ) -> dict[str, Tensor]:
         """All random quantities of ``batch`` views, one row per view."""
         size = self.image_size
-        top, left, tall, wide = self.draw_crops(batch, height, width, generator)
+        top, left, tall, wide = self.draw_crops(batch, height, width, generator, aspect)
         mirrored = self._uniform(generator, batch) < self.config.flip
         draws = self._draw_colors(batch, generator)
-        draws["rows"] = _interpolation(top, tall, height, size)
-        draws["columns"] = _interpolation(left, wide, width, size, mirrored)
+        draws["rows"] = interpolation(top, tall, height, size)
+        draws["columns"] = interpolation(left, wide, width, size, mirrored)
         if self.config.blur > 0:
             blur = self._draw_blur(batch, generator)
             draws |= {"rows": blur @ draws["rows"], "columns": blur @ draws["columns"]}
@@ -168,26 +184,42 @@ class BatchedViews(nn.Module):
         torch.clamp(torch.addcmul(shift, drawn, factor), self.low, self.high, out=out)
 
     def draw_crops(
-        self, batch: int, height: int, width: int, generator: torch.Generator | None = None
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        generator: torch.Generator | None = None,
+        aspect: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Top, left, height and width ``(B,)`` of crops that lie within ``height × width``, in whole pixels.
+        """Top, left, height and width ``(B,)`` of crops that lie within ``height × width``, in pixels.
 
         The area is uniform in ``crop_scale`` and the aspect log-uniform in ``crop_ratio``. The first of ten candidates
-        that fits is used, else the largest centered crop whose aspect is in ``crop_ratio``.
+        that fits is used, else the largest centered crop whose aspect is in ``crop_ratio``. Crops begin and end at
+        whole pixels, unless ``aspect`` ``(B,)`` says that the pictures had other sides, in which the crops are drawn.
         """
         low, high = self.config.crop_ratio
-        area = self._uniform(generator, batch, TRIES, between=self.config.crop_scale) * (height * width)
+        area = self._uniform(generator, batch, TRIES, between=self.config.crop_scale)
         ratio = self._uniform(generator, batch, TRIES, between=(math.log(low), math.log(high))).exp()
+        offset = self._uniform(generator, 2, batch)
+        if aspect is not None:
+            # Of a picture a times as wide as high, in shares of its sides.
+            aspect = aspect.unsqueeze(1)
+            wide, tall = (area * ratio / aspect).sqrt(), (area / ratio * aspect).sqrt()
+            fits = (wide <= 1) & (tall <= 1)
+            widest, tallest = (high / aspect).clamp(max=1), (aspect / low).clamp(max=1)
+            wide, tall = (_chosen(sides, fits, longest) for sides, longest in ((wide, widest), (tall, tallest)))
+            # A crop holds the center of a pixel at least.
+            wide, tall = (wide * width).clamp(min=1.5), (tall * height).clamp(min=1.5)
+            centered = ~fits.any(1)
+            offset = torch.where(centered, 0.5, offset)
+            return offset[0] * (height - tall), offset[1] * (width - wide), tall, wide
+        area = area * (height * width)
         wide, tall = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
         fits = (wide >= 1) & (wide <= width) & (tall >= 1) & (tall <= height)
-        first = (fits.cumsum(1) == 0).sum(1)
-        found = first < TRIES
-        chosen = first.clamp(max=TRIES - 1).unsqueeze(1)
-        widest = float(width if width <= height * high else round(height * high))
-        tallest = float(height if width >= height * low else round(width / low))
-        wide = torch.where(found, wide.gather(1, chosen).squeeze(1), widest)
-        tall = torch.where(found, tall.gather(1, chosen).squeeze(1), tallest)
-        offset = self._uniform(generator, 2, batch)
+        most = float(width if width <= height * high else round(height * high))
+        highest = float(height if width >= height * low else round(width / low))
+        wide, tall = _chosen(wide, fits, most), _chosen(tall, fits, highest)
+        found = fits.any(1)
         top = torch.where(found, (offset[0] * (height - tall + 1)).floor(), ((height - tall) / 2).floor())
         left = torch.where(found, (offset[1] * (width - wide + 1)).floor(), ((width - wide) / 2).floor())
         return top, left, tall, wide
@@ -225,6 +257,13 @@ class BatchedViews(nn.Module):
         return draws | {"turn": (chroma @ self.colors).view(batch, 3, 3)}
 
 
+def _chosen(sides: Tensor, fits: Tensor, otherwise: Tensor | float) -> Tensor:
+    """Of each row ``(B, TRIES)`` the first side that fits, ``(B,)``; ``otherwise`` where none does."""
+    first = (fits.cumsum(1) == 0).sum(1, keepdim=True)
+    chosen = sides.gather(1, first.clamp(max=TRIES - 1))
+    return torch.where(first < TRIES, chosen, otherwise).squeeze(1)
+
+
 def _rotate(images: Tensor, angle: Tensor) -> Tensor:
     """``(B, S, S, C)`` turned about the center by ``angle`` ``(B,)`` in radians; black outside."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -232,25 +271,6 @@ def _rotate(images: Tensor, angle: Tensor) -> Tensor:
     planes = images.permute(0, 3, 1, 2)
     grid = nn.functional.affine_grid(turn, list(planes.shape), align_corners=False)
     return nn.functional.grid_sample(planes, grid, align_corners=False).permute(0, 2, 3, 1).contiguous()
-
-
-def _interpolation(start: Tensor, length: Tensor, source: int, target: int, mirrored: Tensor | None = None) -> Tensor:
-    """Matrices ``(B, target, source)`` that cut out ``length`` pixels from ``start`` on and resize them to ``target``.
-
-    The triangle filter is as wide as a target pixel, at least a source pixel, and reads nothing outside the crop. Every
-    row sums to one. ``mirrored`` ``(B,)`` reverses the order of the rows.
-    """
-    start, length = start.unsqueeze(1), length.unsqueeze(1)
-    step = length / target
-    reach = step.clamp(min=1)
-    center = start + (torch.arange(target, device=start.device) + 0.5) * step
-    if mirrored is not None:
-        center = torch.where(mirrored.unsqueeze(1), center.flip(1), center)
-    pixel = torch.arange(source, device=start.device) + 0.5
-    pixel = torch.where((pixel > start) & (pixel < start + length), pixel, math.inf)
-    distance = (pixel.unsqueeze(1) - center.unsqueeze(2)).abs_()
-    weight = distance.div_(-reach.unsqueeze(2)).add_(1).clamp_(min=0)
-    return weight.div_(weight.sum(-1, keepdim=True))
 
 
 def _color_basis() -> Tensor:

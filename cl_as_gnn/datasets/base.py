@@ -9,6 +9,7 @@ import torch
 
 from cl_as_gnn.config import AugmentConfig, DataConfig, GraphDataConfig
 from cl_as_gnn.datasets.images import ImageData, Parts, Split, split_off
+from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.registry import DATASETS
 
 
@@ -59,13 +60,17 @@ class ImageDataset(Dataset):
 
     @classmethod
     def load(cls, config: Any, progress: bool = True) -> ImageData:
-        classes, train, test, validation, unlabeled = Parts(*cls.parts(config, progress))
-        if validation is None and config.validation > 0:
+        parts = Parts(*cls.parts(config, progress))
+        train, validation, notes = parts.train, parts.validation, parts.notes
+        if validation is None and config.validation > 0 and parts.classes and len(parts.test):
             purpose = f"data.validation={config.validation:g}"
-            train, validation = split_off(train, config.validation, classes, purpose, config.split_seed)
+            try:
+                train, validation = split_off(train, config.validation, parts.classes, purpose, config.split_seed)
+            except ConfigError as error:
+                notes += (f"no validation images: {error}",)
         validation = train.take(torch.arange(0)) if validation is None else validation
-        train = train if unlabeled is None else train.joined(unlabeled)
-        return ImageData(config.name, classes, train, validation, test)
+        train = train if parts.unlabeled is None else train.joined(parts.unlabeled)
+        return ImageData(config.name, parts.classes, train, validation, parts.test, parts.side, notes, parts.broken)
 
 
 def load_images(config: DataConfig, progress: bool = True) -> ImageData:

@@ -2,103 +2,192 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
+from torch import Tensor
 
-from cl_as_gnn.config import DataConfig
+from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.base import ImageDataset
-from cl_as_gnn.datasets.images import SUFFIXES, TEST_SHARE, Parts, Split, decode, image_files, split_off
+from cl_as_gnn.datasets.files import image_files
+from cl_as_gnn.datasets.images import TEST_SHARE, Parts, stratified
+from cl_as_gnn.datasets.photos import read_photos
 from cl_as_gnn.errors import ConfigError
 
 UNLABELED = ("unlabeled", "unlabelled")
+_SPLITS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",), "unlabeled": UNLABELED}
 
 
-class FolderConfig(DataConfig):
+class FolderConfig(PhotoConfig):
     name: Literal["folder"] = "folder"
+    labels: Literal["auto", "folders", "csv", "none"] = Field(
+        "auto", description="where labels come from; auto = labels.csv, else class folders, else none"
+    )
+
+
+@dataclass
+class Listing:
+    """The files of each split as paths within ``root``, and the class of each, empty where it is unknown."""
+
+    files: dict[str, list[str]]
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    source: str = "no labels"
 
 
 class Folder(ImageDataset):
-    """RGB images in class folders: ``root/train/<class>/*`` and likewise ``root/validation/`` (or ``val/``) and
-    ``root/test/``, or ``root/<class>/*`` alone. Without ``test/`` a stratified quarter is the test set.
-    ``root/unlabeled/`` holds more training images, at any depth. Hidden files and files that are not images are
-    skipped, and photographs are turned upright.
+    """Images at any depth under ``root``, of any sizes, with labels or without.
+
+    Labels are read from ``root/labels.csv`` (columns ``file`` and ``label``, which may be empty), or else from class
+    folders: ``root/<class>/``, or ``root/train/<class>/`` and likewise ``validation/`` (or ``val/``) and ``test/``. A
+    folder with images beside its subfolders, or with a single subfolder, has no class folders. Without ``test/`` a
+    stratified quarter of the labeled images is the test set. ``root/unlabeled/`` holds more training images.
+
+    Hidden files and files that are not images are skipped, broken ones are left out, photographs are turned upright.
     """
 
     Config = FolderConfig
-    summary = "your own images: FOLDER/train/<class>/*, test/, val/ and unlabeled/, or FOLDER/<class>/*"
+    summary = "your own images, at any depth and of any size; labels by class folders or labels.csv, or none"
 
     @classmethod
     def parts(cls, config: Any, progress: bool) -> Parts:
-        root = config.root
-        if root is None:
-            raise ConfigError("data.name=folder needs the folder of the images: set data.root=PATH")
-        if not root.is_dir():
-            raise ConfigError(f"data.root={root} is no folder: give the one that holds train/ and test/, or <class>/*")
-        train, validation, test = (_one_of(root, names) for names in (("train",), ("validation", "val"), ("test",)))
-        if train is None and (other := test or validation) is not None:
-            raise ConfigError(
-                f"data.root={root} has {other.name}/ but no train/: add it, or put the class folders straight under "
-                "data.root for a random quarter as the test set"
-            )
-        listed = {"train": _class_files(train or root)}
-        classes = tuple(listed["train"])
-        if len(classes) < 2:
-            raise ConfigError(
-                f"data.root={root} holds one class ({classes[0]!r}), evaluation expects two or more: add class folders"
-            )
-        for name, folder in (("validation", validation), ("test", test)):
-            if folder is not None:
-                listed[name] = _class_files(folder)
-                if unknown := sorted(set(listed[name]) - set(classes)):
-                    raise ConfigError(
-                        f"data.root={root}: {folder.name}/ has the class {unknown[0]!r}, which train/ lacks: "
-                        f"add train/{unknown[0]}/ or remove {folder.name}/{unknown[0]}/"
-                    )
-        if (folder := _one_of(root, UNLABELED)) is not None:
-            listed["unlabeled"] = {"": image_files(folder)}
-        splits = _decoded(listed, classes, config, progress)
-        if "test" not in splits:
-            purpose = "a test set of one quarter"
-            splits["train"], splits["test"] = split_off(
-                splits["train"], TEST_SHARE, classes, purpose, config.split_seed
-            )
-        return Parts(classes, **splits)
+        listing = list_folder(config)
+        classes = tuple(sorted({name for names in listing.classes.values() for name in names if name}))
+        notes = []
+        if len(classes) == 1:
+            notes.append(f"one class ({classes[0]!r}) only: read without labels")
+            classes, listing.classes = (), {}
+        number = {name: i for i, name in enumerate(classes)} | {"": -1}
+        files, labels = [], []
+        for name, found in listing.files.items():
+            files.append(found)
+            labels.append(torch.tensor([number[c] for c in listing.classes.get(name, [""] * len(found))]))
+        where = dict(zip(listing.files, torch.arange(sum(map(len, files))).split([len(f) for f in files]), strict=True))
+        paths, y = [path for found in files for path in found], torch.cat(labels).long()
+        splits = _drawn(where, y, classes, config, notes)
+        source = f"{len(classes)} classes ({listing.source})" if classes else "no labels"
+        return read_photos(config, paths, y, splits, classes, source, tuple(notes), progress)
 
 
-def _one_of(root: Path, names: tuple[str, ...]) -> Path | None:
-    """The folder of one of the names; ConfigError if several exist."""
+def list_folder(config: Any) -> Listing:
+    """List the files of a config's ``data.root`` with their classes; ConfigError if the layout cannot be read."""
+    root: Path | None = config.root
+    if root is None:
+        raise ConfigError("data.name=folder needs the folder of the images: set data.root=PATH")
+    if not root.is_dir():
+        raise ConfigError(f"data.root={root} is no folder: give the one that holds the images")
+    files = _by_split(root)
+    table = root / "labels.csv"
+    if config.labels == "csv" or (config.labels == "auto" and table.is_file()):
+        return Listing(files, _listed_classes(table, files), "labels.csv")
+    if config.labels == "none":
+        return Listing(files)
+    folders = {name: [_class_of(path, root, name) for path in found] for name, found in files.items()}
+    known = set(folders["train"])
+    loose = [path for path, c in zip(files["train"], folders["train"], strict=True) if not c]
+    if loose and (config.labels == "folders" or len(files) > 1):
+        raise ConfigError(
+            f"data.root={root}: {loose[0]} lies in no class folder: move it into one, or read all images without "
+            "labels by data.labels=none"
+        )
+    if loose:
+        return Listing({"train": files["train"]}, source="no labels")
+    for name in ("validation", "test"):
+        if name in files and (unknown := sorted(set(folders[name]) - known)):
+            split = _folder_of(root, name)
+            assert split is not None
+            raise ConfigError(
+                f"data.root={root}: {split.name}/ has the class {unknown[0]!r}, which train/ lacks: "
+                f"add train/{unknown[0]}/ or remove {split.name}/{unknown[0]}/"
+            )
+    return Listing(files, folders, "folders")
+
+
+def _by_split(root: Path) -> dict[str, list[str]]:
+    """The files of each split, those of a root without ``train/`` as training files."""
+    folders = {name: _folder_of(root, name) for name in _SPLITS}
+    if folders["train"] is None and (other := folders["test"] or folders["validation"]) is not None:
+        raise ConfigError(
+            f"data.root={root} has {other.name}/ but no train/: add it, or put all images straight under data.root "
+            "for a random quarter as the test set"
+        )
+    if folders["train"] is None:
+        every = image_files(root)
+        more = folders["unlabeled"]
+        if more is None:
+            return {"train": every}
+        prefix = f"{more.name}/"
+        split = {"train": [f for f in every if not f.startswith(prefix)]}
+        split["unlabeled"] = [f for f in every if f.startswith(prefix)]
+        return split if split["train"] else {"train": every}
+    return {
+        name: [f"{folder.name}/{file}" for file in image_files(folder)]
+        for name, folder in folders.items()
+        if folder is not None
+    }
+
+
+def _folder_of(root: Path, split: str) -> Path | None:
+    """The folder of a split; ConfigError if it has several names."""
+    names = _SPLITS[split]
     found = [root / name for name in names if (root / name).is_dir()]
     if len(found) > 1:
         raise ConfigError(f"data.root={root} has {names[0]}/ and {names[1]}/, which mean the same: join them")
     return found[0] if found else None
 
 
-def _decoded(
-    listed: dict[str, dict[str, list[Path]]], classes: tuple[str, ...], config: Any, progress: bool
-) -> dict[str, Split]:
-    """The splits, of one size: all files are decoded together."""
-    label = {name: i for i, name in enumerate(classes)} | {"": -1}
-    paths = [path for split in listed.values() for files in split.values() for path in files]
-    labels = [label[name] for split in listed.values() for name, files in split.items() for _ in files]
-    names = tuple(path.relative_to(config.root).as_posix() for path in paths)
-    whole = Split(decode(paths, config.image_size, progress), torch.tensor(labels), names)
-    sizes = [sum(map(len, split.values())) for split in listed.values()]
-    return {name: whole.take(part) for name, part in zip(listed, torch.arange(len(paths)).split(sizes), strict=True)}
+def _class_of(file: str, root: Path, split: str) -> str:
+    """The first folder of a file within its split, empty if it lies in none."""
+    parts = file.split("/")
+    if (root / parts[0]).name in _SPLITS[split] and len(parts) > 1:
+        parts = parts[1:]
+    return parts[0] if len(parts) > 1 and split != "unlabeled" else ""
 
 
-def _class_files(root: Path) -> dict[str, list[Path]]:
-    """The image files of each class folder, in alphabetical order of both."""
+def _listed_classes(table: Path, files: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The class of each file by ``labels.csv``; empty for files without a row or without a label."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{table} cannot be read ({error}): it is a table with the columns file and label") from None
+    if not {"file", "label"} <= set(reader.fieldnames or ()):
+        raise ConfigError(f"{table} has the columns {reader.fieldnames or []}: name two of them file and label")
+    given: dict[str, str] = {}
+    for row in rows:
+        file, label = (row["file"] or "").strip().removeprefix("./"), (row["label"] or "").strip()
+        if given.setdefault(file, label) != label:
+            raise ConfigError(f"{table} gives {file} two labels, {given[file]!r} and {label!r}: keep one")
+    known = {path for found in files.values() for path in found}
+    if missing := [file for file in given if file not in known]:
+        raise ConfigError(
+            f"{table} names {missing[0]!r}, which is no image under {table.parent} ({len(missing)} such rows): give "
+            "paths within that folder"
+        )
+    return {name: [given.get(path, "") for path in found] for name, found in files.items()}
 
-    def shown(folder: Path) -> list[Path]:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
-    folders = [path for path in shown(root) if path.is_dir() and path.name not in UNLABELED]
-    files = {folder.name: [path for path in shown(folder) if path.suffix.lower() in SUFFIXES] for folder in folders}
-    if not files:
-        raise ConfigError(f"{root} holds no class folders: put the images at {root / '<class>' / '*.png'}")
-    for name, found in files.items():
-        if not found:
-            raise ConfigError(f"{root / name} holds no images (such as .png or .jpg): add some or remove the folder")
-    return files
+def _drawn(
+    where: dict[str, Tensor], y: Tensor, classes: tuple[str, ...], config: Any, notes: list[str]
+) -> dict[str, Tensor]:
+    """Positions of each split: training images without a label apart, a quarter of the others as a missing test set."""
+    bare = torch.cat([at[y[at] < 0] for name, at in where.items() if name in ("train", "unlabeled")])
+    splits = {name: at[y[at] >= 0] for name, at in where.items() if name != "unlabeled"}
+    left = {name: len(where[name]) - len(at) for name, at in splits.items() if name != "train"}
+    notes += [f"{count:,} {name} images without a label are left out" for name, count in left.items() if count]
+    if not classes:
+        return {"train": bare}
+    if "test" not in splits:
+        try:
+            kept, drawn = stratified(
+                y[splits["train"]], TEST_SHARE, classes, "a test set of one quarter", config.split_seed
+            )
+        except ConfigError as error:
+            notes.append(f"nothing is scored: {error}")
+        else:
+            splits |= {"test": splits["train"][drawn], "train": splits["train"][kept]}
+    return splits | ({"unlabeled": bare} if len(bare) else {})

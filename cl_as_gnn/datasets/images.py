@@ -1,60 +1,125 @@
-"""Labeled images in memory as uint8, with training, validation and test splits independent of the training seed."""
+"""Images with training, validation and test splits independent of the training seed."""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
-from rich.console import Console
-from rich.progress import track
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.datasets.resize import center_square
+from cl_as_gnn.datasets.store import FileStore, Store
+from cl_as_gnn.errors import ConfigError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 TEST_SHARE = 0.25
-CHUNK = 128
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Images that are read by the batch: those of a store at the positions ``index`` ``(N,)``."""
+
+    store: Store
+    index: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (len(self.index), *self.store.shape[1:])
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images ``(N, C, H, W)`` in uint8, their labels ``(N,)`` in int64, −1 where unknown, and the paths of their files
-    within the folder of the data set."""
+    """Whole pictures, resized to squares, with their labels.
 
-    images: Tensor
+    Attributes:
+        images: uint8 ``(N, C, P, P)`` in memory, or :class:`Rows` that are read by the batch.
+        labels: int64 ``(N,)``, −1 where unknown.
+        files: the paths of their files within the folder of the data set, if they have any.
+        aspect: width / height of the pictures in memory ``(N,)``; ``None`` if all are squares.
+    """
+
+    images: Tensor | Rows
     labels: Tensor
-    files: tuple[str, ...] = ()
+    files: Sequence[str] = ()
+    aspect: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: Tensor) -> Split:
         """The images and labels at the given positions, in that order."""
-        return Split(self.images[index], self.labels[index], tuple(self.files[i] for i in index) if self.files else ())
+        if isinstance(self.images, Rows):
+            images: Tensor | Rows = Rows(self.images.store, self.images.index[index])
+        else:
+            images = self.images[index]
+        files = tuple(self.files[i] for i in index.tolist()) if len(self.files) else ()
+        return Split(images, self.labels[index], files, None if self.aspect is None else self.aspect[index])
 
     def joined(self, other: Split) -> Split:
         """These images and then the others."""
-        images, labels = torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels])
-        return Split(images, labels, self.files + other.files)
+        if not len(other):
+            return self
+        labels, files = torch.cat([self.labels, other.labels]), (*self.files, *other.files)
+        if isinstance(self.images, Rows):
+            assert isinstance(other.images, Rows)
+            assert self.images.store is other.images.store
+            return Split(Rows(self.images.store, torch.cat([self.images.index, other.images.index])), labels, files)
+        assert isinstance(other.images, Tensor)
+        aspect = None
+        if self.aspect is not None or other.aspect is not None:
+            one = torch.ones(1)
+            aspect = torch.cat([one.expand(len(s)) if s.aspect is None else s.aspect for s in (self, other)])
+        return Split(torch.cat([self.images, other.images]), labels, files, aspect)
+
+    def read(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images at some positions, uint8 ``(n, C, P, P)``, and their width / height ``(n,)``."""
+        if isinstance(self.images, Rows):
+            return self.images.store.fetch(self.images.index[index.cpu()])
+        return self.images[index], None if self.aspect is None else self.aspect[index]
+
+    def squares(self, index: Tensor, side: int) -> Tensor:
+        """Center squares of the pictures at some positions, uint8 ``(n, C, side, side)``."""
+        return center_square(*self.read(index), side)
+
+    def batches(self, side: int, size: int = 512) -> Iterator[Tensor]:
+        """Center squares of all pictures in order, at most ``size`` at a time."""
+        for index in torch.arange(len(self)).split(size):
+            yield self.squares(index, side)
+
+    def broken(self) -> dict[str, str]:
+        """The files that were found broken so far, with the reason."""
+        store = self.images.store if isinstance(self.images, Rows) else None
+        return {store.names[i]: why for i, why in store.broken.items()} if isinstance(store, FileStore) else {}
+
+    def readable(self) -> Tensor:
+        """Positions of the images that were not found broken so far, ascending."""
+        if not isinstance(self.images, Rows) or not isinstance(self.images.store, FileStore):
+            return torch.arange(len(self))
+        broken = torch.tensor(sorted(self.images.store.broken), dtype=torch.long)
+        return (~torch.isin(self.images.index, broken)).nonzero().view(-1)
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set; labels index ``classes``."""
+    """A data set; labels index ``classes``, which is empty if no image has a label.
+
+    Attributes:
+        side: the side of the views and of the encoder's input, in pixels; ``None``: that of the images.
+        notes: lines that say what was read.
+        broken: files that were left out, with the reason.
+    """
 
     name: str
     classes: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
+    side: int | None = None
+    notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -63,58 +128,13 @@ class ImageData:
 
     @property
     def image_size(self) -> int:
-        """Side of the square images, in pixels."""
-        return self.train.images.shape[-1]
+        """Side of the views and of the encoder's input, in pixels."""
+        return self.side or self.train.images.shape[-1]
 
     def pooled(self) -> ImageData:
         """The same data with the validation images put back among the training images."""
         none = self.validation.take(torch.arange(0))
         return replace(self, train=self.train.joined(self.validation), validation=none)
-
-
-def image_files(folder: Path | str) -> list[Path]:
-    """The image files under a folder, at any depth and in alphabetical order.
-
-    Links are followed, each folder is read once; hidden files and folders, and files that are not images, are skipped.
-    ConfigError if there is no such folder, or no image in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise ConfigError(f"the folder {folder} {what}: name one that holds images")
-    paths, entered = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in entered:  # links may lead around in a circle
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths += [Path(place, name) for name in names if not name.startswith(".")]
-    paths = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise ConfigError(f"{folder} holds no images (such as .png or .jpg)")
-    return paths
-
-
-def read_images(folder: Path | str, channels: int, image_size: int, progress: bool = True) -> tuple[list[Path], Tensor]:
-    """The files that :func:`image_files` finds, and their pixels.
-
-    Args:
-        folder: of the images.
-        channels: 1 for gray, 3 for RGB.
-        image_size: side S; the center square of other images is resized to it.
-        progress: show a progress bar on stderr.
-
-    Returns:
-        The paths, and uint8 ``(N, channels, S, S)``.
-
-    Raises:
-        ConfigError: there is no such folder, or no image in it.
-        RunError: files cannot be decoded.
-    """
-    paths = image_files(folder)
-    return paths, decode(paths, image_size, progress, "L" if channels == 1 else "RGB")
 
 
 class Parts(NamedTuple):
@@ -124,73 +144,40 @@ class Parts(NamedTuple):
     train: Split
     test: Split
     validation: Split | None = None
-    """A share of the training images if not given."""
+    """A share of the labeled training images if not given."""
     unlabeled: Split | None = None
     """More training images, without labels."""
+    side: int | None = None
+    """Side of the views; that of the images if not given."""
+    notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
-_Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+def evenly(count: int, size: int) -> Tensor:
+    """At most ``count`` indices, evenly spread over ``size`` samples that may be sorted by class."""
+    return torch.linspace(0, size - 1, min(count, size)).long()
+
+
+def stratified(
+    labels: Tensor, share: float, classes: tuple[str, ...], purpose: str, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Draw a ``share`` of each class, the same for the same seed: positions ``(rest, share)``.
+
+    ConfigError if scikit-learn cannot: it needs two images of each class, and room for every class in both parts.
+    """
+    counts = torch.bincount(labels, minlength=len(classes))
+    least = int(counts.argmin())
+    if counts[least] < 2 or not len(classes) <= int(np.ceil(share * len(labels))) <= len(labels) - len(classes):
+        cure = "set data.validation=0" if purpose.startswith("data.validation") else "lay out train/ and test/"
+        raise ConfigError(
+            f"{purpose} cannot be split off {len(labels)} images of {len(classes)} classes (the smallest, "
+            f"{classes[least]!r}, has {int(counts[least])}): add images, or {cure}"
+        )
+    kept, parted = train_test_split(np.arange(len(labels)), test_size=share, random_state=seed, stratify=labels)
+    return torch.from_numpy(kept), torch.from_numpy(parted)
 
 
 def split_off(split: Split, share: float, classes: tuple[str, ...], purpose: str, seed: int) -> tuple[Split, Split]:
-    """Split off a stratified ``share``, the same for the same seed: ``(rest, share)``."""
-    counts = torch.bincount(split.labels, minlength=len(classes))
-    least = int(counts.argmin())
-    # scikit-learn stratifies only if each class has two images and both parts have room for every class.
-    if counts[least] < 2 or not len(classes) <= int(np.ceil(share * len(split))) <= len(split) - len(classes):
-        cure = "set data.validation=0" if purpose.startswith("data.validation") else "lay out train/ and test/"
-        raise ConfigError(
-            f"{purpose} cannot be split off {len(split)} images of {len(classes)} classes (the smallest, "
-            f"{classes[least]!r}, has {int(counts[least])}): add images, or {cure}"
-        )
-    kept, parted = train_test_split(np.arange(len(split)), test_size=share, random_state=seed, stratify=split.labels)
-    return split.take(torch.from_numpy(kept)), split.take(torch.from_numpy(parted))
-
-
-def _read(path: Path, side: int | None, mode: str) -> _Pixels:
-    """One image ``(H, W, C)`` in Pillow's mode, upright; with ``side``, its center square resized to that side."""
-    with Image.open(BytesIO(path.read_bytes())) as opened:
-        if opened.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
-            image = Image.fromarray((np.asarray(opened) / 257).clip(0, 255).round().astype(np.uint8)).convert(mode)
-        else:
-            image = opened.convert(mode)
-        ImageOps.exif_transpose(image, in_place=True)
-    if side is not None and image.size != (side, side):
-        short = min(image.size)
-        left, top = (image.width - short) // 2, (image.height - short) // 2
-        # Cropped first, as the filter would read beyond resize's own box.
-        image = image.crop((left, top, left + short, top + short)).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(image).reshape(image.height, image.width, -1)
-
-
-def decode(paths: list[Path], side: int | None, progress: bool, mode: str = "RGB") -> Tensor:
-    """Decode the files to uint8 ``(N, C, H, W)``, in their order."""
-
-    def attempt(path: Path) -> _Pixels | None:
-        try:
-            return _read(path, side, mode)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises on bad bytes
-            return None
-
-    # Chunks, because one file is too little work for a task of a thread.
-    chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(lambda chunk: [attempt(path) for path in chunk], chunks)
-        stderr = Console(stderr=True)
-        bar = track(done, "Decoding images", len(chunks), console=stderr, transient=True, disable=not progress)
-        arrays = [array for chunk in bar for array in chunk]
-    broken = [path for path, array in zip(paths, arrays, strict=True) if array is None]
-    if broken:
-        raise RunError(
-            f"{broken[0]} cannot be decoded as an image ({len(broken)} of {len(paths)} files cannot): "
-            "repair or remove them"
-        )
-    decoded = [array for array in arrays if array is not None]
-    height, width, _ = decoded[0].shape
-    for path, array in zip(paths, decoded, strict=True):
-        if array.shape[:2] != (width, width):
-            raise ConfigError(
-                f"images must be square and of one size, but {paths[0]} has {width}x{height} pixels and "
-                f"{path} has {array.shape[1]}x{array.shape[0]}: set data.image_size=32 to resize them all"
-            )
-    return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
+    """Split off a ``share`` of each class as :func:`stratified` does: ``(rest, share)``."""
+    kept, parted = stratified(split.labels, share, classes, purpose, seed)
+    return split.take(kept), split.take(parted)

@@ -108,7 +108,8 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     train = task.data.train
     generator = torch.Generator().manual_seed(config.seed)
     sample = torch.randperm(len(train), generator=generator)[:samples]
-    pixels = task.views()(train.images[sample], config.method.num_views, generator)
+    pictures, aspect = train.read(sample)
+    pixels = task.views()(pictures, config.method.num_views, generator, aspect)
     batch = Batch(pixels, sample, 1.0, train.labels[sample])
     torch.manual_seed(config.seed)
     method.begin_epoch(1.0)
@@ -129,7 +130,7 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
             owner, tiles = sample.repeat(config.method.num_views), pixels * std + mean
         else:
             owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
-            tiles = torch.where((owner < 0).view(-1, 1, 1, 1), 0.8, train.images[owner] / 255)
+            tiles = torch.where((owner < 0).view(-1, 1, 1, 1), 0.8, train.squares(owner, task.data.image_size) / 255)
         images[name] = tiles.clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
         labels[name] = torch.where(owner < 0, -1, train.labels[owner])
     return BatchGraph(data, images, labels, dict(gate), one_way)

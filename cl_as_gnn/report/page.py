@@ -31,7 +31,7 @@ _FACTS = ("seed", "epochs", "loss", "seconds", "images_per_second")
 _TRAINING, _COST = ("loss", "online_knn"), ("lr", "seconds")
 _EPOCH_ROWS = 50
 _BATCH, _MAP_IMAGES, _BANK_IMAGES = 20, 1000, 10_000
-_QUERIES, _NEIGHBORS = 8, 5
+_QUERIES, _NEIGHBORS, _TILE = 8, 5, 96
 
 
 def write_report(path: Path, out: Path | None = None, console: Console | None = None) -> list[str]:
@@ -213,7 +213,9 @@ def _pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
     stats = channel_stats(data.train)
     labeled = data.train.take((data.train.labels >= 0).nonzero().view(-1))
     test, bank = _some(data.test, _MAP_IMAGES), _some(labeled, _BANK_IMAGES)
-    x, keys = (F.normalize(embed(encoder, split.images, stats, device), dim=1) for split in (test, bank))
+    x, keys = (
+        F.normalize(embed(encoder, split.batches(data.image_size), stats, device), dim=1) for split in (test, bank)
+    )
     sections.append(("Map of the features", _map(x, test.labels, data.classes, config.eval.split)))
     sections.append(("Nearest neighbors", _neighbors(x, test, keys, bank, data.classes, config)))
     return sections
@@ -277,9 +279,10 @@ def _neighbors(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple
 
 def _picture(split: Split, i: int, classes: tuple[str, ...], kind: str, value: str = "") -> str:
     name = escape(classes[int(split.labels[i])])
+    (tile,) = split.squares(torch.tensor([i]), min(_TILE, split.images.shape[-1]))
     mark = "✗ " if kind == "wrong" else ""
     alt = f"query of class {name}" if kind == "query" else f"{name}, {kind} class"
     return (
-        f'<img class="{kind}" alt="{alt}" src="{image_uri(split.images[i].numpy())}"/>'
+        f'<img class="{kind}" alt="{alt}" src="{image_uri(tile.numpy())}"/>'
         f'<span class="{kind}">{mark}{name}</span><small>{value}</small>'
     )

@@ -153,11 +153,12 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         header = read_header(run)
         if "image_size" not in header:
             raise ConfigError(f"--images {images}: the encoder of {path} reads graphs: leave --images out")
-        files, pixels = read_images(images, header["channels"], header["image_size"], console.is_terminal)
-        arrays = {
-            "features": embed(encoder, pixels, (header["mean"], header["std"]), device).numpy(),
-            "files": np.array([file.relative_to(images).as_posix() for file in files]),
-        }
+        split = read_images(images, header["channels"], header["image_size"])
+        x = embed(encoder, split.batches(header["image_size"]), (header["mean"], header["std"]), device)
+        at = split.readable()
+        arrays = {"features": x[at].numpy(), "files": np.array([split.files[i] for i in at.tolist()])}
+        for name, why in split.broken().items():
+            console.print(f"left out {name}: {why}", soft_wrap=True, markup=False)
     try:
         with replaced(out) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from cl_as_gnn.config import EvalConfig, GraphDataConfig, RunConfig
+from cl_as_gnn.datasets import evenly
 from cl_as_gnn.encoders import Encoder, Inputs, build_encoder
 from cl_as_gnn.evaluation import (
     alignment,
@@ -30,11 +32,6 @@ Features = dict[str, Tensor]
 Scores = dict[str, Any]
 
 
-def evenly(count: int, size: int) -> Tensor:
-    """At most ``count`` indices, evenly spread over ``size`` samples that may be sorted by class."""
-    return torch.linspace(0, size - 1, min(count, size)).long()
-
-
 class Task(ABC):
     """Base class of tasks.
 
@@ -47,6 +44,8 @@ class Task(ABC):
         watched: training samples of the online estimate; ``None`` if too few labels are known.
         inputs: one row per training sample, for the augmentation; ``None`` if the augmentation holds the graphs.
         labels: classes of the training samples, for methods that read labels; −1 hides a label, ``None`` all.
+        aspect: width / height of the pictures in ``inputs``; ``None`` if these are not resized.
+        read: reads samples that are not in memory by their indices, with their width / height; else ``None``.
     """
 
     kind: ClassVar[str]
@@ -57,6 +56,8 @@ class Task(ABC):
     watched: Tensor | None
     inputs: Tensor | None = None
     labels: Tensor | None = None
+    aspect: Tensor | None = None
+    read: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None
 
     def __init__(self, config: RunConfig):
         self.config = config
@@ -84,6 +85,14 @@ class Task(ABC):
     def names(self) -> dict[str, Any]:
         """Names to go with the features: ``<split>_files``, and ``classes``, which the labels index."""
         return {}
+
+    def notes(self) -> tuple[str, ...]:
+        """Lines that say what was read."""
+        return ()
+
+    def broken(self) -> list[str]:
+        """The files that were left out so far, with the reason."""
+        return []
 
     @abstractmethod
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,22 @@ from cl_as_gnn.datasets import normalize
 @torch.no_grad()
 def embed(
     encoder: nn.Module,
-    images: Tensor,
+    batches: Iterable[Tensor],
     stats: tuple[Sequence[float], Sequence[float]],
     device: torch.device | str = "cpu",
-    chunk: int = 512,
 ) -> Tensor:
-    """Compute features ``(n, out_dim)`` of uint8 images ``(n, C, H, W)`` in eval mode, float32, on the CPU."""
+    """Compute features ``(n, out_dim)`` in eval mode, float32, on the CPU.
+
+    Args:
+        encoder: on ``device``.
+        batches: uint8 images ``(b, C, H, W)``, n in all.
+        stats: mean and standard deviation of each channel, which normalize the images.
+        device: where the encoder runs.
+    """
     was_training = encoder.training
     encoder.eval()
     parts = []
-    for batch in images.split(chunk):
+    for batch in batches:
         x = normalize(batch.to(device), *stats)
         if x.size(1) > 1:
             x = x.contiguous(memory_format=torch.channels_last)

@@ -7,10 +7,10 @@ from torch import nn
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.datasets import GraphSet, GraphViews
+from cl_as_gnn.datasets import GraphSet, GraphViews, evenly
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import cross_validated_svm
-from cl_as_gnn.tasks.base import Features, GraphTask, Scores, evenly
+from cl_as_gnn.tasks.base import Features, GraphTask, Scores
 
 
 class WholeGraphTask(GraphTask):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cl_as_gnn.config import DataConfig, RunConfig
-from cl_as_gnn.datasets import DATASETS, BatchedViews, ImageData, ImageDataset, channel_stats, load_images
+from cl_as_gnn.datasets import DATASETS, BatchedViews, ImageData, ImageDataset, channel_stats, evenly, load_images
 from cl_as_gnn.encoders import Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe
 from cl_as_gnn.methods import Method
-from cl_as_gnn.tasks.base import Features, Scores, Task, evenly, geometry_scores, knn_and_few_labels
+from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels
 from cl_as_gnn.tasks.embed import embed
 
 _GEOMETRY_IMAGES = 2048
@@ -35,7 +37,7 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
         return data.pooled()
     if not len(data.validation):
         raise ConfigError("eval.split=validation expects validation images: set data.validation, for example to 0.1")
-    return ImageData(data.name, data.classes, data.train, data.validation.take(torch.arange(0)), data.validation)
+    return replace(data, validation=data.validation.take(torch.arange(0)), test=data.validation)
 
 
 class ImageTask(Task):
@@ -46,7 +48,11 @@ class ImageTask(Task):
     def __init__(self, config: RunConfig, data: ImageData):
         super().__init__(config)
         self.data, self.name, self.size = data, data.name, len(data.train)
-        self.inputs, self.labels, self.y = data.train.images, data.train.labels, data.train.labels
+        self.labels, self.y = data.train.labels, data.train.labels
+        if isinstance(data.train.images, Tensor):
+            self.inputs, self.aspect = data.train.images, data.train.aspect
+        else:
+            self.read = data.train.read
         self.stats = channel_stats(data.train)
         self.known = (self.y >= 0).nonzero().view(-1)
         self.watched = self.known[evenly(config.eval.online_size, len(self.known))]
@@ -72,24 +78,38 @@ class ImageTask(Task):
         }
 
     def names(self) -> dict[str, Any]:
-        parts = {name: getattr(self.data, name).files for name in ("train", "validation", "test")}
-        return {f"{name}_files": files for name, files in parts.items() if files} | {"classes": self.data.classes}
+        out: dict[str, Any] = {"classes": self.data.classes}
+        for name in ("train", "validation", "test"):
+            split = getattr(self.data, name)
+            if len(split.files):
+                out[f"{name}_files"] = [split.files[i] for i in split.readable().tolist()]
+        return out
+
+    def notes(self) -> tuple[str, ...]:
+        return self.data.notes
+
+    def broken(self) -> list[str]:
+        return sorted({*self.data.broken, *(f"{name}: {why}" for name, why in self.data.train.broken().items())})
 
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
-        return embed(encoder, self.data.train.images[index], self.stats, device)
+        side = self.data.image_size
+        batches = (self.data.train.squares(part, side) for part in index.split(512))
+        return embed(encoder, batches, self.stats, device)
 
     def features(self, encoder: nn.Module, device: torch.device) -> Features:
         out = {}
         for name in ("train", "validation", "test"):
             split = getattr(self.data, name)
             if len(split):
-                out[name] = embed(encoder, split.images, self.stats, device)
-                out[f"{name}_labels"] = split.labels
+                x = embed(encoder, split.batches(self.data.image_size), self.stats, device)
+                at = split.readable()
+                out[name], out[f"{name}_labels"] = x[at], split.labels[at]
         return out
 
     def _score(self, features: Features) -> Scores:
-        train, test = features["train"][self.known], features["test"]
-        y, truth = self.y[self.known], self.data.test.labels
+        known = features["train_labels"] >= 0
+        train, y = features["train"][known], features["train_labels"][known]
+        test, truth = features["test"], features["test_labels"]
         near = knn_and_few_labels(train, y, test, truth, self.config.eval)
         return {**near, "linear_top1": linear_probe(train, y, test, truth, max_iter=1000)}
 
@@ -97,18 +117,21 @@ class ImageTask(Task):
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         assert isinstance(views, BatchedViews)
         generator = torch.Generator(device=device).manual_seed(0)
-        parts = [
-            method.project(views(images.to(device), 2, generator)).float().cpu().unflatten(0, (2, -1))
-            for images in self.data.train.images[evenly(_GEOMETRY_IMAGES, self.size)].split(256)
-        ]
+        parts = []
+        for index in evenly(_GEOMETRY_IMAGES, self.size).split(256):
+            images, aspect = self.data.train.read(index)
+            aspect = None if aspect is None else aspect.to(device)
+            drawn = views(images.to(device), 2, generator, aspect)
+            parts.append(method.project(drawn).float().cpu().unflatten(0, (2, -1)))
         rows = evenly(_GEOMETRY_IMAGES, len(features["test"]))
-        return geometry_scores(torch.cat(parts, dim=1), features["test"][rows], self.data.test.labels[rows])
+        return geometry_scores(torch.cat(parts, dim=1), features["test"][rows], features["test_labels"][rows])
 
     def _floors(self) -> dict[str, Scores]:
         """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``_RAW_SIDE`` px wide."""
         splits = {"train": self.data.train, "test": self.data.test}
-        pixels = {name: _raw_pixels(split.images) for name, split in splits.items()}
-        return {"raw pixels": self.score(pixels | {f"{name}_labels": split.labels for name, split in splits.items()})}
+        pixels = {name: _raw_pixels(split.batches(self.data.image_size)) for name, split in splits.items()}
+        pixels |= {f"{name}_labels": split.labels for name, split in splits.items()}
+        return {"raw pixels": self.score(pixels)}
 
     def protocol(self) -> str:
         config, data = self.config.eval, self.data
@@ -127,8 +150,6 @@ class ImageTask(Task):
         )
 
 
-def _raw_pixels(images: Tensor) -> Tensor:
-    parts = (part.float() / 255 for part in images.split(1024))
-    if images.size(-1) > _RAW_SIDE:
-        parts = (F.adaptive_avg_pool2d(part, _RAW_SIDE) for part in parts)
-    return torch.cat([part.flatten(1) for part in parts])
+def _raw_pixels(batches: Iterable[Tensor]) -> Tensor:
+    parts = (part.float() / 255 for part in batches)
+    return torch.cat([(F.adaptive_avg_pool2d(x, _RAW_SIDE) if x.size(-1) > _RAW_SIDE else x).flatten(1) for x in parts])

@@ -121,9 +121,9 @@ class ProgressBar(Callback):
         self._task = self.bar.add_task("", numbers="", total=trainer.max_epochs, completed=trainer.current_epoch)
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._samples += len(batch) * trainer.world_size
+        self._samples += len(batch if isinstance(batch, Tensor) else batch[0]) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ContrastiveModule)

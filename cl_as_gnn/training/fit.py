@@ -62,6 +62,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     run = resume or create_run(config)
     if resume is None:
         console.print(f"{config.method.name} on {config.data.name}, run folder [b]{run.path}[/b]", soft_wrap=True)
+        for line in task.notes():
+            console.print(line, soft_wrap=True, markup=False)
     rows = EpochLog(task, run)
     trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), Checkpoint(run)])
     fit_start = time.perf_counter()
@@ -148,14 +150,16 @@ def _score(
         metrics |= task.score(features) | task.geometry(method, views, features, device)
         metrics |= {"protocol": task.protocol(), "config_digest": config.digest, "seconds": elapsed()}
         metrics.pop("baselines", None)
-        _write(run, metrics)
+        _write(run, task, metrics)
         if config.eval.baselines:
             metrics |= {"baselines": task.baselines(device), "seconds": elapsed()}
-            _write(run, metrics)
+            _write(run, task, metrics)
     return metrics
 
 
-def _write(run: RunFolder, metrics: Mapping[str, Any]) -> None:
+def _write(run: RunFolder, task: Task, metrics: Mapping[str, Any]) -> None:
+    if broken := task.broken():
+        run.write(run.path / "broken.txt", "\n".join(broken) + "\n")
     run.write(run.metrics, json.dumps(metrics, indent=2) + "\n")
 
 

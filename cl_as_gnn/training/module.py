@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,25 +38,41 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     return (seed * 1_000_003 + epoch * 8191 + rank) % 2**63
 
 
+def prefetched(items: Iterable[Tensor], read: Callable[[Tensor], tuple[Tensor, Tensor | None]]) -> Iterator[Any]:
+    """Yield ``(item, *read(item))`` in order, while a thread reads the next two."""
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+        waiting: deque[Any] = deque()
+        for item in items:
+            waiting.append((item, pool.submit(read, item)))
+            if len(waiting) > 2:
+                item, reading = waiting.popleft()
+                yield item, *reading.result()
+        for item, reading in waiting:
+            yield item, *reading.result()
+
+
 class EpochBatches:
     """Index tensors of an epoch on this rank: a shuffle of the training set, without the incomplete last batch.
+
+    Of samples that are not in memory, each batch also holds the images and their width / height.
 
     The first batch fixes the order: Lightning creates the iterator before it restores the epoch of a resumed run.
     """
 
-    def __init__(self, module: LightningModule, total: int, config: RunConfig):
-        self.module, self.total, self.seed = module, total, config.seed
+    def __init__(self, module: LightningModule, total: int, config: RunConfig, read: Any = None):
+        self.module, self.total, self.seed, self.read = module, total, config.seed, read
         size = min(config.trainer.batch_size, total)
         self.size = size - size % config.trainer.ranks
 
     def __len__(self) -> int:
         return self.total // self.size
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Any]:
         trainer = self.module.trainer
         shuffle = torch.Generator().manual_seed(epoch_seed(self.seed, trainer.current_epoch))
-        order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size].to(self.module.device)
-        yield from order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
+        order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size]
+        order = order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
+        yield from order.to(self.module.device) if self.read is None else prefetched(order, self.read)
 
 
 @dataclass
@@ -111,10 +129,12 @@ class ContrastiveModule(LightningModule):
         if config.trainer.compile:
             self.method.encoder.compile()
         self.register_buffer("inputs", self.task.inputs, persistent=False)
+        self.register_buffer("aspect", self.task.aspect, persistent=False)
         self.register_buffer("labels", self.task.labels, persistent=False)
         self.inputs: Tensor | None
+        self.aspect: Tensor | None
         self.labels: Tensor | None
-        keep_local(self, ["inputs", "labels"])  # every rank has read them from its own disk
+        keep_local(self, ["inputs", "aspect", "labels"])  # every rank has read them from its own disk
         self._draws: tuple[torch.Generator, ...] = ()
         self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
@@ -123,7 +143,7 @@ class ContrastiveModule(LightningModule):
         self.elapsed: Callable[[], float] = lambda: 0.0
 
     def train_dataloader(self) -> EpochBatches:
-        return EpochBatches(self, self.task.size, self.config)
+        return EpochBatches(self, self.task.size, self.config, self.task.read)
 
     def on_train_epoch_start(self) -> None:
         run, epoch = self.config.seed, self.trainer.current_epoch
@@ -141,10 +161,18 @@ class ContrastiveModule(LightningModule):
         """Share of the training steps that are done."""
         return self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
 
-    def training_step(self, sample: Tensor, batch_idx: int) -> Tensor:
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+    def _views(self, sample: Tensor, source: Tensor | None = None, aspect: Tensor | None = None) -> Any:
+        """Views of the samples, whose images are given or in memory."""
+        if source is None:
             source = sample if self.inputs is None else self.inputs.index_select(0, sample)
-            inputs = self.augment(source, self.config.method.num_views, *self._draws)
+            aspect = None if self.aspect is None else self.aspect.index_select(0, sample)
+        sides = {} if aspect is None else {"aspect": aspect}
+        return self.augment(source, self.config.method.num_views, *self._draws, **sides)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        sample, *read = (batch,) if isinstance(batch, Tensor) else batch
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            inputs = self._views(sample, *read)
         labels = None if self.labels is None else self.labels[sample]
         loss: Tensor
         loss, data = self.method(Batch(inputs, sample, self.progress, labels))

@@ -1,5 +1,6 @@
 """Reading data sets: splits, decoding, and the one line a user gets for each mistake."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 
 from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets import load_images, read_images
+from cl_as_gnn.datasets.folder import FolderConfig
+from cl_as_gnn.datasets.images import ImageData, Rows
 from cl_as_gnn.errors import ConfigError, RunError
 
 
@@ -30,7 +33,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def config(root: Path | None, **changes: object) -> DataConfig:
-    return DataConfig.model_validate({"name": "folder", "root": root, "validation": 0.2, **changes})
+    kind = FolderConfig if changes.get("name", "folder") == "folder" else DataConfig
+    return kind.model_validate({"name": "folder", "root": root, "validation": 0.2, **changes})
 
 
 def fails(kind: type[Exception], wanted: DataConfig, *parts: str) -> None:
@@ -60,18 +64,17 @@ def test_digits_are_split_by_class_and_always_alike() -> None:
 def test_images_of_a_folder_are_read_through_links_and_whole(root: Path, tmp_path: Path) -> None:
     (root / "linked").symlink_to(root / "test")
     (root / "linked" / "cat" / "round").symlink_to(root)
-    paths, images = read_images(str(root), 3, 8, progress=False)
-    assert len(paths) == 26
-    assert {path.relative_to(root).parts[0] for path in paths} == {"linked", "train"}
-    assert images.shape == (len(paths), 3, 8, 8)
-    assert paths == sorted(paths)
+    split = read_images(str(root), 3, 8)
+    assert len(split) == 26
+    assert {path.split("/")[0] for path in split.files} == {"linked", "train"}
+    assert split.read(torch.arange(26))[0].shape == (26, 3, 8, 8)
+    assert list(split.files) == sorted(split.files)
 
 
 def test_sixteen_bits_a_pixel_keep_their_shades(tmp_path: Path) -> None:
     level = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     Image.fromarray(level).save(tmp_path / "deep.png")
-    _, gray = read_images(tmp_path, 1, 8, progress=False)
-    _, color = read_images(tmp_path, 3, 8, progress=False)
+    gray, color = (read_images(tmp_path, channels, 8).squares(torch.arange(1), 8) for channels in (1, 3))
     np.testing.assert_array_equal(gray[0, 0], (level / 257).round())
     assert torch.equal(color[0], gray[0].expand(3, 8, 8))
 
@@ -162,42 +165,128 @@ def test_pixels_keep_their_rows_columns_and_channels(root: Path) -> None:
     assert np.array_equal(image.numpy(), pixels.transpose(2, 0, 1))
 
 
-def test_resize_takes_the_center_square(root: Path) -> None:
+def test_whole_pictures_are_kept_and_their_center_square_is_embedded(root: Path) -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 200
     Image.fromarray(wide).save(root / "train" / "cat" / "000.png")
     data = load_images(config(root, image_size=10, validation=0), progress=False)
-    assert data.train.images.shape == (20, 3, 10, 10)
-    assert data.train.images[0].unique().tolist() == [200]
+    assert data.image_size == 10
+    assert data.train.images.shape[-1] <= 20
+    assert data.train.aspect is not None
+    assert data.train.aspect[:2].tolist() == [3, 1]
+    assert data.train.images[0].float().std() > 50, "the whole picture holds both shades"
+    square = data.train.squares(torch.arange(1), 10)
+    assert square.shape == (1, 3, 10, 10)
+    assert square[..., 2:-2].unique().tolist() == [200]
 
 
-def test_mixed_sizes_name_the_cure(root: Path) -> None:
-    write(root / "train" / "dog", 1, size=(9, 9))
-    fails(ConfigError, config(root), "8x8", "9x9", "data.image_size=32")
-
-
-def test_oblong_images_name_the_cure(tmp_path: Path) -> None:
-    write(tmp_path / "a", 8, size=(6, 8))
-    write(tmp_path / "b", 8, size=(6, 8))
-    fails(ConfigError, config(tmp_path), "square", "6x8", "data.image_size=32")
+def test_images_of_many_sizes_get_views_of_64_px(tmp_path: Path) -> None:
+    write(tmp_path / "a", 8, size=(90, 120))
+    write(tmp_path / "b", 8, size=(300, 200))
+    data = load_images(config(tmp_path, validation=0), progress=False)
+    assert data.image_size == 64
+    assert data.train.images.shape[-1] == 128
+    assert data.train.aspect is not None
+    assert sorted(data.train.aspect.unique().tolist()) == [0.75, 1.5]
 
 
 def test_missing_root_and_folder(tmp_path: Path) -> None:
     fails(ConfigError, config(None), "data.root=")
-    fails(ConfigError, config(tmp_path / "nowhere"), "nowhere", "train/")
-
-
-def test_empty_folder_and_empty_class(root: Path, tmp_path: Path) -> None:
+    fails(ConfigError, config(tmp_path / "nowhere"), "nowhere", "no folder")
     (tmp_path / "void").mkdir()
-    fails(ConfigError, config(tmp_path / "void"), "no class folders")
-    (root / "train" / "emu").mkdir()
-    (root / "train" / "emu" / "notes.txt").write_text("no image")
-    fails(ConfigError, config(root), "emu", "no images")
+    fails(ConfigError, config(tmp_path / "void"), "holds no images")
 
 
-def test_one_class(tmp_path: Path) -> None:
+def unlabeled(data: ImageData, count: int) -> bool:
+    """Whether all images are training images without a label."""
+    return (data.classes, len(data.train), len(data.validation), len(data.test)) == ((), count, 0, 0) and bool(
+        (data.train.labels == -1).all()
+    )
+
+
+def test_a_folder_without_class_folders_has_no_labels(tmp_path: Path) -> None:
+    write(tmp_path, 6)
+    assert unlabeled(load_images(config(tmp_path)), 6)
+    write(tmp_path / "deep" / "down", 4)
+    data = load_images(config(tmp_path))
+    assert unlabeled(data, 10)
+    assert data.train.files[-1] == "deep/down/003.png"
+    assert data.notes == ("10 images, no labels, views of 8 px",)
+
+
+def test_one_class_folder_is_read_without_labels(tmp_path: Path) -> None:
     write(tmp_path / "cat", 4)
-    fails(ConfigError, config(tmp_path), "one class", "cat")
+    data = load_images(config(tmp_path))
+    assert unlabeled(data, 4)
+    assert "one class ('cat') only" in data.notes[1]
+
+
+def test_class_folders_may_be_deep_and_may_be_ignored(tmp_path: Path) -> None:
+    for c, name in enumerate(("cat", "dog")):
+        write(tmp_path / name / "2024" / "may", 8, start=100 * c)
+    data = load_images(config(tmp_path, validation=0))
+    assert (data.classes, len(data.train), len(data.test)) == (("cat", "dog"), 12, 4)
+    assert data.notes == ("16 images, 2 classes (folders), views of 8 px",)
+    assert unlabeled(load_images(config(tmp_path, labels="none")), 16)
+
+
+def test_images_beside_class_folders_are_named(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    write(tmp_path / "cat", 4)
+    write(tmp_path / "dog", 4)
+    fails(ConfigError, config(tmp_path, labels="folders"), "000.png", "data.labels=none")
+    assert unlabeled(load_images(config(tmp_path)), 9)
+
+
+def table(root: Path, *rows: str, head: str = "file,label") -> None:
+    (root / "labels.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8-sig")
+
+
+def test_labels_come_from_a_table(tmp_path: Path) -> None:
+    write(tmp_path / "all", 40)
+    table(tmp_path, *[f"all/{i:03d}.png,{'even' if i % 2 == 0 else 'odd'}" for i in range(32)], "all/035.png,")
+    data = load_images(config(tmp_path, validation=0))
+    assert (data.classes, len(data.train), len(data.test)) == (("even", "odd"), 32, 8)
+    assert int((data.train.labels == -1).sum()) == 8
+    for split in (data.train, data.test):
+        known = split.labels >= 0
+        assert torch.equal(split.labels[known], split.images[known, 0, 0, 0].long() % 2)
+    assert data.notes == ("40 images, 2 classes (labels.csv), views of 8 px",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "parts"),
+    [
+        (["a/000.png,x"], "name,label", ("columns ['name', 'label']", "file and label")),
+        (["a/000.png,x", "a/000.png,y"], "file,label", ("two labels", "'x' and 'y'")),
+        (["b/000.png,x", "c.png,y"], "file,label", ("'b/000.png'", "2 such rows")),
+    ],
+)
+def test_mistakes_in_the_table(tmp_path: Path, rows: list[str], head: str, parts: tuple[str, ...]) -> None:
+    write(tmp_path / "a", 3)
+    table(tmp_path, *rows, head=head)
+    fails(ConfigError, config(tmp_path), "labels.csv", *parts)
+
+
+def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    fails(ConfigError, config(tmp_path, labels="csv"), "labels.csv", "cannot be read")
+    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00file")
+    fails(ConfigError, config(tmp_path), "labels.csv", "cannot be read")
+
+
+def test_an_empty_label_column_is_no_labels(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    table(tmp_path, "000.png,", "001.png,")
+    assert unlabeled(load_images(config(tmp_path)), 3)
+
+
+def test_too_few_labels_for_a_test_set_are_kept_and_nothing_is_scored(tmp_path: Path) -> None:
+    write(tmp_path, 9)
+    table(tmp_path, "000.png,a", "001.png,b", "002.png,c")
+    data = load_images(config(tmp_path))
+    assert (len(data.train), len(data.test), data.classes) == (9, 0, ("a", "b", "c"))
+    assert "nothing is scored" in data.notes[1]
 
 
 def test_class_that_only_the_test_set_has(root: Path) -> None:
@@ -260,18 +349,56 @@ def test_a_photograph_is_turned_upright(root: Path) -> None:
     assert image[1:].max() == 0
 
 
-def test_corrupt_images_are_counted_and_the_first_is_named(root: Path) -> None:
-    (root / "train" / "cat" / "004.png").write_bytes(b"no image at all")
-    whole = (root / "train" / "dog" / "001.png").read_bytes()
-    (root / "train" / "dog" / "001.png").write_bytes(whole[: len(whole) // 2])
-    fails(RunError, config(root), str(Path("cat") / "004.png"), "2 of 26")
+def test_broken_files_are_left_out_up_to_a_share(root: Path) -> None:
+    whole = (root / "train" / "cat" / "001.png").read_bytes()
+    (root / "train" / "cat" / "001.png").write_bytes(whole[: len(whole) // 2])
+    (root / "test" / "dog" / "000.png").write_bytes(b"")
+    fails(RunError, config(root), "of 26 files", "data.max_broken")
+    data = load_images(config(root, max_broken=0.1, validation=0))
+    assert (len(data.train), len(data.test)) == (19, 5)
+    assert [line.split(":")[0] for line in data.broken] == ["test/dog/000.png", "train/cat/001.png"]
+    assert "empty file" in data.broken[0]
+    assert "2 broken files left out" in data.notes[0]
+    for split in (data.train, data.test):
+        assert torch.equal(split.labels, (split.images[:, 0, 0, 0] >= 100).long())
 
 
-def test_class_too_small_to_split(root: Path) -> None:
-    write(root / "train" / "emu", 1)
-    fails(ConfigError, config(root), "emu", "data.validation=0.2", "data.validation=0")
-    assert len(load_images(config(root, validation=0), progress=False).train) == 21
-    fails(ConfigError, config(root, validation=0.01), "data.validation=0.01")
+def test_images_above_the_memory_are_read_by_the_batch(root: Path) -> None:
+    write(root / "train" / "cat", 10, size=(10, 8))
+    kept, read = (load_images(config(root, memory=memory), progress=False) for memory in (2, 0))
+    assert isinstance(read.train.images, Rows)
+    assert "read by the batch" in read.notes[0]
+    for part in ("train", "validation", "test"):
+        one, other = getattr(kept, part), getattr(read, part)
+        index = torch.tensor([2, 0])
+        assert list(one.files) == list(other.files)
+        for a, b in zip(one.read(index), other.read(index), strict=True):
+            assert torch.equal(a, b)
+    assert torch.equal(kept.pooled().train.read(torch.arange(20))[0], read.pooled().train.read(torch.arange(20))[0])
+
+
+def test_a_broken_file_that_is_read_by_the_batch_is_replaced_by_the_next(root: Path) -> None:
+    (root / "train" / "cat" / "003.png").write_bytes(b"no image")
+    data = load_images(config(root, memory=0, max_broken=0.1, validation=0), progress=False)
+    images, _ = data.train.read(torch.tensor([3, 4, 5]))
+    assert images[:, 0, 0, 0].tolist() == [4, 4, 5]
+    assert list(data.train.broken()) == ["train/cat/003.png"]
+    assert data.train.readable().tolist() == [0, 1, 2, *range(4, 20)]
+    assert data.test.readable().tolist() == list(range(6))
+
+
+def test_pipes_and_dangling_links_are_no_images(root: Path) -> None:
+    os.mkfifo(root / "train" / "cat" / "pipe.png")
+    (root / "train" / "cat" / "gone.png").symlink_to(root / "nowhere.png")
+    data = load_images(config(root, max_broken=0.1, validation=0), progress=False)
+    assert len(data.train) == 20
+    assert data.broken == ("train/cat/gone.png: no such file",)
+
+
+def test_classes_too_small_for_validation_images(root: Path) -> None:
+    data = load_images(config(root, validation=0.05), progress=False)
+    assert (len(data.train), len(data.validation)) == (20, 0)
+    assert "no validation images" in data.notes[1]
 
 
 def test_offline_data_set_says_where_its_files_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
