@@ -68,7 +68,7 @@ def read_photos(
     if not len(read["train"]):
         raise ConfigError(f"data.root={config.root} holds no image that can be trained on: add some")
     empty = read["train"].take(torch.arange(0))
-    broken = tuple(f"{files[i]}: {why}" for i, why in sorted(store.broken.items()))
+    broken = tuple(sorted(f"{files[i]}: {why}" for i, why in store.broken.items()))
     return Parts(
         classes,
         read["train"],

@@ -47,6 +47,6 @@ def center_square(images: Tensor, aspect: Tensor | None, side: int) -> Tensor:
     wide, tall = (aspect.reciprocal() * width).clamp(1.5, width), (aspect * height).clamp(1.5, height)
     columns = interpolation((width - wide) / 2, wide, width, side)
     rows = interpolation((height - tall) / 2, tall, height, side)
-    planes = images.view(batch, channels * height, width).float().bmm(columns.mT).view(batch, channels, height, side)
+    planes = images.reshape(batch, channels * height, width).float().bmm(columns.mT).view(batch, channels, height, side)
     out = rows.unsqueeze(1) @ planes
     return out.round_().clamp_(0, 255).to(torch.uint8)

@@ -177,7 +177,7 @@ def test_whole_pictures_are_kept_and_their_center_square_is_embedded(root: Path)
     assert data.train.images[0].float().std() > 50, "the whole picture holds both shades"
     square = data.train.squares(torch.arange(1), 10)
     assert square.shape == (1, 3, 10, 10)
-    assert square[..., 2:-2].unique().tolist() == [200]
+    assert (square[..., 2:-2].float() - 200).abs().max() <= 1
 
 
 def test_images_of_many_sizes_get_views_of_64_px(tmp_path: Path) -> None:
