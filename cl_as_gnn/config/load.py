@@ -65,8 +65,14 @@ def _check_file(path: Path | str, tree: Mapping[str, Any], message: str) -> None
 
 
 def build_config(tree: Mapping[str, Any]) -> RunConfig:
-    """Check a nested mapping and freeze it. The recipe of its data set fills in what it leaves open."""
+    """Check a nested mapping and freeze it. The recipe of its data set fills in what it leaves open.
+
+    A ``data.root`` without a ``data.name`` is a folder of images.
+    """
     data, method = (tree[key] if isinstance(tree.get(key), Mapping) else {} for key in ("data", "method"))
+    if data.get("root") is not None and data.get("name") is None:
+        data = {**data, "name": "folder"}
+        tree = {**tree, "data": data}
     name = data.get("name", DATASETS.default)
     if isinstance(name, str) and name in DATASETS:
         tree = merge(DATASETS[name].recipe(data, method.get("name")), tree)

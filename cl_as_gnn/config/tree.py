@@ -70,9 +70,7 @@ class DataConfig(Settings):
     @model_validator(mode="after")
     def _fits(self) -> DataConfig:
         if self.image_size is not None and not isinstance(self, PhotoConfig):
-            raise ValueError(
-                f"data.image_size={self.image_size} is for images of other sizes (data.name=folder): drop it"
-            )
+            raise ValueError(f"data.image_size={self.image_size} is for data.name=folder and the like: drop it")
         return self
 
 

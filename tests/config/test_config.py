@@ -81,7 +81,7 @@ def test_frozen():
         ("data.augment.crop_scale=[2,1]", "two positive numbers, the smaller first"),
         ("data.augment.crop_scale=[0.5,1.5]", "shares of the image, at most 1"),
         ("trainer.epochs=true", "trainer.epochs=true: true and false mean nothing here"),
-        ("data.image_size=8", "data.image_size=8 is for data.name=folder: drop it"),
+        ("data.image_size=8", "data.image_size=8 is for data.name=folder and the like: drop it"),
         ("method.num_views=1", "method.num_views=1: expects at least 2"),
         ("encoder.projector_hidden=99999999", "encoder.projector_hidden=99999999: expects at most 65536"),
         ("encoder.width=3", "encoder.width=3: expects a multiple of 2"),

@@ -3,17 +3,14 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from cl_as_gnn.config import AugmentConfig
 from cl_as_gnn.datasets import DATASETS, BatchedViews, Split, channel_stats, normalize
-from cl_as_gnn.datasets.resize import center_square
 from cl_as_gnn.errors import ConfigError
 
 OFF = AugmentConfig(
@@ -316,43 +313,3 @@ def test_cuda_draws_without_waiting_for_the_host() -> None:
         torch.cuda.set_sync_debug_mode("default")
     assert out.shape == (128, 3, 32, 32)
     assert torch.allclose(views(OFF).cuda()(images).cpu(), images.cpu() / 255, atol=1e-5)
-
-
-def test_crops_of_resized_pictures_are_those_of_the_whole_pictures() -> None:
-    drawn = views(AugmentConfig(crop_scale=(0.1, 1.0)), 16)
-    aspect = torch.tensor([0.2, 0.5, 1.0, 1.5, 6.0]).repeat(2000)
-    top, left, tall, wide = drawn.draw_crops(len(aspect), 64, 64, torch.Generator().manual_seed(0), aspect)
-    assert (top >= 0).all()
-    assert (left >= 0).all()
-    assert (top + tall <= 64 + 1e-4).all()
-    assert (left + wide <= 64 + 1e-4).all()
-    ratio, area = wide / tall * aspect, wide * tall / 64**2
-    assert ratio.min() > 3 / 4 - 1e-4
-    assert ratio.max() < 4 / 3 + 1e-4
-    assert area.min() >= 0.1 - 1e-4
-    assert area[2::5].max() > 0.95
-    # Of a square, the same law as without resizing.
-    plain = drawn.draw_crops(len(aspect), 64, 64, torch.Generator().manual_seed(1))
-    for resized, whole in zip((top, left, tall, wide), plain, strict=True):
-        assert abs(float(resized[2::5].mean() - whole.mean())) < 1
-
-
-def test_a_view_of_a_resized_picture_shows_what_a_view_of_the_picture_shows() -> None:
-    picture = natural(1, 64)[..., :32]  # 32 wide, 64 high
-    square = torch.nn.functional.interpolate(picture.float(), (64, 64), mode="bilinear").round().to(torch.uint8)
-    config = AugmentConfig(crop_scale=(1, 1), crop_ratio=(0.5, 0.5), flip=0, jitter_prob=0, grayscale=0)
-    drawn = views(config, 16)
-    assert (drawn(square, aspect=torch.tensor([0.5])) - drawn(picture)).abs().mean() < 0.01
-
-
-@pytest.mark.parametrize("aspect", [0.5, 1.0, 3.0])
-def test_center_squares_are_those_of_pillow(aspect: float) -> None:
-    wide, tall = (96, round(96 / aspect)) if aspect > 1 else (round(96 * aspect), 96)
-    picture = Image.fromarray(natural(1, 96)[0, :, :tall, :wide].permute(1, 2, 0).numpy())
-    kept = torch.from_numpy(np.array(picture.resize((64, 64), Image.Resampling.BILINEAR))).permute(2, 0, 1)
-    short = min(picture.size)
-    left, top = (wide - short) / 2, (tall - short) / 2
-    box = (left, top, left + short, top + short)
-    expected = np.array(picture.resize((16, 16), Image.Resampling.BILINEAR, box=box)).transpose(2, 0, 1)
-    got = center_square(kept[None], torch.tensor([wide / tall]), 16)[0]
-    assert np.abs(got.numpy().astype(int) - expected).mean() < 3
