@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,12 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     # DDP warns about speed. With one channel, channels-last and contiguous strides describe the same memory.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+
+
+def import_from_here() -> None:
+    """Let modules in the working folder be imported: the script ``clgnn`` has its own folder on the path instead."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
 
 
 def register_norm(norm: type) -> None:

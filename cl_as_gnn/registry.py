@@ -6,6 +6,7 @@ and the modules that other packages name in its group of entry points, so the an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -26,6 +27,8 @@ EntryT = TypeVar("EntryT", bound=type[Any])
 
 class Registry(Generic[EntryT]):
     """Classes of one kind by the name in their ``Config``, in alphabetical order.
+
+    A name with places to fill in, such as ``timm/<model>``, stands for every name of that form.
 
     Within :func:`from_source` an unused registry answers without importing torch: its classes then have their settings
     and literal attributes and cannot be built.
@@ -60,13 +63,22 @@ class Registry(Generic[EntryT]):
 
     def __getitem__(self, name: str) -> EntryT:
         table = self._table()
-        if name not in table:
+        entry = self._find(name)
+        if entry is None:
             kind = "data set" if self.key == "data" else self.key
             raise ConfigError(unknown(kind, name, table, key=f"{self.key}.name"))
-        return table[name]
+        return entry
 
     def __contains__(self, name: object) -> bool:
-        return name in self._table()
+        return isinstance(name, str) and self._find(name) is not None
+
+    def _find(self, name: str) -> EntryT | None:
+        table = self._table()
+        if name in table:
+            return table[name]
+        forms = (form for form in table if "<" in form and re.fullmatch(re.sub("<[^>]+>", "[^/:]+", form), name))
+        form = next(forms, None)
+        return None if form is None else table[form]
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._table()))

@@ -47,6 +47,29 @@ class Encoder(nn.Module):
         """Build the encoder of a config with random weights, or raise ``ConfigError`` if it cannot read such inputs."""
         raise NotImplementedError
 
+    @classmethod
+    def own_size(cls, config: Any) -> int | None:
+        """Return the side of the images that the encoder of a config was designed for; ``None``: any."""
+        return None
+
+    @classmethod
+    def own_stats(cls, config: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return mean and deviation of each channel, from 0 to 1, that the weights of a config expect, if any."""
+        return None
+
+    @property
+    def network(self) -> nn.Module:
+        """The module whose parameter names an export has."""
+        return self
+
+    def start(self, config: Any) -> list[str]:
+        """Load the weights that training starts from, if the config names any; return one line on each difference."""
+        return []
+
+    def rate_factors(self) -> dict[str, float]:
+        """Factors on the learning rate by name of the parameter; parameters that are not named have factor 1."""
+        return {}
+
     def no_weight_decay(self) -> set[str]:
         """Name the parameters without weight decay: here vectors, which are biases and normalization."""
         return {name for name, parameter in self.named_parameters() if parameter.dim() <= 1}

@@ -83,3 +83,28 @@ class BatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
 
 class BatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
     """``nn.BatchNorm2d`` in the same way: see :class:`BatchNorm1d`."""
+
+
+def synchronize(network: nn.Module) -> None:
+    """Let the batch normalization of a network of another package use the statistics of all ranks, in place.
+
+    Only the class of the layers changes: parameters, statistics and, on one rank, numbers stay.
+    """
+    for layer in network.modules():
+        kind = type(layer)
+        if kind in (nn.BatchNorm1d, nn.BatchNorm2d):
+            layer.__class__ = BatchNorm1d if kind is nn.BatchNorm1d else BatchNorm2d
+        elif isinstance(layer, nn.modules.batchnorm._BatchNorm) and not isinstance(layer, _GlobalBatchNorm):
+            layer.__class__ = type(kind.__name__, (_GlobalBatchNormAct, kind), {})
+
+
+class _GlobalBatchNormAct(_GlobalBatchNorm):
+    """Before a subclass of batch normalization that may drop and activate its output, as timm's ``BatchNormAct2d``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        if not self.training or world_size() == 1:
+            return out
+        for name in ("drop", "act"):
+            out = getattr(self, name, nn.Identity())(out)
+        return out

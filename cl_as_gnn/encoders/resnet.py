@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,17 @@ _RESNETS = {"resnet18": resnet18, "resnet50": resnet50}
 
 class ResNetConfig(EncoderConfig):
     name: Literal["resnet18", "resnet50"] = "resnet18"
+
+
+def fit_stem(net: Any, in_channels: int, image_size: int) -> None:
+    """Give a ResNet a stem for its images, in place: that of SimCLR for CIFAR up to 64 px."""
+    width: int = net.bn1.num_features
+    if image_size <= 64:
+        net.conv1 = nn.Conv2d(in_channels, width, 3, stride=1, padding=1, bias=False)
+        net.maxpool = nn.Identity()
+    elif in_channels != 3:
+        net.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
 
 
 class ResNetEncoder(Encoder):
@@ -37,13 +48,13 @@ class ResNetEncoder(Encoder):
         net = _RESNETS[name](norm_layer=BatchNorm2d)
         self.out_dim: int = net.fc.in_features
         net.fc = nn.Identity()
-        if image_size <= 64:
-            net.conv1 = nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
-            net.maxpool = nn.Identity()
-        elif in_channels != 3:
-            net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        fit_stem(net, in_channels, image_size)
         self.body = net
+
+    @property
+    def network(self) -> nn.Module:
+        body: nn.Module = self.body
+        return body
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.body(x)

@@ -145,6 +145,11 @@ class Method(nn.Module, Generic[ConfigT]):
             return {name for name, parameter in self.named_parameters() if parameter.dim() <= 1}
         return vectors | {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
 
+    def rate_factors(self) -> dict[str, float]:
+        """Factors on the learning rate by name of the parameter, 1 where there is none: the encoder's own choice."""
+        own = self.encoder.rate_factors() if isinstance(self.encoder, Encoder) else {}
+        return {f"encoder.{name}": factor for name, factor in own.items()}
+
     def begin_epoch(self, progress: float) -> None:
         """Prepare an epoch, given the completed share of the training. The default does nothing."""
 

@@ -67,8 +67,8 @@ class Task(ABC):
         """The augmentation: maps rows of ``inputs`` (or indices of samples) and a number of views to encoder inputs."""
 
     @abstractmethod
-    def encoder(self) -> nn.Module:
-        """A new encoder, with ``out_dim``."""
+    def encoder(self) -> Encoder:
+        """A new encoder with random weights."""
 
     @abstractmethod
     def header(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cl_as_gnn.config import DataConfig, RunConfig
 from cl_as_gnn.datasets import DATASETS, BatchedViews, ImageData, ImageDataset, channel_stats, evenly, load_images
-from cl_as_gnn.encoders import Inputs, build_encoder
+from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe
 from cl_as_gnn.methods import Method
@@ -53,7 +53,8 @@ class ImageTask(Task):
             self.inputs, self.aspect = data.train.images, data.train.aspect
         else:
             self.read = data.train.read
-        self.stats = channel_stats(data.train)
+        stats = ENCODERS[config.encoder.name].own_stats(config.encoder)
+        self.stats = stats if stats and len(stats[0]) == data.channels else channel_stats(data.train)
         self.known = (self.y >= 0).nonzero().view(-1)
         self.watched = self.known[evenly(config.eval.online_size, len(self.known))]
 
@@ -65,7 +66,7 @@ class ImageTask(Task):
             self.config.data.augment or source.augment, self.data.image_size, self.data.channels, *self.stats
         )
 
-    def encoder(self) -> nn.Module:
+    def encoder(self) -> Encoder:
         return build_encoder(self.config.encoder, Inputs(self.data.channels, self.data.image_size))
 
     def header(self) -> dict[str, Any]:

@@ -57,7 +57,11 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     task = load_task(config, progress=console.is_terminal)
     before = 0.0 if resume is None else float(load_checkpoint(resume)["cl_as_gnn"]["seconds"])
     seed_everything(config.seed, verbose=False)
-    module = ContrastiveModule(config, task)
+    encoder = task.encoder()
+    if resume is None:
+        for line in encoder.start(config.encoder):
+            console.print(line, soft_wrap=True, markup=False)
+    module = ContrastiveModule(config, task, encoder)
     module.elapsed = lambda: before + time.perf_counter() - start
     run = resume or create_run(config)
     if resume is None:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.compat import keep_local
@@ -118,14 +118,22 @@ class Minibatch:
 
 
 class ContrastiveModule(LightningModule):
-    """The training samples on the device, the views and the method of a run. Batches are index tensors."""
+    """The training samples on the device, the views and the method of a run. Batches are index tensors.
 
-    def __init__(self, config: RunConfig, task: Task | ImageData):
+    Args:
+        config: the run.
+        task: the samples.
+        encoder: a module with ``out_dim`` to train instead of a new encoder of the config.
+    """
+
+    def __init__(self, config: RunConfig, task: Task | ImageData, encoder: nn.Module | None = None):
         super().__init__()
         self.config = config
         self.task = ImageTask(config, task) if isinstance(task, ImageData) else task
         self.augment = self.task.views()
-        self.method: Method[Any] = build_method(config.method, self.task.encoder(), config.encoder, self.task.size)
+        self.method: Method[Any] = build_method(
+            config.method, encoder or self.task.encoder(), config.encoder, self.task.size
+        )
         if config.trainer.compile:
             self.method.encoder.compile()
         self.register_buffer("inputs", self.task.inputs, persistent=False)

@@ -6,17 +6,26 @@ import math
 from typing import Any
 
 import torch
+from torch import nn
 
 from cl_as_gnn.config import OptimConfig
 from cl_as_gnn.methods import Method
 
 
 def build_optimizer(config: OptimConfig, method: Method[Any]) -> torch.optim.Optimizer:
-    """AdamW, Adam, SGD or LARS; the parameters in ``method.no_weight_decay()`` get no decay and no LARS scaling."""
-    spared = method.no_weight_decay()
-    named = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
-    decayed, plain = ([p for name, p in named if (name in spared) == spare] for spare in (False, True))
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    """AdamW, Adam, SGD or LARS; the parameters in ``method.no_weight_decay()`` get no decay and no LARS scaling.
+
+    The rate of a parameter is ``config.lr`` times its factor in ``method.rate_factors()``, or ``config.lr``.
+    """
+    spared, factors = method.no_weight_decay(), method.rate_factors()
+    members: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): [], (1.0, True): []}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            members.setdefault((factors.get(name, 1.0), name in spared), []).append(parameter)
+    groups = [
+        {"params": params, "weight_decay": 0.0 if spare else config.weight_decay, "lr": config.lr * factor}
+        for (factor, spare), params in members.items()
+    ]
     if config.name in ("adamw", "adam"):
         return (torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam)(groups, lr=config.lr, fused=True)
     if config.name == "sgd":

@@ -1,0 +1,46 @@
+"""A network of the user's own code as the encoder."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from cl_as_gnn.compat import import_from_here
+from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig
+from cl_as_gnn.errors import ConfigError
+
+
+class OwnConfig(BackboneConfig):
+    name: str = "<module>:<class>"
+
+
+class OwnEncoder(Backbone):
+    """An ``nn.Module`` from a class or a function, which is called without arguments or with ``in_channels``."""
+
+    Config = OwnConfig
+    summary = "an nn.Module of yours: a class or function, called without arguments or with in_channels"
+
+    @classmethod
+    def make(cls, config: OwnConfig, channels: int, side: int) -> nn.Module:
+        module, _, name = config.name.partition(":")
+        import_from_here()
+        try:
+            maker: Any = import_module(module)
+            for part in name.split("."):
+                maker = getattr(maker, part)
+            takes = "in_channels" in inspect.signature(maker).parameters
+            body: Any = maker(in_channels=channels) if takes else maker()
+        except Exception as error:  # whatever the user's code raises
+            reason = str(error).partition("\n")[0][:120]
+            raise ConfigError(
+                f"encoder.name={config.name} cannot be made ({type(error).__name__}: {reason}): name an importable "
+                "module and a class in it, which takes no arguments or in_channels"
+            ) from None
+        if not isinstance(body, nn.Module):
+            raise ConfigError(f"encoder.name={config.name} makes a {type(body).__name__}, not an nn.Module")
+        if config.drop_path is not None:
+            raise ConfigError(f"encoder.drop_path={config.drop_path} is for models of timm and torchvision: drop it")
+        return body
