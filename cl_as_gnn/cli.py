@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -127,6 +127,24 @@ def embed(
     shapes = export_features(run, out, console, images)
     line = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     console.print(f"{out}: {line}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="The file to write: .safetensors, .onnx or .pt2.")],
+    format: Annotated[
+        Literal["safetensors", "onnx", "torch"] | None, typer.Option(help="Instead of the ending of the file.")
+    ] = None,
+) -> None:
+    """Write the encoder of a finished run for other programs.
+
+    safetensors holds the weights under the names of the model in its own package; onnx and torch (torch.export) hold
+    the computation, from float images between 0 and 1 to features.
+    """
+    from cl_as_gnn.runs.export import export_encoder
+
+    console.print(f"{out}: {export_encoder(run, out, format)}", soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -11,11 +11,10 @@ import torch
 from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import nn
 
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import read_images
-from cl_as_gnn.encoders import ENCODERS, Inputs, build_encoder
+from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import Method, build_method
 from cl_as_gnn.runs.folder import RunFolder, open_run, replaced
@@ -56,7 +55,7 @@ def read_header(run: RunFolder) -> dict[str, Any]:
     return meta
 
 
-def load_encoder(run: RunFolder) -> nn.Module:
+def load_encoder(run: RunFolder) -> Encoder:
     """Load the trained encoder of a finished run, in eval mode on the CPU.
 
     Raises as :func:`read_header`, and RunError if the weights do not fit the encoder.
