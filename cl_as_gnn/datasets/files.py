@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -67,14 +66,21 @@ def image_files(folder: Path | str) -> list[str]:
     return sorted(name.replace(os.sep, "/") for name in found)
 
 
-def image_size(path: str) -> tuple[int, int] | None:
-    """Width and height by the header of a file, upright; ``None`` if it is no readable image."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8) else (width, height)
-    except UNREADABLE:
-        return None
+def upright_size(opened: Image.Image) -> tuple[int, int]:
+    """Width and height of a picture, upright."""
+    width, height = opened.size
+    return (height, width) if opened.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8) else (width, height)
+
+
+def open_file(path: str) -> Image.Image:
+    """Open an image file; the error is one of ``UNREADABLE``."""
+    if not os.path.isfile(path):  # a pipe would wait for a writer
+        raise OSError("no such file")
+    with open(path, "rb") as file:
+        data = file.read()
+    if not data:
+        raise OSError("empty file")
+    return Image.open(BytesIO(data))
 
 
 def to_square(opened: Image.Image, side: int, mode: str) -> tuple[Pixels, float]:
@@ -85,7 +91,7 @@ def to_square(opened: Image.Image, side: int, mode: str) -> tuple[Pixels, float]
     Returns:
         ``(side, side, C)`` in Pillow's mode (``L`` or ``RGB``), and width / height of the picture.
     """
-    width, height = opened.size
+    width, height = upright_size(opened)
     turn = opened.getexif().get(_ORIENTATION, 1)
     opened.draft(mode, (side, side))
     if opened.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
@@ -96,36 +102,4 @@ def to_square(opened: Image.Image, side: int, mode: str) -> tuple[Pixels, float]
         image = image.resize((side, side), Image.Resampling.BICUBIC)
     if turn in _TURNS:
         image = image.transpose(_TURNS[turn])
-    aspect = height / width if turn in (5, 6, 7, 8) else width / height
-    return np.asarray(image).reshape(side, side, -1), aspect
-
-
-def decode(path: str, side: int, mode: str) -> tuple[Pixels, float] | str:
-    """Decode a file by :func:`to_square`, or say in a few words why it cannot be decoded."""
-    try:
-        if not os.path.isfile(path):  # a pipe would wait for a writer
-            return "no such file"
-        with open(path, "rb") as file:
-            data = file.read()
-        if not data:
-            return "empty file"
-        with Image.open(BytesIO(data)) as opened:
-            return to_square(opened, side, mode)
-    except UNREADABLE as error:
-        return (str(error).splitlines() or [type(error).__name__])[0].split(" <_io")[0]
-
-
-def common_sides(paths: Sequence[str], sample: int = 64) -> tuple[int | None, int]:
-    """Estimate the size of the images by the headers of some of them.
-
-    Returns:
-        The side that all of them share if they are squares of one size, else ``None``; and their longest side, 0 if no
-        header can be read.
-    """
-    step = max(1, len(paths) // sample)
-    sizes = [size for size in map(image_size, paths[::step]) if size is not None]
-    if not sizes:
-        return None, 0
-    width, height = sizes[0]
-    same = width if width == height and len(set(sizes)) == 1 else None
-    return same, max(map(max, sizes))
+    return np.asarray(image).reshape(side, side, -1), width / height

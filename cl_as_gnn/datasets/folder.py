@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.base import ImageDataset
 from cl_as_gnn.datasets.files import image_files
-from cl_as_gnn.datasets.images import TEST_SHARE, Parts, stratified
-from cl_as_gnn.datasets.photos import read_photos
+from cl_as_gnn.datasets.images import Parts
+from cl_as_gnn.datasets.photos import read_photos, splits_of
+from cl_as_gnn.datasets.store import FileStore
 from cl_as_gnn.errors import ConfigError
 
 UNLABELED = ("unlabeled", "unlabelled")
@@ -67,9 +67,10 @@ class Folder(ImageDataset):
             labels.append(torch.tensor([number[c] for c in listing.classes.get(name, [""] * len(found))]))
         where = dict(zip(listing.files, torch.arange(sum(map(len, files))).split([len(f) for f in files]), strict=True))
         paths, y = [path for found in files for path in found], torch.cat(labels).long()
-        splits = _drawn(where, y, classes, config, notes)
+        splits = splits_of(where, y, classes, config.split_seed, notes)
+        store = FileStore(config.root, paths, max_broken=config.max_broken)
         source = f"{len(classes)} classes ({listing.source})" if classes else "no labels"
-        return read_photos(config, paths, y, splits, classes, source, tuple(notes), progress)
+        return read_photos(config, store, y, splits, classes, source, tuple(notes), progress)
 
 
 def list_folder(config: Any) -> Listing:
@@ -169,25 +170,3 @@ def _listed_classes(table: Path, files: dict[str, list[str]]) -> dict[str, list[
             "paths within that folder"
         )
     return {name: [given.get(path, "") for path in found] for name, found in files.items()}
-
-
-def _drawn(
-    where: dict[str, Tensor], y: Tensor, classes: tuple[str, ...], config: Any, notes: list[str]
-) -> dict[str, Tensor]:
-    """Positions of each split: training images without a label apart, a quarter of the others as a missing test set."""
-    bare = torch.cat([at[y[at] < 0] for name, at in where.items() if name in ("train", "unlabeled")])
-    splits = {name: at[y[at] >= 0] for name, at in where.items() if name != "unlabeled"}
-    left = {name: len(where[name]) - len(at) for name, at in splits.items() if name != "train"}
-    notes += [f"{count:,} {name} images without a label are left out" for name, count in left.items() if count]
-    if not classes:
-        return {"train": bare}
-    if "test" not in splits:
-        try:
-            kept, drawn = stratified(
-                y[splits["train"]], TEST_SHARE, classes, "a test set of one quarter", config.split_seed
-            )
-        except ConfigError as error:
-            notes.append(f"nothing is scored: {error}")
-        else:
-            splits |= {"test": splits["train"][drawn], "train": splits["train"][kept]}
-    return splits | ({"unlabeled": bare} if len(bare) else {})

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from cl_as_gnn.datasets.resize import center_square
-from cl_as_gnn.datasets.store import FileStore, Store
+from cl_as_gnn.datasets.store import DecodedStore, Store
 from cl_as_gnn.errors import ConfigError
 
 TEST_SHARE = 0.25
@@ -92,11 +92,11 @@ class Split:
     def broken(self) -> dict[str, str]:
         """The files that were found broken so far, with the reason."""
         store = self.images.store if isinstance(self.images, Rows) else None
-        return {store.names[i]: why for i, why in store.broken.items()} if isinstance(store, FileStore) else {}
+        return {store.names[i]: why for i, why in store.broken.items()} if isinstance(store, DecodedStore) else {}
 
     def readable(self) -> Tensor:
         """Positions of the images that were not found broken so far, ascending."""
-        if not isinstance(self.images, Rows) or not isinstance(self.images.store, FileStore):
+        if not isinstance(self.images, Rows) or not isinstance(self.images.store, DecodedStore):
             return torch.arange(len(self))
         broken = torch.tensor(sorted(self.images.store.broken), dtype=torch.long)
         return (~torch.isin(self.images.index, broken)).nonzero().view(-1)

@@ -1,8 +1,7 @@
-"""Image files of any size as the splits of a data set, in memory or read by the batch."""
+"""Pictures of any size as the splits of a data set, in memory or read by the batch."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -11,9 +10,9 @@ from rich.progress import track
 from torch import Tensor
 
 from cl_as_gnn.config import PhotoConfig
-from cl_as_gnn.datasets.files import common_sides, image_files
-from cl_as_gnn.datasets.images import Parts, Rows, Split
-from cl_as_gnn.datasets.store import FileStore, stacked
+from cl_as_gnn.datasets.files import image_files
+from cl_as_gnn.datasets.images import TEST_SHARE, Parts, Rows, Split, stratified
+from cl_as_gnn.datasets.store import DecodedStore, FileStore, stacked
 from cl_as_gnn.errors import ConfigError
 
 MIXED_SIDE = 64
@@ -21,16 +20,17 @@ MIXED_SIDE = 64
 _CHUNK = 256
 
 
-def sides(config: PhotoConfig, paths: list[str]) -> tuple[int, int]:
-    """The side S of the views, and the side P ≤ 2 S to which whole pictures are resized."""
-    same, longest = common_sides(paths)
-    side = config.image_size or (same if same and 4 <= same <= 512 else MIXED_SIDE)
-    return side, min(2 * side, same or max(side, longest))
+def keep_whole(store: DecodedStore, image_size: int | None) -> int:
+    """Choose the side S of the views and let the store keep whole pictures at P ≤ 2 S px; returns S."""
+    same, longest = store.sides()
+    side = image_size or (same if same and 4 <= same <= 512 else MIXED_SIDE)
+    store.keep(min(2 * side, same or max(side, longest)))
+    return side
 
 
 def read_photos(
     config: PhotoConfig,
-    files: list[str],
+    store: DecodedStore,
     labels: Tensor,
     splits: dict[str, Tensor],
     classes: tuple[str, ...],
@@ -38,37 +38,36 @@ def read_photos(
     notes: tuple[str, ...],
     progress: bool,
 ) -> Parts:
-    """Read the files of a folder: into memory if they fit into ``config.memory``, else by the batch.
+    """Read the images of a store: into memory if they fit into ``config.memory``, else by the batch.
 
     Args:
-        config: names the folder.
-        files: paths within it.
-        labels: of the files, −1 where unknown.
-        splits: the files of ``train``, and of ``validation``, ``test`` and ``unlabeled`` where there are any.
+        config: the settings of the data set.
+        store: all images.
+        labels: of the images, −1 where unknown.
+        splits: the images of ``train``, and of ``validation``, ``test`` and ``unlabeled`` where there are any.
         classes: names of the labels.
         source: where the labels come from.
         notes: more lines to print.
         progress: show a bar on stderr.
     """
-    assert config.root is not None
-    side, stored = sides(config, [os.path.join(config.root, file) for file in files])
-    store = FileStore(config.root, files, stored, max_broken=config.max_broken)
-    size = len(files) * 3 * stored**2 / 1e9
-    line = f"{len(files):,} images, {source}, views of {side} px"
+    side = keep_whole(store, config.image_size)
+    count, channels, stored, _ = store.shape
+    size = count * channels * stored**2 / 1e9
+    line = f"{count:,} images, {source}, views of {side} px"
     if size > config.memory:
         read = {
-            name: Split(Rows(store, at), labels[at], tuple(files[i] for i in at.tolist()))
+            name: Split(Rows(store, at), labels[at], tuple(store.names[i] for i in at.tolist()))
             for name, at in splits.items()
         }
         line += f"; {size:.1f} GB decoded are above data.memory={config.memory:g}: read by the batch"
     else:
         read = _in_memory(store, labels, splits, progress)
-    if count := len(store.broken):
-        line += f"; {count} broken file{'s' * (count > 1)} left out (broken.txt)"
+    if missing := len(store.broken):
+        line += f"; {missing} broken file{'s' * (missing > 1)} left out (broken.txt)"
     if not len(read["train"]):
         raise ConfigError(f"data.root={config.root} holds no image that can be trained on: add some")
     empty = read["train"].take(torch.arange(0))
-    broken = tuple(sorted(f"{files[i]}: {why}" for i, why in store.broken.items()))
+    broken = tuple(sorted(f"{store.names[i]}: {why}" for i, why in store.broken.items()))
     return Parts(
         classes,
         read["train"],
@@ -81,15 +80,44 @@ def read_photos(
     )
 
 
+def splits_of(
+    where: dict[str, Tensor], y: Tensor, classes: tuple[str, ...], seed: int, notes: list[str]
+) -> dict[str, Tensor]:
+    """Positions of each split: training images without a label apart, a quarter of the others as a missing test set.
+
+    Args:
+        where: positions of ``train``, and of ``validation``, ``test`` and ``unlabeled`` where there are any.
+        y: labels of all images, −1 where unknown.
+        classes: names of the labels; without any, all training images are unlabeled.
+        seed: of the test set, if it is drawn.
+        notes: gets a line on each surprise.
+    """
+    bare = torch.cat([at[y[at] < 0] for name, at in where.items() if name in ("train", "unlabeled")])
+    splits = {name: at[y[at] >= 0] for name, at in where.items() if name != "unlabeled"}
+    left = {name: len(where[name]) - len(at) for name, at in splits.items() if name != "train"}
+    notes += [f"{count:,} {name} images without a label are left out" for name, count in left.items() if count]
+    if not classes:
+        return {"train": bare}
+    if "test" not in splits:
+        train = splits["train"]
+        try:
+            kept, drawn = stratified(y[train], TEST_SHARE, classes, "a test set of one quarter", seed)
+        except ConfigError as error:
+            notes.append(f"nothing is scored: {error}")
+        else:
+            splits |= {"test": train[drawn], "train": train[kept]}
+    return splits | ({"unlabeled": bare} if len(bare) else {})
+
+
 def read_images(folder: Path | str, channels: int, side: int, max_broken: float = 1.0) -> Split:
     """All images under a folder without labels, read by the batch; ConfigError if there are none."""
     files = image_files(folder)
-    _, stored = sides(PhotoConfig(name="folder", image_size=side), [os.path.join(folder, file) for file in files])
-    rows = Rows(FileStore(folder, files, stored, channels, max_broken), torch.arange(len(files)))
-    return Split(rows, torch.full((len(files),), -1), files)
+    store = FileStore(folder, files, channels, max_broken)
+    keep_whole(store, side)
+    return Split(Rows(store, torch.arange(len(files))), torch.full((len(files),), -1), files)
 
 
-def _in_memory(store: FileStore, labels: Tensor, splits: dict[str, Tensor], progress: bool) -> dict[str, Split]:
+def _in_memory(store: DecodedStore, labels: Tensor, splits: dict[str, Tensor], progress: bool) -> dict[str, Split]:
     """Decode every split, without the files that are broken."""
     stderr = Console(stderr=True)
     chunks = ((name, part) for name, at in splits.items() for part in at.split(_CHUNK))

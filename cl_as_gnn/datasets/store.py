@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from cl_as_gnn.datasets.files import Pixels, decode
+from cl_as_gnn.datasets.files import UNREADABLE, Pixels, open_file, to_square, upright_size
 from cl_as_gnn.errors import RunError
 
-_TASK = 4  # files that a thread decodes at a time
+_TASK = 4  # images that a thread decodes at a time
 
 
 class Store(ABC):
@@ -35,51 +37,78 @@ class Store(ABC):
         """Read images, uint8 ``(n, C, P, P)``, and their width / height ``(n,)``, on the CPU."""
 
 
-class FileStore(Store):
-    """Files that are decoded whenever they are read, by as many threads as the process may use cores.
+class DecodedStore(Store):
+    """Base class of images that are decoded whenever they are read, by as many threads as the process may use cores.
 
     An image that cannot be decoded is replaced by the next that can, so that every row yields an image and the same row
     always the same one. :attr:`broken` tells which these are.
 
     Args:
-        root: the folder of the files.
-        names: their paths in it.
-        side: P; the whole picture is resized to P × P px.
+        names: of the images, for messages.
         channels: 1 for gray, 3 for RGB.
-        max_broken: share of the files that may be broken.
+        max_broken: share of the images that may be broken.
 
     Raises:
-        RunError: (when reading) more files than that are broken.
+        RunError: (when reading) more images than that are broken.
     """
 
-    def __init__(
-        self, root: str | os.PathLike[str], names: Sequence[str], side: int, channels: int = 3, max_broken: float = 0.01
-    ) -> None:
-        self.root, self.names, self.max_broken = os.fspath(root), names, max_broken
-        self.shape = (len(names), channels, side, side)
+    def __init__(self, names: Sequence[str], channels: int = 3, max_broken: float = 0.01) -> None:
+        self.names, self.max_broken = names, max_broken
+        self.shape = (len(names), channels, 0, 0)
         self.broken: dict[int, str] = {}
+
+    @abstractmethod
+    def open(self, row: int) -> Image.Image:
+        """Open an image, of which Pillow has read the header at least; the error is one of ``UNREADABLE``."""
+
+    def keep(self, side: int) -> None:
+        """Resize whole pictures to ``side`` × ``side`` px from now on."""
+        self.shape = (*self.shape[:2], side, side)
+
+    def sides(self, sample: int = 64) -> tuple[int | None, int]:
+        """Estimate the size of the images by some of them.
+
+        Returns:
+            The side that all of them share if they are squares of one size, else ``None``; and their longest side, 0 if
+            none can be read.
+        """
+        sizes = []
+        for row in range(0, len(self), max(1, len(self) // sample)):
+            with suppress(*UNREADABLE), self.open(row) as opened:
+                sizes.append(upright_size(opened))
+        if not sizes:
+            return None, 0
+        width, height = sizes[0]
+        same = width if width == height and len(set(sizes)) == 1 else None
+        return same, max(map(max, sizes))
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
 
     def decode(self, rows: Sequence[int]) -> list[tuple[Pixels, float] | str]:
-        """Decode some files; a text in place of an image says why it cannot be decoded."""
-        mode, side = "L" if self.shape[1] == 1 else "RGB", self.shape[2]
-
-        def work(part: Sequence[int]) -> list[tuple[Pixels, float] | str]:
-            return [decode(os.path.join(self.root, self.names[row]), side, mode) for row in part]
-
-        parts = self._pool.map(work, [rows[first : first + _TASK] for first in range(0, len(rows), _TASK)])
+        """Decode some images; a text in place of an image says why it cannot be decoded."""
+        parts = self._pool.map(self._part, [rows[first : first + _TASK] for first in range(0, len(rows), _TASK)])
         out = [image for part in parts for image in part]
         self.broken |= {row: image for row, image in zip(rows, out, strict=True) if isinstance(image, str)}
         if len(self.broken) > self.max_broken * len(self):
             row, reason = next(iter(self.broken.items()))
             raise RunError(
-                f"{os.path.join(self.root, self.names[row])} cannot be decoded as an image ({reason}), and "
-                f"{len(self.broken)} of {len(self):,} files cannot so far: repair or remove them, or raise "
-                f"data.max_broken (now {self.max_broken:g})"
+                f"{self.names[row]} cannot be decoded as an image ({reason}), and {len(self.broken)} of {len(self):,} "
+                f"cannot so far: repair or remove them, or raise data.max_broken (now {self.max_broken:g})"
             )
+        return out
+
+    def _part(self, rows: Sequence[int]) -> list[tuple[Pixels, float] | str]:
+        mode = "L" if self.shape[1] == 1 else "RGB"
+        out: list[tuple[Pixels, float] | str] = []
+        for row in rows:
+            try:
+                with self.open(row) as opened:
+                    out.append(to_square(opened, self.shape[2], mode))
+            except UNREADABLE as error:
+                reason = (str(error).splitlines() or [""])[0].split(" <_io")[0]
+                out.append(reason or type(error).__name__)
         return out
 
     def fetch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,6 +120,45 @@ class FileStore(Store):
             for i, image in zip(missing, self.decode([wanted[i] for i in missing]), strict=True):
                 images[i] = image
         return stacked([image for image in images if not isinstance(image, str)], self.shape)
+
+
+class FileStore(DecodedStore):
+    """Image files.
+
+    Args:
+        root: the folder of the files.
+        names: their paths in it.
+        channels, max_broken: as in :class:`DecodedStore`.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], names: Sequence[str], channels: int = 3, max_broken: float = 0.01
+    ) -> None:
+        super().__init__(names, channels, max_broken)
+        self.root = os.fspath(root)
+
+    def open(self, row: int) -> Image.Image:
+        return open_file(os.path.join(self.root, self.names[row]))
+
+
+class ItemStore(DecodedStore):
+    """Items of a map-style data set of pictures.
+
+    Args:
+        items: ``items(row)`` returns the picture.
+        count: N.
+        max_broken: as in :class:`DecodedStore`.
+    """
+
+    def __init__(self, items: Callable[[int], Image.Image], count: int, max_broken: float = 0.01) -> None:
+        super().__init__([f"image {row}" for row in range(count)], max_broken=max_broken)
+        self.items = items
+
+    def open(self, row: int) -> Image.Image:
+        picture = self.items(row)
+        if not isinstance(picture, Image.Image):
+            raise ValueError(f"{type(picture).__name__} in place of an image")
+        return picture.copy()  # closed after use, and the data set may hold on to its own
 
 
 class MappedStore(Store):

@@ -26,8 +26,8 @@ class Normalized(nn.Module):
     def __init__(self, encoder: nn.Module, mean: list[float], std: list[float]):
         super().__init__()
         self.encoder = encoder
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+        self.mean = nn.Buffer(torch.tensor(mean).view(-1, 1, 1))
+        self.std = nn.Buffer(torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.encoder((images - self.mean) / self.std)

@@ -5,14 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cl_as_gnn.config import DataConfig
-from cl_as_gnn.datasets import load_images
+from cl_as_gnn.datasets import DATASETS, load_images
+from cl_as_gnn.datasets.images import Rows
 from cl_as_gnn.errors import ConfigError
 
 
-def config(root: Path, name: str) -> DataConfig:
-    return DataConfig(name=name, root=root, validation=0.2)
+def config(root: Path, name: str, **changes: object) -> DataConfig:
+    kind = DATASETS[name].Config
+    assert issubclass(kind, DataConfig)
+    return kind.model_validate({"name": name, "root": root, "validation": 0.2, **changes})
 
 
 def test_digits_are_split_by_class_and_always_alike() -> None:
@@ -78,6 +82,69 @@ def test_torchvision_arrays_become_channel_first(tmp_path: Path, monkeypatch: py
     assert cifar.train.images.shape == (32, 3, 32, 32)
     assert cifar.train.images.amax((0, 2, 3)).tolist() == [0, 9, 0]
     assert cifar.test.images.amax((0, 2, 3)).tolist() == [0, 5, 0]
-    stl = load_images(config(tmp_path, name="stl10"))
+    stl = load_images(config(tmp_path, name="stl10", unlabeled=False))
     assert (stl.image_size, stl.train.labels.dtype) == (96, torch.int64)
     assert (int(stl.train.images.max()), int(stl.test.images.max())) == (5, 4)
+
+
+def test_the_unlabeled_images_of_stl10_are_read_by_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 3, 96, 96), dtype=np.uint8)
+    (tmp_path / "stl10_binary").mkdir()
+    for name, part in (("train_X", pixels[:40]), ("unlabeled_X", pixels[40:])):
+        part.transpose(0, 1, 3, 2).tofile(tmp_path / "stl10_binary" / f"{name}.bin")  # column by column
+
+    class Stl:
+        def __init__(self, root: Path, split: str, download: bool) -> None:
+            self.data, self.labels, self.classes = pixels[:40], np.array([0, 1] * 20, np.uint8), ["cat", "dog"]
+
+    monkeypatch.setattr("cl_as_gnn.datasets.torchvision_images.STL10", Stl)
+    data = load_images(config(tmp_path, name="stl10"))
+    assert isinstance(data.train.images, Rows)
+    assert (len(data.train), len(data.validation), len(data.test)) == (42, 8, 40)
+    assert data.train.labels[-10:].tolist() == [-1] * 10
+    images, aspect = data.train.read(torch.tensor([41, 0, 32]))
+    assert np.array_equal(images[0].numpy(), pixels[49])
+    assert np.array_equal(images[2].numpy(), pixels[40])
+    assert aspect is not None
+    assert (aspect == 1).all()
+    (tmp_path / "stl10_binary" / "unlabeled_X.bin").write_bytes(b"short")
+    with pytest.raises(ConfigError, match="not whole"):
+        load_images(config(tmp_path, name="stl10"))
+
+
+def photographs(folder: Path, count: int, level: int) -> None:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        Image.new("RGB", (24, 16), (level + i, 0, 0)).save(folder / f"{i}.png")
+
+
+def test_a_data_set_of_torchvision_by_its_name(tmp_path: Path) -> None:
+    photographs(tmp_path / "eurosat" / "2750" / "Forest", 12, 0)
+    photographs(tmp_path / "eurosat" / "2750" / "River", 12, 100)
+    data = load_images(config(tmp_path, "torchvision/EuroSAT", validation=0))
+    assert data.classes == ("Forest", "River")
+    assert (len(data.train), len(data.test), data.image_size) == (18, 6, 64)
+    assert torch.equal(data.train.labels, (data.train.images[:, 0, 0, 0] >= 100).long())
+    assert data.notes == ("24 images, 2 classes, views of 64 px",)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("torchvision/EuroSat", ("EuroSAT",)),
+        ("torchvision/FashionMNIST", ("torchvision/FashionMNIST", "data.root=")),
+        ("torchvision/Kitti", ("torchvision/Kitti",)),
+    ],
+)
+def test_a_data_set_that_torchvision_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, parts: tuple[str, ...]
+) -> None:
+    def offline(*args: object, **settings: object) -> None:
+        raise OSError("no\nnetwork")
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    with pytest.raises(ConfigError) as caught:
+        load_images(config(tmp_path, name))
+    assert "\n" not in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)

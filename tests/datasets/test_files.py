@@ -131,7 +131,7 @@ def test_broken_files_are_left_out_up_to_a_share(root: Path) -> None:
     whole = (root / "train" / "cat" / "001.png").read_bytes()
     (root / "train" / "cat" / "001.png").write_bytes(whole[: len(whole) // 2])
     (root / "test" / "dog" / "000.png").write_bytes(b"")
-    fails(RunError, config(root), "of 26 files", "data.max_broken")
+    fails(RunError, config(root), "of 26 cannot", "data.max_broken")
     data = load_images(config(root, max_broken=0.1, validation=0))
     assert (len(data.train), len(data.test)) == (19, 5)
     assert [line.split(":")[0] for line in data.broken] == ["test/dog/000.png", "train/cat/001.png"]
