@@ -16,7 +16,6 @@ from torch.utils._pytree import tree_leaves
 
 from cl_as_gnn import cli
 from cl_as_gnn.config import load_config
-from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn.operators import adjacency
 from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
@@ -160,9 +159,7 @@ class _OnTheDevice(TorchDispatchMode):
 def fake_gpu(monkeypatch):
     # Of a sparse product no fake is made; it does not wait, and its result has this shape.
     monkeypatch.setattr(adjacency, "_multiply", lambda ptr, index, value, x: x.new_empty(ptr.numel() - 1, x.size(1)))
-    augmentation_edges.cache_clear()
-    yield FakeGPU()
-    augmentation_edges.cache_clear()
+    return FakeGPU()
 
 
 SMALL = [

@@ -47,6 +47,13 @@ class AugmentConfig(Settings):
     grayscale: float = Field(0.2, ge=0, le=1, description="probability of dropping the colors")
     blur: float = Field(0.0, ge=0, le=1, description="probability of a Gaussian blur (sigma 0.1 to 2)")
 
+    @field_validator("jitter")
+    @classmethod
+    def _strengths(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if min(value) < 0 or value[3] > 0.5:
+            raise ValueError(f"expects four strengths of at least 0, the last (hue) at most 0.5, got {list(value)}")
+        return value
+
     @field_validator("crop_scale", "crop_ratio")
     @classmethod
     def _ordered(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:

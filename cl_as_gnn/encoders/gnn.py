@@ -133,7 +133,7 @@ class GraphEncoder(Encoder):
         x, edges, n = data.x, data.edge_index, data.x.size(0)
         if self.config.name in ("sage", "gin") and x.layout != torch.strided:
             x = x.to_dense()  # these two aggregate the inputs themselves
-        if self.config.name != "gat":
+        if self.config.name != "gat" and self.gnn._compiled_call_impl is None:  # a compiler takes no sparse matrix
             # With the edges as a sparse matrix, rows the targets, a weighted sum is one product without edge messages.
             edges = to_torch_csr_tensor(edges.flip(0), size=(n, n))
         z: Tensor = self.last(self.gnn(x, edges, batch=data.batch))

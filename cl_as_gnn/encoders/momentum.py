@@ -28,7 +28,8 @@ class MomentumCopy(nn.Module):
         """``w ← momentum · w + (1 − momentum) · source``; the copy keeps its own running statistics."""
         own = dict(self.module.named_buffers())
         theirs = dict(source.named_parameters())
-        torch._foreach_lerp_([own[name] for name in theirs], [p.detach() for p in theirs.values()], 1 - momentum)
+        if theirs:
+            torch._foreach_lerp_([own[name] for name in theirs], [p.detach() for p in theirs.values()], 1 - momentum)
 
     @torch.no_grad()
     def forward(self, *inputs: Any) -> Any:

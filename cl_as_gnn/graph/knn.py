@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cl_as_gnn.errors import NotFiniteError
+from cl_as_gnn.nn.checks import shape_of
+from cl_as_gnn.nn.unit import moderate, unit_rows
 
 BACKENDS = ("auto", "faiss", "torch")
 _CHUNK = 2**24  # elements of one strip of similarities in the torch backend
@@ -80,7 +81,10 @@ def nearest(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
     n = x.size(0)
     if not 1 <= k < n:
         raise ValueError(f"kNN expects 1 <= k <= {n - 1} neighbors among {n} nodes, a node itself left out, got k={k}")
-    unit = F.normalize(x.detach().float(), dim=1)
+    if x.dim() != 2 or x.is_complex():
+        raise ValueError(f"kNN expects real features of shape (n, d), got {shape_of(x)}: pass x.view(-1, d)")
+    x = x.detach()
+    unit = unit_rows((moderate(x) if x.dtype == torch.float64 else x).float())
     similarity, index = search(unit, unit, k + 1, backend)
     # Drop the row itself where it was found; where duplicates displaced it, drop the last of k + 1.
     own = index == torch.arange(n, device=x.device).unsqueeze(1)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cl_as_gnn.graph.knn import search
+from cl_as_gnn.nn.unit import unit_rows
 
 
 class FeatureQueue(nn.Module):
@@ -31,7 +31,7 @@ class FeatureQueue(nn.Module):
         size = self.features.size(0)
         x, sample = x[-size:], sample[-size:]
         slot = (self.written + torch.arange(x.size(0), device=x.device)) % size
-        self.features[slot] = F.normalize(x.float(), dim=1)
+        self.features[slot] = unit_rows(x.float())
         self.sample[slot] = sample
         self.written.add_(x.size(0))
 
@@ -70,5 +70,5 @@ class SampleBank(nn.Module):
         for stage in range(self.features.size(0) - 1, 0, -1):
             self.features[stage, sample] = self.features[stage - 1, sample]
             self.seen[stage, sample] = self.seen[stage - 1, sample]
-        self.features[0, sample] = F.normalize(x.float(), dim=1)
+        self.features[0, sample] = unit_rows(x.float())
         self.seen[0, sample] = True

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
@@ -23,6 +22,7 @@ from cl_as_gnn.graph.schema import AUGMENTATION, TARGET_AUGMENTATION
 from cl_as_gnn.nn.distributed import LocalRows, gather_views, local_rows
 from cl_as_gnn.nn.operators import Adjacency, LinearOperator
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term, objective
+from cl_as_gnn.nn.unit import unit_rows
 from cl_as_gnn.registry import METHODS
 
 
@@ -136,7 +136,7 @@ class Method(nn.Module, Generic[ConfigT]):
 
     def normalize(self, z: Tensor) -> Tensor:
         """Map network outputs to the space of the messages; the default is the unit sphere."""
-        return F.normalize(z, dim=1)
+        return unit_rows(z)
 
     def no_weight_decay(self) -> set[str]:
         """Name the parameters without weight decay: the encoder's own choice, and the vectors of everything else."""

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -13,6 +12,7 @@ from cl_as_gnn.graph.schema import AUGMENTATION
 from cl_as_gnn.methods.base import Batch, Method
 from cl_as_gnn.nn.distributed import total, world_size
 from cl_as_gnn.nn.terms import PowerAlignment, Term
+from cl_as_gnn.nn.unit import unit_rows
 
 
 def whiten(x: Tensor, shrink: float) -> Tensor:
@@ -52,7 +52,7 @@ class WMSE(Method[WMSEConfig]):
 
     def normalize(self, z: Tensor) -> Tensor:
         parts = [whiten(part, self.config.shrink) for part in z.chunk(self.config.num_views)]
-        return F.normalize(torch.cat(parts), dim=1)
+        return unit_rows(torch.cat(parts))
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         return [PowerAlignment(data[AUGMENTATION].edge_index)]

@@ -5,6 +5,8 @@ Every error is one line, "<Layer> expects ..., got ...: cure".
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
@@ -22,6 +24,13 @@ def check_features(layer: str, x: Tensor) -> None:
             f"{layer} expects floating-point features of shape (n, d), got {shape_of(x)}: "
             "pass one tensor, or a tuple of two for a bipartite graph"
         )
+
+
+def host_checks(x: Tensor) -> bool:
+    """Whether a look at the values costs no wait: on a CPU, neither compiled nor in a transform of ``torch.func``."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return type(x) in (Tensor, torch.nn.Parameter) and not torch._C._are_functorch_transforms_active()
 
 
 def check_positive(layer: str, **value: float | Tensor | None) -> None:
@@ -42,9 +51,11 @@ def check_choice(layer: str, choices: tuple[str, ...], **value: str) -> None:
 
 def check_batch(batch: Tensor | None, nodes: int) -> None:
     """``ValueError`` unless ``batch`` is ``None`` or has one entry per node."""
-    if batch is not None and batch.shape != (nodes,):
+    if batch is None:
+        return
+    if batch.shape != (nodes,) or batch.is_floating_point() or batch.is_complex():
         raise ValueError(
-            f"batch expects the graph of each of {nodes} nodes, of shape ({nodes},), got {tuple(batch.shape)}"
+            f"batch expects the graph of each of {nodes} nodes, integers of shape ({nodes},), got {shape_of(batch)}"
         )
 
 
@@ -65,6 +76,18 @@ def check_edges(layer: str, edge_index: Adj, edge_weight: OptTensor) -> None:
         raise ValueError(
             f"{layer} expects a weight for each of {edge_index.size(1)} edges, got shape {tuple(edge_weight.shape)}"
         )
+    if edge_weight is not None and edge_weight.is_complex():
+        raise ValueError(f"{layer} expects real edge weights, got {shape_of(edge_weight)}: pass edge_weight.real")
+
+
+def check_weights(layer: str, edge_weight: OptTensor, cure: str = "clip them") -> None:
+    """``ValueError`` for a weight that is negative or not finite, on a CPU only: the host would have to wait for a
+    GPU."""
+    if edge_weight is None or edge_weight.numel() == 0 or not host_checks(edge_weight):
+        return
+    low, high = (float(bound) for bound in edge_weight.detach().aminmax())
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(f"{layer} expects finite edge weights >= 0, got {low if not low >= 0 else high}: {cure}")
 
 
 def check_range(edge_index: Tensor, sizes: tuple[int, int]) -> None:
@@ -81,13 +104,13 @@ def check_range(edge_index: Tensor, sizes: tuple[int, int]) -> None:
             )
 
 
-def check_same_graph(layer: str, batch: Tensor | None, edge_index: Tensor) -> None:
+def check_same_graph(layer: str, batch: Tensor | None, edge_index: Tensor, kind: str = "positive") -> None:
     """``ValueError`` for an edge between two graphs, on a CPU only: the host would have to wait for a GPU."""
-    if batch is None or batch.device.type != "cpu" or torch.compiler.is_compiling():
+    if batch is None or not host_checks(batch):
         return
     apart = int((batch[edge_index[0]] != batch[edge_index[1]]).sum())
     if apart:
         raise ValueError(
-            f"{layer} expects positive edges within the graphs of batch, got {apart} positive edges between different "
+            f"{layer} expects {kind} edges within the graphs of batch, got {apart} {kind} edges between different "
             "graphs: give all views of a graph one number (of two stacked views of g graphs, batch % g)"
         )

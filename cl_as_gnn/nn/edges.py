@@ -28,6 +28,7 @@ def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tupl
     if edge_weight is not None:
         raise ValueError(f"{layer} expects no edge_weight beside a sparse adjacency, which holds weights: pass None")
     edge_index, edge_weight = to_edge_index(edge_index)
+    check_edges(layer, edge_index, edge_weight)
     return edge_index.flip(0), edge_weight
 
 

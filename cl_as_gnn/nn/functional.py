@@ -10,11 +10,17 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.nn.checks import check_batch, check_edges, check_positive, check_range, check_same_graph
+from cl_as_gnn.nn.checks import (
+    check_batch,
+    check_edges,
+    check_positive,
+    check_range,
+    check_same_graph,
+    check_weights,
+)
 from cl_as_gnn.nn.edges import Features, widen
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import linear_attention
@@ -28,6 +34,7 @@ from cl_as_gnn.nn.terms import (
     objective,
 )
 from cl_as_gnn.nn.terms.base import total_weight
+from cl_as_gnn.nn.unit import not_too_long, unit_rows
 
 
 def _sets(name: str, x: Features, batch: Tensor | None) -> tuple[Tensor, ...]:
@@ -44,13 +51,13 @@ def _sets(name: str, x: Features, batch: Tensor | None) -> tuple[Tensor, ...]:
 def _unit(sets: tuple[Tensor, ...]) -> Tensor:
     """Unit rows, of a pair those of the sources first."""
     x = torch.cat(sets) if len(sets) > 1 else sets[0]
-    with torch.autocast(x.device.type, enabled=False):
-        return F.normalize(x, dim=1).contiguous()
+    return unit_rows(x).contiguous()
 
 
 def _edge_weight(name: str, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor) -> Tensor | None:
     """The weights as constants of the type of ``like``; an error where there is nothing to attract."""
     check_edges(name, edge_index, edge_weight)
+    check_weights(name, edge_weight)
     if edge_index.size(1) == 0:
         raise ValueError(f"{name} expects one positive edge or more, got none: add a column to edge_index")
     return None if edge_weight is None else edge_weight.detach().to(like.dtype)
@@ -228,10 +235,11 @@ def spectral_contrastive_loss(
     sets = _sets(name, x, batch)
     weight = _edge_weight(name, edge_index, edge_weight, sets[0])
     with torch.autocast(sets[0].device.type, enabled=False):
+        sets = tuple(not_too_long(z) for z in sets)
         sets = tuple(z * (math.sqrt(mu) / z.norm(dim=1, keepdim=True).clamp(min=math.sqrt(mu))) for z in sets)
         source, target = sets[0], sets[-1]
         graph = Adjacency(edge_index, weight, (source.size(0), target.size(0)))
-        attraction = (target * graph.matmul(source)).sum() / graph.row_sum.sum().to(source.dtype)
+        attraction = (target * graph.matmul(source)).sum() / total_weight(graph.row_sum.to(source.dtype))
         if len(sets) > 1:
             squares, pairs = ((source.t() @ source) * (target.t() @ target)).sum(), source.size(0) * target.size(0)
             return (-2 * attraction + squares / max(pairs, 1)) / mu

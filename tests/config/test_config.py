@@ -80,6 +80,11 @@ def test_frozen():
         ("trainer.epochs=1.5", "trainer.epochs=1.5: expects a whole number"),
         ("data.augment.crop_scale=[2,1]", "two positive numbers, the smaller first"),
         ("data.augment.crop_scale=[0.5,1.5]", "shares of the image, at most 1"),
+        (
+            "data.augment.jitter=[0.4,0.4,0.4,0.9]",
+            "[0.4, 0.4, 0.4, 0.9]: expects four strengths of at least 0",
+        ),
+        ("data.augment.jitter=[-0.4,0.4,0.4,0.1]", "the last (hue) at most 0.5, got [-0.4, 0.4, 0.4, 0.1]"),
         ("trainer.epochs=true", "trainer.epochs=true: true and false mean nothing here"),
         ("data.image_size=8", "data.image_size=8 is for data.name=folder and the like: drop it"),
         ("method.num_views=1", "method.num_views=1: expects at least 2"),

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 from torch_geometric.nn import APPNP
+from torch_geometric.utils import remove_self_loops, to_undirected
 
 from cl_as_gnn.encoders import GNNConfig, GraphEncoder
 
@@ -94,3 +95,15 @@ def test_float32_under_autocast(graph):
         out = encoder(graph)
     assert out.dtype == torch.float32
     torch.testing.assert_close(out, encoder(graph), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["gcn", "sage", "gin", "gat"])
+def test_compiled_encoder_of_a_graph(name):
+    torch._dynamo.reset()
+    edges = torch.randint(0, 12, (2, 40), generator=torch.Generator().manual_seed(0))
+    edges = to_undirected(remove_self_loops(edges)[0])
+    graph = Data(x=torch.randn(12, 6), edge_index=edges)
+    encoder = GraphEncoder(6, GNNConfig(name=name, width=8, hops=2)).eval()
+    expected = encoder(graph)
+    encoder.compile(backend="eager")
+    torch.testing.assert_close(encoder(graph), expected)

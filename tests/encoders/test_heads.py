@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from cl_as_gnn.encoders import mlp_head
+from cl_as_gnn.encoders.momentum import MomentumCopy
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
@@ -38,3 +39,9 @@ def test_gradient_reaches_every_parameter(last_bn: bool, last_affine: bool) -> N
 def test_a_size_below_one_is_refused(wrong: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"at least 1, got (0|-1)"):
         mlp_head(*wrong)
+
+
+def test_a_momentum_copy_of_a_network_without_parameters():
+    copy = MomentumCopy(nn.Identity())
+    copy.update(nn.Identity(), 0.9)
+    assert copy(torch.ones(2)).tolist() == [1, 1]

@@ -87,3 +87,22 @@ def test_cuda_agrees_with_cpu():
     expected, _ = knn_edges(x, 5)
     found, _ = knn_edges(x.cuda(), 5)
     assert torch.equal(found.cpu(), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("length", [1e-30, 1e30])
+def test_rows_of_any_length_have_neighbors(length, dtype):
+    x = torch.randn(20, 5, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    expected, similarity = knn_edges(x, 3)
+    scale = torch.full((20, 1), length, dtype=dtype)
+    scale[::2] = 1
+    if dtype == torch.float64:
+        scale = scale**5  # beyond float32
+    edges, found = knn_edges(x * scale, 3)
+    assert torch.equal(edges, expected)
+    torch.testing.assert_close(found, similarity)
+
+
+def test_complex_features_are_one_line():
+    with pytest.raises(ValueError, match=r"kNN expects real features of shape \(n, d\)"):
+        knn_edges(torch.randn(5, 3, dtype=torch.complex64), 2)

@@ -1,9 +1,11 @@
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import augmentation_edges, view_graph
 from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION
+from cl_as_gnn.nn.operators import Adjacency
 
 
 @pytest.mark.parametrize("views", [2, 3, 5])
@@ -49,3 +51,44 @@ def test_affinity_edges_hold_cosine_similarities():
 def test_errors_name_the_value(x, kwargs, message):
     with pytest.raises(ValueError, match=message):
         view_graph(x, **kwargs)
+
+
+def test_edges_belong_to_the_caller_and_share_their_order():
+    cpu = torch.device("cpu")
+    expected = augmentation_edges(7, 2, cpu).clone()
+    first, second = augmentation_edges(7, 2, cpu), augmentation_edges(7, 2, cpu)
+    order = Adjacency(first, num_nodes=14).csr
+    assert all(a is b for a, b in zip(order, Adjacency(second, num_nodes=14).csr, strict=True))
+    view_graph(torch.randn(14, 3), 2)["view", "augmentation", "view"].edge_index.add_(1)
+    first.zero_()
+    assert torch.equal(second, expected)
+    assert torch.equal(augmentation_edges(7, 2, cpu), expected)
+    assert Adjacency(first, num_nodes=14).csr[1].eq(0).all(), "a change in place is seen"
+    assert torch.equal(Adjacency(second, num_nodes=14).csr[1], order[1])
+
+
+@pytest.mark.parametrize("first", ["inference mode", "export", "fake tensors"])
+def test_edges_first_made_elsewhere_serve_training(first):
+    size = {"inference mode": 11, "export": 13, "fake tensors": 17}[first]
+
+    def step(x):
+        edges = view_graph(x, 2)["view", "augmentation", "view"].edge_index
+        return Adjacency(edges, num_nodes=x.size(0)).matmul(x).square().sum()
+
+    class Step(torch.nn.Module):
+        def forward(self, x):
+            return step(x)
+
+    x = torch.randn(2 * size, 3)
+    for _ in range(2):
+        if first == "inference mode":
+            with torch.inference_mode():
+                step(x)
+        elif first == "export":
+            torch.export.export(Step(), (x,), strict=False)
+        else:
+            with FakeTensorMode():
+                augmentation_edges(size, 2, torch.device("cpu"))
+        y = x.clone().requires_grad_()
+        step(y).backward()
+        torch.testing.assert_close(y.grad, 2 * x)

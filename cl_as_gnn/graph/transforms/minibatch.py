@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import combinations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
@@ -15,12 +14,13 @@ from torch_geometric.utils import softmax
 from cl_as_gnn.graph.knn import knn_edges, nearest
 from cl_as_gnn.graph.memory import FeatureQueue
 from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED, SAMPLE_AFFINITY
+from cl_as_gnn.nn.unit import unit_rows
 
 
 def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
     """Mean over the views of each sample of ``(V·B, d)``, view-major, renormalized: ``(B, d)``, no gradient."""
-    unit = F.normalize(x.detach().float(), dim=1)
-    return F.normalize(unit.view(num_views, -1, x.size(1)).mean(0), dim=1)
+    unit = unit_rows(x.detach().float())
+    return unit_rows(unit.view(num_views, -1, x.size(1)).mean(0))
 
 
 def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
@@ -108,7 +108,7 @@ class NeighborPositives(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: HeteroData) -> HeteroData:
         view = data["view"]
-        unit = F.normalize(view.x.detach().float(), dim=1)
+        unit = unit_rows(view.x.detach().float())
         features, _, sample = self.bank.nearest(unit, self.k)
         n = unit.size(0)
         positive, anchor = data[AUGMENTATION].edge_index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -15,6 +16,11 @@ from cl_as_gnn.graph.schema import AFFINITY, NEAREST, SAME_LABEL
 from cl_as_gnn.graph.transforms.stores import edge_keys, node_store, rebatch
 
 
+def _check_k(transform: str, k: int) -> None:
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise ValueError(f"{transform} expects a whole number k >= 1, got {k!r}")
+
+
 @functional_transform("feature_knn")
 class FeatureKNN(BaseTransform):  # type: ignore[misc]
     r"""Add the k-nearest-neighbor graph of the node features by cosine similarity, by faiss; PyG's ``KNNGraph`` is for
@@ -26,7 +32,7 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     when they join edges without weights.
 
     Args:
-        k: neighbors per node; a graph of k or fewer nodes uses all of them.
+        k: neighbors per node; in a graph of k or fewer nodes all others, with a warning.
         replace: drop the old edges of a ``Data`` and their attributes.
         node_type: node type whose features are compared, on ``HeteroData``.
         relation: name of the relation, on ``HeteroData``.
@@ -35,12 +41,11 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     def __init__(
         self, k: int = 10, replace: bool = False, node_type: str | None = None, relation: str = AFFINITY[1]
     ) -> None:
-        if k < 1:
-            raise ValueError(f"FeatureKNN expects k >= 1, got {k}")
+        _check_k("FeatureKNN", k)
         self.k, self.replace, self.node_type, self.relation = k, replace, node_type, relation
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
-        edge_index, similarity = self.edges(node_store("FeatureKNN", data, self.node_type, x="features"))
+        edge_index, similarity = self.edges(node_store("FeatureKNN", data, self.node_type, x="features"), "FeatureKNN")
         if isinstance(data, HeteroData):
             store = data[self.node_type, self.relation, self.node_type]
             store.edge_index, store.edge_weight = edge_index, similarity
@@ -52,7 +57,7 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
             self._join(data, edge_index, similarity)
         return rebatch(data)
 
-    def edges(self, nodes: Any) -> tuple[Tensor, Tensor]:
+    def edges(self, nodes: Any, transform: str) -> tuple[Tensor, Tensor]:
         """Edges from the k nearest others to each node of a storage with ``.x``, and their cosine similarities."""
         x, batch = nodes.x, nodes.batch if "batch" in nodes else None
         if x.layout != torch.strided or x.dim() != 2:
@@ -63,6 +68,11 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
         graphs: Any = [torch.arange(x.size(0), device=x.device)]
         if batch is not None:
             graphs = torch.argsort(batch, stable=True).split(torch.bincount(batch).tolist())
+        if least := min((node.numel() for node in graphs if node.numel() <= self.k), default=0):
+            warnings.warn(
+                f"{transform}: k={self.k} does not fit a graph of {least} nodes, which get all {least - 1} others",
+                stacklevel=2,
+            )
         edges, similarity = [torch.empty(2, 0, dtype=torch.long, device=x.device)], [x.new_empty(0)]
         for node in graphs:
             if node.numel() > 1:
@@ -100,19 +110,18 @@ class NearestPositives(BaseTransform):  # type: ignore[misc]
     ``(node_type, 'nearest', node_type)``.
 
     Args:
-        k: positives per node; a graph of k or fewer nodes uses all others.
+        k: positives per node; in a graph of k or fewer nodes all others, with a warning.
         mutual: keep a pair only where each is among the other's k nearest.
         node_type: node type whose features are compared, on ``HeteroData``.
     """
 
     def __init__(self, k: int = 1, mutual: bool = False, node_type: str | None = None):
-        if k < 1:
-            raise ValueError(f"NearestPositives expects k >= 1, got {k}")
+        _check_k("NearestPositives", k)
         self.k, self.mutual, self.node_type = k, mutual, node_type
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         nodes = node_store("NearestPositives", data, self.node_type, x="features")
-        edge_index, _ = FeatureKNN(self.k).edges(nodes)
+        edge_index, _ = FeatureKNN(self.k).edges(nodes, "NearestPositives")
         if self.mutual:
             source, target = edge_index
             n = nodes.x.size(0)

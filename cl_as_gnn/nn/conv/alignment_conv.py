@@ -6,6 +6,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import scatter
 
+from cl_as_gnn.nn.checks import check_weights
 from cl_as_gnn.nn.edges import Features, as_edges, by_messages, widen
 from cl_as_gnn.nn.operators import Adjacency
 
@@ -67,6 +68,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         row, column = edge_index[0], edge_index[1]
         weight = edge_weight.to(source.dtype)
         if self.normalize:
+            check_weights("AlignmentConv(normalize=True)", weight, "use normalize=False for signed weights")
             degree = scatter(weight, column, dim_size=target.size(0), reduce="sum")
             out_degree = scatter(weight, row, dim_size=source.size(0), reduce="sum")
             weight = weight * _inverse_root(out_degree)[row] * _inverse_root(degree)[column]

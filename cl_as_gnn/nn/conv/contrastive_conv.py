@@ -9,6 +9,7 @@ from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
 from cl_as_gnn.nn.edges import Features, as_edges
 from cl_as_gnn.nn.streaming import softmax_all_pairs
+from cl_as_gnn.nn.unit import for_products
 
 
 class ContrastiveConv(torch.nn.Module):
@@ -83,7 +84,7 @@ class ContrastiveConv(torch.nn.Module):
                 raise ValueError(
                     "ContrastiveConv(symmetric=True) expects one set of nodes, got a pair: use symmetric=False"
                 )
-            _, repelled = softmax_all_pairs(x, self.temperature, batch=batch)
+            _, repelled = softmax_all_pairs(for_products(x)[0], self.temperature, batch=batch)
             return attracted + self.step_size * (x - repelled.to(x.dtype) / 2)
         moved: Tensor = self.uniform(x, repelling, batch)
         return attracted + moved - (x[1] if isinstance(x, tuple) else x)

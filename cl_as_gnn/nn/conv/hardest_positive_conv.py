@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj
 
-from cl_as_gnn.nn.checks import check_choice, check_range
+from cl_as_gnn.nn.checks import check_choice, check_range, host_checks
 from cl_as_gnn.nn.edges import Features, as_edges, by_messages, widen
+from cl_as_gnn.nn.unit import unit_rows
 
 
 class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
@@ -68,12 +68,15 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
         check_range(edge_index, (source.size(0), target.size(0)))
         row, column = edge_index[0], edge_index[1]
         if self.similarity == "cosine":
-            closeness = (F.normalize(source, dim=-1)[row] * F.normalize(target, dim=-1)[column]).sum(-1)
+            closeness = (unit_rows(source)[row] * unit_rows(target)[column]).sum(-1)
         else:
             closeness = -(source[row] - target[column]).square().sum(-1)
+            if host_checks(closeness) and closeness.numel() and not _exact(closeness):
+                closeness = -(source[row].double() - target[column].double()).square().sum(-1)
         least = closeness.new_zeros(target.size(0))
         least = least.scatter_reduce(0, column, closeness, "amin", include_self=False)
-        candidate = torch.where(closeness == least[column], row, source.size(0))
+        # A positive of NaN is chosen, so that it is seen.
+        candidate = torch.where((closeness == least[column]) | closeness.isnan(), row, source.size(0))
         none = row.new_full((target.size(0),), source.size(0))
         return none.scatter_reduce(0, column, candidate, "amin")
 
@@ -82,3 +85,8 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(step_size={self.step_size}, similarity={self.similarity!r})"
+
+
+def _exact(square: Tensor) -> bool:
+    """Whether the squared distances, which are negative here, are neither too small nor too large for float32."""
+    return bool(square.min() > -1e30 and (square < -1e-30).all())

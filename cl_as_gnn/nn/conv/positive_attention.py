@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import softmax
 
 from cl_as_gnn.nn.checks import check_choice, check_range
 from cl_as_gnn.nn.edges import Features, as_edges, widen
+from cl_as_gnn.nn.unit import unit_rows
 
 
 class PositiveAttention(torch.nn.Module):
@@ -51,7 +51,7 @@ class PositiveAttention(torch.nn.Module):
             raise ValueError("PositiveAttention expects one set of nodes, got a pair: pass one feature matrix")
         check_range(edge_index, (wide.size(0), wide.size(0)))
         source, target = edge_index
-        unit = F.normalize(wide, dim=-1)
+        unit = unit_rows(wide)
         logits = self.sharpness * (unit[source] * unit[target]).sum(-1)
         if self.normalize == "anchor":
             weight: Tensor = softmax(logits, target, num_nodes=wide.size(0))

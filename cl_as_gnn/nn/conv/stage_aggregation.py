@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from cl_as_gnn.nn.checks import check_choice
+from cl_as_gnn.nn.checks import check_choice, shape_of
+from cl_as_gnn.nn.unit import unit_rows
 
 
 class StageAggregation(torch.nn.Module):
@@ -37,7 +37,8 @@ class StageAggregation(torch.nn.Module):
 
     Shapes:
         - **input:** stages :math:`(s, n, d)`, seen :math:`(s, n)` (everything seen if not given)
-        - **output:** :math:`(n, d)`, rows of length at most 1, which measures how far the stages agree
+        - **output:** :math:`(n, d)`, rows of length at most 1, which measures how far the stages agree; NaN where a
+          stage with a share holds NaN
     """
 
     def __init__(self, weights: Sequence[float] = (0.5, 0.5), mode: str = "fixed", sharpness: float = 1.0):
@@ -64,14 +65,23 @@ class StageAggregation(torch.nn.Module):
                 self.logits.copy_(self.weights.log())
 
     def forward(self, stages: Tensor, seen: Tensor | None = None) -> Tensor:
+        if not isinstance(stages, Tensor) or stages.dim() != 3 or not stages.is_floating_point():
+            raise ValueError(
+                f"StageAggregation expects floating-point stages of shape (s, n, d), got {shape_of(stages)}"
+            )
         if stages.size(0) != self.weights.numel():
             raise ValueError(f"StageAggregation has {self.weights.numel()} weights, got {stages.size(0)} stages")
-        # In float16 the eps of the normalization would be zero.
-        unit = F.normalize(stages if stages.dtype == torch.float64 else stages.float(), dim=-1)
+        if seen is not None and seen.shape != stages.shape[:2]:
+            raise ValueError(
+                f"StageAggregation expects seen of shape {tuple(stages.shape[:2])} (s, n), got {tuple(seen.shape)}"
+            )
+        unit = unit_rows(stages)
         weights = self.weights if self.logits is None else self.logits.softmax(0)
         share = weights.to(unit.dtype).view(-1, 1).expand(stages.shape[:2])
         if seen is not None:
             share = share * seen
+        # What has no share may hold anything.
+        unit = unit.masked_fill((share == 0).unsqueeze(-1), 0)
         if self.mode == "attention":
             cosine = (unit[:1] * unit).sum(-1)
             # Relative to the largest cosine of the stages seen, so that sharp attention keeps one of them.

@@ -5,10 +5,11 @@ from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import softmax
 
-from cl_as_gnn.nn.checks import check_positive
+from cl_as_gnn.nn.checks import check_batch, check_positive, check_same_graph
 from cl_as_gnn.nn.edges import Features, as_edges, widen
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import pairwise_attention
+from cl_as_gnn.nn.unit import for_products
 
 
 class UniformityConv(torch.nn.Module):
@@ -22,8 +23,9 @@ class UniformityConv(torch.nn.Module):
 
     from raw inner products, without self-loops. Without ``edge_index`` every node receives from all others (of its
     graph, where ``batch`` is given), streamed so that no :math:`n \times n` tensor is kept. With it, node i attends
-    over the edges j → i (``edge_index[0]`` to ``edge_index[1]``), which keep the graphs of a PyG batch apart. A node
-    that receives nothing stays where it is.
+    over the edges j → i (``edge_index[0]`` to ``edge_index[1]``), which keep the graphs of a PyG batch apart: with
+    ``batch`` an edge between two graphs is an error, detected on a CPU only. A node that receives nothing stays where
+    it is. Inner products that overflow are computed in float64 on a CPU, and give NaN elsewhere.
 
     Args:
         temperature: :math:`\tau > 0`.
@@ -47,8 +49,9 @@ class UniformityConv(torch.nn.Module):
     def forward(self, x: Features, edge_index: Adj | None = None, batch: OptTensor = None) -> Tensor:
         source, target = widen("UniformityConv", x)
         pair = isinstance(x, tuple)
-        if pair and edge_index is None and batch is not None:
+        if pair and batch is not None:
             raise ValueError("UniformityConv expects batch with one set of nodes only, got a pair: pass batch=None")
+        source, target = for_products(source, target) if pair else for_products(source) * 2
         if edge_index is None:
             out = pairwise_attention(target, source, source, self.temperature, loops=pair, batch=batch)
             if batch is None:
@@ -57,12 +60,15 @@ class UniformityConv(torch.nn.Module):
                 receives = _not_alone(batch)
         else:
             edge_index, _ = as_edges("UniformityConv", edge_index)
+            if batch is not None:
+                check_batch(batch, target.size(0))
+                check_same_graph("UniformityConv", batch, edge_index, "repelling")
             row, column = edge_index[0], edge_index[1]
             logits = (source[row] * target[column]).sum(-1) / self.temperature
             share = softmax(logits, column, num_nodes=target.size(0))
             graph = Adjacency(edge_index, share, (source.size(0), target.size(0)))
             out = graph.matmul(source)
-            receives = graph.row_sum > 0
+            receives = graph.csr[0].diff() > 0
         moved = target + self.step_size * (target - out)
         return torch.where(receives.unsqueeze(1), moved, target).to((x[1] if isinstance(x, tuple) else x).dtype)
 

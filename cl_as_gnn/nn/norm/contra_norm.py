@@ -5,8 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.nn.checks import check_positive
+from cl_as_gnn.nn.checks import check_batch, check_positive, shape_of
+from cl_as_gnn.nn.forward_mode import forward_mode
 from cl_as_gnn.nn.streaming import linear_attention, pairwise_attention
+from cl_as_gnn.nn.unit import unit_rows
 
 
 class ContraNorm(torch.nn.Module):
@@ -39,8 +41,9 @@ class ContraNorm(torch.nn.Module):
         eps: eps of the ``LayerNorm``.
 
     Shapes:
-        - **input:** features :math:`(n, d)`, graph of each node :math:`(n)`, number of graphs
-        - **output:** :math:`(n, d)`
+        - **input:** features :math:`(n, d)`, graph of each node :math:`(n)`, number of graphs; or :math:`(B, n, d)`,
+          B graphs of n nodes
+        - **output:** like the features
     """
 
     def __init__(
@@ -75,8 +78,18 @@ class ContraNorm(torch.nn.Module):
             self.norm.reset_parameters()
 
     def forward(self, x: Tensor, batch: Tensor | None = None, batch_size: int | None = None) -> Tensor:
+        if x.dim() < 2 or not x.is_floating_point():
+            raise ValueError(f"ContraNorm expects floating-point features of shape (n, d), got {shape_of(x)}")
         if x.size(-1) != self.in_channels:
             raise ValueError(f"ContraNorm expects features of width {self.in_channels} (in_channels), got {x.size(-1)}")
+        if x.dim() > 2:
+            if batch is not None:
+                raise ValueError(f"ContraNorm expects features of shape (n, d) beside batch, got {shape_of(x)}")
+            graphs = x.shape[:-2].numel()
+            batch = torch.arange(graphs, device=x.device).repeat_interleave(x.size(-2))
+            each: Tensor = self(x.flatten(0, -2), batch, graphs).view_as(x)
+            return each
+        check_batch(batch, x.size(0))
         mean = self._linear(x, batch, batch_size) if self.linear else self._exact(x, batch)
         out = ((1 + self.scale) * x if self.identity else x) - self.scale * mean
         return out if self.norm is None else self.norm(out)
@@ -85,8 +98,8 @@ class ContraNorm(torch.nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             # For other layouts attention would make a copy of every pair.
             wide = (x if x.dtype == torch.float64 else x.float()).contiguous()
-            unit = F.normalize(wide, dim=-1)
-            if batch is None and x.device.type == "cpu":
+            unit = unit_rows(wide)
+            if batch is None and x.device.type == "cpu" and not forward_mode(wide):
                 # Exact in float32 and float64, and about twice as fast there as pairwise_attention.
                 query, value = unit[None, None], wide[None, None]
                 return F.scaled_dot_product_attention(query, query, value, scale=1 / self.temperature)[0, 0].to(x.dtype)
@@ -95,7 +108,7 @@ class ContraNorm(torch.nn.Module):
     def _linear(self, x: Tensor, batch: Tensor | None, batch_size: int | None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             wide = x if x.dtype == torch.float64 else x.float()
-            unit = F.normalize(wide, dim=-1)
+            unit = unit_rows(wide)
             if batch is None:
                 count = wide.new_full((1, 1), wide.size(0))
                 total, direction = wide.sum(0, keepdim=True), unit.sum(0, keepdim=True)

@@ -15,6 +15,7 @@ from torch_geometric.utils.sparse import index2ptr
 
 from cl_as_gnn.compat import quiet_sparse
 from cl_as_gnn.nn.checks import check_range
+from cl_as_gnn.nn.forward_mode import forward_mode
 
 quiet_sparse()
 
@@ -53,23 +54,48 @@ DENSE_NODES = 8192
 _ORDERS = WeakTensorKeyDictionary()
 
 
+def _sorted(edge_index: Tensor, by: int, sources: int, targets: int) -> Order:
+    sizes = (sources, targets)
+    check_range(edge_index, sizes)
+    key, order = index_sort(edge_index[by], sizes[by], stable=True)
+    return index2ptr(key, sizes[by]), edge_index[1 - by][order], order
+
+
+# A compiled graph checks the edges where it runs: an index out of range would end the process.
+_compiled_sorted = torch.library.custom_op("cl_as_gnn::sort_edges", _sorted, mutates_args=())
+
+
+@_compiled_sorted.register_fake
+def _(edge_index: Tensor, by: int, sources: int, targets: int) -> Order:
+    edges = edge_index.size(1)
+    index = edge_index.new_empty(edges, dtype=torch.long)
+    return index.new_empty((sources, targets)[by] + 1), edge_index.new_empty(edges), index
+
+
 def _order(edge_index: Tensor, by: int, sizes: tuple[int, int]) -> Order:
     """Edges sorted by their row ``by``: row pointer, the other ends, and the edge of each entry."""
-
-    def fresh() -> Order:
-        check_range(edge_index, sizes)
-        key, order = index_sort(edge_index[by], sizes[by], stable=True)
-        return index2ptr(key, sizes[by]), edge_index[1 - by][order], order
-
+    if torch.compiler.is_compiling():
+        done: Order = _compiled_sorted(edge_index, by, *sizes)
+        return done
     # Tensors made in inference mode cannot be used in training later.
-    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or edge_index.is_inference():
-        return fresh()
+    if torch.is_inference_mode_enabled() or edge_index.is_inference():
+        return _sorted(edge_index, by, *sizes)
     known: tuple[int, dict[tuple[int, tuple[int, int]], Order]] | None = _ORDERS.get(edge_index)
     if known is None or known[0] != edge_index._version:
         known = _ORDERS[edge_index] = (edge_index._version, {})
     if (by, sizes) not in known[1]:
-        known[1][by, sizes] = fresh()
+        known[1][by, sizes] = _sorted(edge_index, by, *sizes)
     return known[1][by, sizes]
+
+
+def copy_edges(edge_index: Tensor) -> Tensor:
+    """A copy of edges that shares what is known of their order."""
+    out = edge_index.clone()
+    if not out.is_inference() and not edge_index.is_inference():
+        known = _ORDERS.setdefault(edge_index, (edge_index._version, {}))
+        if known[0] == edge_index._version:
+            _ORDERS[out] = (out._version, known[1])
+    return out
 
 
 @torch.library.custom_op("cl_as_gnn::propagate", mutates_args=())
@@ -151,8 +177,11 @@ class Adjacency:
 
     def matmul(self, x: Tensor) -> Tensor:
         weight = self._weight(x)
-        if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-            out: Tensor = _propagate(x.contiguous(), weight, self.edge_index, self.csr, self.csc)
+        if forward_mode(x, weight):
+            source, target = self.edge_index
+            out: Tensor = x.new_zeros(self.size[1], x.size(1)).index_add(0, target, weight.unsqueeze(1) * x[source])
+        elif torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+            out = _propagate(x.contiguous(), weight, self.edge_index, self.csr, self.csc)
         else:
             out = self._multiply(self.csr, x)
         return out

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.checks import check_batch
+from cl_as_gnn.nn.forward_mode import forward_mode
 from cl_as_gnn.nn.streaming.tiles import Tiles, strips
 
 
@@ -14,22 +15,25 @@ def _softmax(
     query: Tensor, key: Tensor, tiles: Tiles, rows: slice, columns: slice, temperature: float, loops: bool
 ) -> Tensor:
     logits = (query[rows] / temperature) @ key[columns].t()
-    # A row with nothing to attend to is a row of zeros, not of NaN.
-    return torch.softmax(tiles.mask(logits, rows, columns, -math.inf, loops=loops), dim=1).nan_to_num_(nan=0.0)
+    share = torch.softmax(tiles.mask(logits, rows, columns, -math.inf, loops=loops), dim=1)
+    # A row with nothing to attend to is a row of zeros; the NaN of an overflow stays.
+    if not loops and tiles.batch is not None:
+        share.masked_fill_(tiles.alone(rows, columns), 0)
+    elif not loops and share.size(1) == 1:
+        share.zero_()
+    return share
 
 
-@torch.library.custom_op("cl_as_gnn::pairwise_attention", mutates_args=())
-def _attention(
+def _forward(
     query: Tensor, key: Tensor, value: Tensor, temperature: float, loops: bool, batch: Tensor | None
 ) -> Tensor:
     tiles = strips((query.size(0), key.size(0)), query, batch=batch)
     query, key, value = map(tiles.sort, (query, key, value))
-    out = value.new_zeros(query.size(0), value.size(1))
-    for rows, columns in tiles:
-        out[rows] = _softmax(query, key, tiles, rows, columns, temperature, loops) @ value[columns]
-    return tiles.unsort(out)
+    done = [_softmax(query, key, tiles, rows, columns, temperature, loops) @ value[columns] for rows, columns in tiles]
+    return tiles.unsort(torch.cat(done) if done else value.new_zeros(0, value.size(1)))
 
 
+_attention = torch.library.custom_op("cl_as_gnn::pairwise_attention", _forward, mutates_args=())
 _attention.register_fake(lambda query, key, value, *rest: value.new_empty(query.size(0), value.size(1)))
 
 
@@ -61,7 +65,9 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     *saved, batch = ctx.saved_tensors
-    return *_attention_backward([*saved, grad.contiguous()], ctx.temperature, ctx.loops, batch), None, None, None
+    with torch.autocast(grad.device.type, enabled=False):
+        parts = _attention_backward([*saved, grad.contiguous()], ctx.temperature, ctx.loops, batch)
+    return *parts, None, None, None
 
 
 _attention.register_autograd(_backward, setup_context=_setup)
@@ -109,5 +115,6 @@ def pairwise_attention(
         )
     with torch.autocast(query.device.type, enabled=False):
         wide = query if query.dtype in (torch.float32, torch.float64) else query.float()
-        out: Tensor = _attention(wide, key.to(wide.dtype), value.to(wide.dtype), temperature, loops, batch)
+        parts = wide, key.to(wide.dtype), value.to(wide.dtype)
+        out: Tensor = (_forward if forward_mode(*parts) else _attention)(*parts, float(temperature), loops, batch)
         return out if wide is query else out.to(value.dtype)

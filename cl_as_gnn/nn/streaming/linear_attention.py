@@ -6,22 +6,25 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.checks import check_batch
+from cl_as_gnn.nn.forward_mode import forward_mode
 
 
-@torch.library.custom_op("cl_as_gnn::linear_attention", mutates_args=())
-def _by_graph(query: Tensor, key: Tensor, value: Tensor, batch: Tensor) -> Tensor:
+def _blocks(query: Tensor, key: Tensor, value: Tensor, batch: Tensor) -> Tensor:
+    if query.size(0) == 0:
+        return value.new_empty(0, value.size(1))
     order = torch.argsort(batch, stable=True)
     sizes = torch.bincount(batch).tolist()
-    out = value.new_empty(query.size(0), value.size(1))
-    # A graph with fewer nodes than channels is cheaper through its own small attention matrix.
-    done = [
-        (q @ k.t()) @ v if q.size(0) < k.size(1) else q @ (k.t() @ v)
-        for q, k, v in zip(*(part[order].split(sizes) for part in (query, key, value)), strict=True)
-    ]
-    out[order] = torch.cat(done) if done else out[order]
-    return out
+    # A backward pass may run under autocast.
+    with torch.autocast(query.device.type, enabled=False):
+        # A graph with fewer nodes than channels is cheaper through its own small attention matrix.
+        done = [
+            (q @ k.t()) @ v if q.size(0) < k.size(1) else q @ (k.t() @ v)
+            for q, k, v in zip(*(part[order].split(sizes) for part in (query, key, value)), strict=True)
+        ]
+    return torch.cat(done)[order.argsort()]
 
 
+_by_graph = torch.library.custom_op("cl_as_gnn::linear_attention", _blocks, mutates_args=())
 _by_graph.register_fake(lambda query, key, value, batch: value.new_empty(query.size(0), value.size(1)))
 
 
@@ -65,5 +68,6 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor, batch: Tensor | 
     with torch.autocast(query.device.type, enabled=False):
         if batch is None:
             return query @ (key.t() @ value)
-        out: Tensor = _by_graph(query, key, value, batch)
+        run = _blocks if forward_mode(query, key, value) else _by_graph
+        out: Tensor = run(query, key, value, batch)
         return out

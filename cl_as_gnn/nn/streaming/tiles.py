@@ -81,6 +81,11 @@ class Tiles:
             tile.masked_fill_(self.batch[rows].unsqueeze(1) != self.batch[columns], value)
         return tile
 
+    def alone(self, rows: slice, columns: slice) -> Tensor:
+        """Whether a node is the only one of its graph, ``(r, 1)``, with ``batch``."""
+        assert self.batch is not None
+        return (self.batch[rows].unsqueeze(1) == self.batch[columns]).sum(1, keepdim=True) == 1
+
 
 def squares(
     shape: tuple[int, int],

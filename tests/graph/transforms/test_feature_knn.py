@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.transforms import Compose, ToUndirected
 
-from cl_as_gnn.graph import FeatureKNN
+from cl_as_gnn.graph import FeatureKNN, NearestPositives
 
 
 def data(n=8, **attributes):
@@ -87,3 +87,12 @@ def test_composes_repr_and_errors():
 def test_features_that_are_no_dense_matrix_are_one_line(x):
     with pytest.raises(ValueError, match=r"dense features of shape \(n, d\)"):
         FeatureKNN(2)(Data(x=x, edge_index=torch.tensor([[0], [1]])))
+
+
+@pytest.mark.parametrize("transform", [FeatureKNN, NearestPositives])
+def test_k_that_does_not_fit_is_named(transform):
+    for k in (0, 2.5, True, "3"):
+        with pytest.raises(ValueError, match=f"{transform.__name__} expects a whole number k >= 1, got"):
+            transform(k)
+    with pytest.warns(UserWarning, match=f"{transform.__name__}: k=4 does not fit a graph of 3 nodes, which get all 2"):
+        transform(4)(Batch.from_data_list([Data(x=torch.randn(n, 5)) for n in (8, 3)]))
