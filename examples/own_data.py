@@ -1,7 +1,7 @@
 """Self-supervised features of your own graph, in your own loop: you say what is alike, as weighted edges.
 
 python examples/own_data.py               the karate club
-python examples/own_data.py my_graph.pt   a torch_geometric Data saved with torch.save (x, edge_index, y, train_mask)
+python examples/own_data.py my_graph.pt   torch.save(data.to_dict(), "my_graph.pt") with x, edge_index, y, train_mask
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=100)
     args = parser.parse_args()
     torch.manual_seed(0)
-    data = KarateClub()[0] if args.path is None else torch.load(args.path, weights_only=False)
+    data = KarateClub()[0] if args.path is None else Data.from_dict(torch.load(args.path, weights_only=True))
     features = train(data, args.epochs).numpy()
     known = data.train_mask.numpy()
     probe = LogisticRegression(max_iter=1000).fit(features[known], data.y[known].numpy())

@@ -49,7 +49,7 @@ def test_own_data(run, tmp_path):
     torch.manual_seed(0)
     y = torch.arange(2).repeat_interleave(10)
     mine = Data(x=torch.randn(20, 5), edge_index=torch.randint(20, (2, 60)), y=y, train_mask=torch.arange(20) % 2 == 0)
-    torch.save(mine, tmp_path / "mine.pt")
+    torch.save(mine.to_dict(), tmp_path / "mine.pt")
     assert "on the 10 other nodes" in run("own_data.py", tmp_path / "mine.pt", "--epochs", 2)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.datasets import Planetoid
 
+from cl_as_gnn.datasets.graph_files import read_planetoid
 from cl_as_gnn.nn.operators import Adjacency
 
 
@@ -18,7 +18,7 @@ def load(root: Path, name: str) -> Data:
     folder = root / name / "raw"
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not there: --root expects PyG's Planetoid folder, with {name}/raw in it")
-    data = Planetoid(str(root), name)[0]
+    data = read_planetoid(root, name)
     data.rest_mask = ~(data.train_mask | data.val_mask)
     return data
 

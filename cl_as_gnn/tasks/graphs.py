@@ -23,6 +23,7 @@ class WholeGraphTask(GraphTask):
         if config.eval.split != "test":
             raise ConfigError("data.name=tu is scored by cross-validation, without a validation split: drop eval.split")
         self.data, self.name, self.size, self.y = data, data.name, len(data), data.labels
+        self._folds = _folds(data)
         self.graph = data.graph
         self.graph.num_graphs = len(data)
         self.pool = getattr(config.encoder, "pool", None) or "sum"
@@ -36,8 +37,7 @@ class WholeGraphTask(GraphTask):
 
     def _score(self, features: Features) -> Scores:
         x = features["graphs"]
-        folds = min(10, int(torch.bincount(self.y).min()))
-        accuracy, spread = cross_validated_svm(x, self.y, folds)
+        accuracy, spread = cross_validated_svm(x, self.y, self._folds)
         few = dict.fromkeys(("label1_top1", "label10_top1"))
         return {"knn_top1": self._leave_one_out(x, self.y), "linear_top1": accuracy, **few, "fold_std": spread}
 
@@ -53,3 +53,16 @@ class WholeGraphTask(GraphTask):
             f"5-fold cross-validation inside the training folds; knn: leave one out, weighted, cosine, "
             f"k={min(config.knn_k, self.size - 1)}, T={config.knn_temperature:g}; training saw all graphs and no label"
         )
+
+
+def _folds(data: GraphSet) -> int:
+    """Return the number of folds, at most the size of the smallest class; ConfigError if a class is too small."""
+    sizes = torch.bincount(data.labels)
+    smallest, largest = int(sizes.min()), int(sizes.max())
+    folds = min(10, smallest)
+    if smallest < 2 or largest - -(-largest // folds) < 5:  # C is chosen by five folds of the training graphs
+        raise ConfigError(
+            f"data.dataset={data.name} has classes of {smallest} to {largest} graphs, too few for cross-validation: it "
+            "expects 2 in every class and 10 in one"
+        )
+    return folds

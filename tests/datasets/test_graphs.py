@@ -1,4 +1,6 @@
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,15 +80,20 @@ def test_missing_files_say_where_to_put_them(tmp_path, monkeypatch, name, files)
     assert not (tmp_path / "data").exists(), "no empty folders are left behind"
 
 
-def test_broken_files_are_one_line(tmp_path, write_planetoid):
-    write_planetoid(tmp_path)
-    (tmp_path / "Cora" / "raw" / "ind.cora.graph").write_bytes(b"torn")
-    with pytest.raises(ConfigError, match=r"Cora cannot be read from .*raw"):
-        load_graphs(GraphDataConfig(name="cora", root=tmp_path))
+def test_missing_files_are_downloaded_by_pyg(tmp_path, write_planetoid, monkeypatch):
+    there = write_planetoid(tmp_path / "web") / "Cora" / "raw"
+    monkeypatch.setattr("torch_geometric.io.fs.cp", lambda url, raw: shutil.copy(there / url.rpartition("/")[2], raw))
+    assert load_graphs(GraphDataConfig(name="cora", root=tmp_path / "data")).graph.x.size(0) == NODES
+    assert sorted(path.name for path in (tmp_path / "data").rglob("*.*")) == sorted(p.name for p in there.iterdir())
 
 
-def test_a_folder_that_may_not_be_written_is_read_all_the_same(tmp_path, write_planetoid, monkeypatch):
-    write_planetoid(tmp_path)
-    monkeypatch.setattr("cl_as_gnn.datasets.graphs.os.access", lambda *_: False)
-    assert load_graphs(GraphDataConfig(name="cora", root=tmp_path)).graph.x.size(0) == NODES
-    assert not (tmp_path / "Cora" / "processed").exists()
+def test_a_download_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    def torn(url, raw):
+        if url.endswith(".ty"):
+            raise OSError("connection reset")
+        Path(raw, url.rpartition("/")[2]).write_bytes(b"part")
+
+    monkeypatch.setattr("torch_geometric.io.fs.cp", torn)
+    with pytest.raises(ConfigError, match="could not be downloaded"):
+        load_graphs(GraphDataConfig(name="cora", root=tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
