@@ -109,6 +109,8 @@ class Method(nn.Module, Generic[ConfigT]):
     reads: ClassVar[tuple[str, ...]] = ("images", "nodes", "graphs")
     projector_norm: ClassVar[Literal["affine", "plain"] | None] = None
     """Batch normalization after the last projector layer: with a learned scale and shift, without, or none."""
+    neighbors_from: ClassVar[str | None] = None
+    """``"batch"`` or ``"training set"``: what caps the number ``method.k`` of neighbors of a sample, if anything."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -27,6 +27,8 @@ class DiffusionConfig(SoftmaxConfig):
 class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
     """Base class of methods that attract along augmentation edges and, diffused, affinity edges of samples."""
 
+    neighbors_from = "batch"
+
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if batch.progress < self.config.start:
             return data

@@ -32,6 +32,7 @@ class GCNBank(DiffusionMethod):
     """
 
     Config = GCNBankConfig
+    neighbors_from = "training set"
     attracts = "L-hop diffusion over the kNN affinity graph of the whole training set, restricted to the batch"
     source = "this package; gcn on a bank"
 

@@ -34,6 +34,7 @@ class JKGCN(JumpingMethod):
 
     config: JKGCNConfig
     Config = JKGCNConfig
+    neighbors_from = "batch"
     attracts = "the other views, diffused kNN neighbors, and both in earlier epochs, one-way"
     source = "this package; SimSiam-Multi with the diffusion of gcn"
 

@@ -25,7 +25,7 @@ from cl_as_gnn.evaluation import (
 )
 from cl_as_gnn.evaluation.scores import measured
 from cl_as_gnn.graph import knn_edges
-from cl_as_gnn.methods import Method
+from cl_as_gnn.methods import METHODS, Method
 
 _PURITY_K = 10
 Features = dict[str, Tensor]
@@ -40,6 +40,7 @@ class Task(ABC):
         unit: the unit of a progress bar.
         name: name of the data set.
         size: number of training samples.
+        reference: number of samples among which the kNN score looks for the neighbors of one.
         y: classes of the training samples, for the measurements.
         watched: training samples of the online estimate; ``None`` if too few labels are known.
         inputs: one row per training sample, for the augmentation; ``None`` if the augmentation holds the graphs.
@@ -52,6 +53,7 @@ class Task(ABC):
     unit: ClassVar[str]
     name: str
     size: int
+    reference: int
     y: Tensor
     watched: Tensor | None
     inputs: Tensor | None = None
@@ -101,6 +103,19 @@ class Task(ABC):
     @abstractmethod
     def protocol(self) -> str:
         """One sentence that says how the scores are computed."""
+
+    def capped(self) -> list[str]:
+        """A line for each number of neighbors that the data do not have, with the number that is used instead."""
+        method, batch = self.config.method, min(self.config.trainer.batch_size, self.size)
+        asked = [("eval.knn_k", self.config.eval.knn_k, self.reference, "to look among")]
+        if where := METHODS[method.name].neighbors_from:
+            others = batch - 1 if where == "batch" else self.size - 1
+            asked.append(("method.k", method.model_dump()["k"], others, f"in the {where} beside each"))
+        return [
+            f"{key}={k} is capped at {most}: there are {most:,} {self.kind} {place}"
+            for key, k, most, place in asked
+            if k > most
+        ]
 
     @abstractmethod
     def _score(self, features: Features) -> Scores:

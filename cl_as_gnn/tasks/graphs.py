@@ -23,6 +23,7 @@ class WholeGraphTask(GraphTask):
         if config.eval.split != "test":
             raise ConfigError("data.name=tu is scored by cross-validation, without a validation split: drop eval.split")
         self.data, self.name, self.size, self.y = data, data.name, len(data), data.labels
+        self.reference = self.size - 1
         self._folds = _folds(data)
         self.graph = data.graph
         self.graph.num_graphs = len(data)
@@ -51,7 +52,7 @@ class WholeGraphTask(GraphTask):
             f"frozen encoder in eval mode, no augmentation, features before the projector, {self.pool} over the nodes "
             f"of each of {self.size:,} graphs; linear_top1: SVM (RBF kernel), 10-fold cross-validation, C chosen by "
             f"5-fold cross-validation inside the training folds; knn: leave one out, weighted, cosine, "
-            f"k={min(config.knn_k, self.size - 1)}, T={config.knn_temperature:g}; training saw all graphs and no label"
+            f"k={min(config.knn_k, self.reference)}, T={config.knn_temperature:g}; training saw all graphs and no label"
         )
 
 

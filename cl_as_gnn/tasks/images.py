@@ -56,6 +56,7 @@ class ImageTask(Task):
         stats = ENCODERS[config.encoder.name].own_stats(config.encoder)
         self.stats = stats if stats and len(stats[0]) == data.channels else channel_stats(data.train)
         self.known = (self.y >= 0).nonzero().view(-1)
+        self.reference = len(self.known)
         self.watched = self.known[evenly(config.eval.online_size, len(self.known))]
 
     def views(self) -> nn.Module:
@@ -136,7 +137,7 @@ class ImageTask(Task):
 
     def protocol(self) -> str:
         config, data = self.config.eval, self.data
-        k, more = min(config.knn_k, len(self.known)), self.size - len(self.known)
+        k, more = min(config.knn_k, self.reference), self.size - len(self.known)
         return (
             f"frozen encoder in eval mode, no augmentation, features before the projector; scored on the "
             f"{len(data.test):,} images of the {config.split} split with the {len(self.known):,} training images as "

@@ -37,7 +37,7 @@ class NodeTask(GraphTask):
     def __init__(self, config: RunConfig, data: NodeData):
         super().__init__(config)
         self.data, self.graph, self.name = data, data.graph, data.name
-        self.size = data.graph.x.size(0)
+        self.size, self.reference = data.graph.x.size(0), int(data.train.sum())
         self.y: Tensor = data.graph.y
         self.scored = data.test
         if config.eval.split == "validation":
@@ -87,7 +87,7 @@ class NodeTask(GraphTask):
 
     def protocol(self) -> str:
         data, config = self.data, self.config.eval
-        k = min(config.knn_k, int(data.train.sum()))
+        k = min(config.knn_k, self.reference)
         split = "PyG's" if self.config.data.name == "karate" else "public"
         counts = [f"{int(mask.sum()):,}" for mask in (data.train, data.validation, data.test)]
         chosen = "C chosen on the validation nodes" if bool(data.validation.any()) else "C=1, nothing held out"

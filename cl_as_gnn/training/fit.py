@@ -68,6 +68,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         console.print(f"{config.method.name} on {config.data.name}, run folder [b]{run.path}[/b]", soft_wrap=True)
         for line in task.notes():
             console.print(line, soft_wrap=True, markup=False)
+    for line in task.capped():
+        console.print(line, soft_wrap=True, markup=False)
     rows = EpochLog(task, run)
     trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), Checkpoint(run)])
     fit_start = time.perf_counter()
@@ -152,7 +154,11 @@ def _score(
     with console.status("evaluating"):
         features = task.features(method.encoder, device)
         metrics |= task.score(features) | task.geometry(method, views, features, device)
-        metrics |= {"protocol": task.protocol(), "config_digest": config.digest, "seconds": elapsed()}
+        metrics |= {
+            "protocol": "; ".join([task.protocol(), *task.capped()]),
+            "config_digest": config.digest,
+            "seconds": elapsed(),
+        }
         metrics.pop("baselines", None)
         _write(run, task, metrics)
         if config.eval.baselines:
