@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,14 +15,15 @@ from rich.table import Table
 
 from cl_as_gnn import light
 from cl_as_gnn.compat import quiet_command
-from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.errors import ConfigError, Interrupted, RunError
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
+from cl_as_gnn.runs.stop import end_with_parent, handled
 
 if TYPE_CHECKING:
     from cl_as_gnn.config import RunConfig
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)  # paths may hold [brackets]
 
 Settings = Annotated[
     list[str] | None,
@@ -282,22 +284,33 @@ def _number_table(title: str, headings: Sequence[str]) -> Table:
 
 def main() -> None:
     """Entry point: an error is one line and an exit code, and a traceback with ``CLGNN_TRACEBACK=1``."""
-    quiet_command()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a sign of a table must not end a run
+            stream.reconfigure(errors="replace")
     try:
-        app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        with quiet_command(), handled():
+            end_with_parent()
+            app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except Exception as error:
-        if os.environ.get("CLGNN_TRACEBACK"):
+        if os.environ.get("CLGNN_TRACEBACK") and not isinstance(error, Interrupted):
             raise
-        usage = getattr(error, "format_message", None)  # typer's own errors, whichever click it is built on
-        if isinstance(error, ConfigError | RunError):
-            message = str(error)
-        elif usage is not None:
-            message = f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)"
-        else:
-            text = str(error).strip().splitlines()
-            message = f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)"
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
-        sys.exit(2 if isinstance(error, ConfigError) or usage is not None else 1)
+        message, code = _in_one_line(error)
+        if message:
+            print(f"error: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
+        sys.exit(code)
+
+
+def _in_one_line(error: Exception) -> tuple[str, int]:
+    """What a user reads of an error, and the exit code."""
+    if isinstance(error, ConfigError | RunError):
+        code = error.code if isinstance(error, Interrupted) else 2 if isinstance(error, ConfigError) else 1
+        return " ".join(str(error).splitlines()), code
+    if usage := getattr(error, "format_message", None):  # typer's own errors, whichever click it is built on
+        return f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)", 2
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"cannot use {error.filename}: {error.strerror}", 1
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)", 1
 
 
 if __name__ == "__main__":

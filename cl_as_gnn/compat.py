@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from cl_as_gnn.errors import Notice
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def quiet_command() -> None:
-    """Filter two warnings that a user of ``clgnn`` cannot act on. Call before torch and PyG are imported."""
-    # PyG scripts two small classes when it is imported, and torch warns at each start that scripting is deprecated.
-    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
-    # torch recommends checks of the invariants of sparse tensors, which cost time in every step.
-    warnings.filterwarnings("ignore", message="Sparse (invariant|CSR)", category=UserWarning)
+@contextmanager
+def quiet_command() -> Iterator[None]:
+    """Show no warning but those of this package, in one line each, and no log of other packages below an error.
+
+    ``CLGNN_TRACEBACK=1``, ``PYTHONWARNINGS`` and ``python -W`` show all. Use before torch and PyG are imported.
+    """
+    if os.environ.get("CLGNN_TRACEBACK") or sys.warnoptions:
+        yield
+        return
+    before = warnings.showwarning, logging.root.manager.disable
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            print(f"warning: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
+
+    # Filters and levels would not do: packages set their own when they are imported.
+    warnings.showwarning = show
+    logging.disable(logging.WARNING)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of the C++ part of torch.distributed, read at its import
+    try:
+        yield
+    finally:
+        warnings.showwarning = before[0]
+        logging.disable(before[1])
 
 
 def quiet_sparse() -> None:
@@ -55,6 +78,12 @@ def kill_ranks(launcher: Any) -> None:
 
     if isinstance(launcher, _SubprocessScriptLauncher):
         launcher.kill(signal.SIGKILL)
+
+
+def keep_signals(trainer: Any) -> None:
+    """Keep Lightning from handling signals: on SIGTERM it waits for the other ranks, which may have ended already, and
+    under Slurm it ignores SIGTERM. Lightning has no public switch."""
+    trainer._signal_connector.register_signal_handlers = lambda: None
 
 
 def keep_local(module: nn.Module, names: list[str]) -> None:

@@ -14,6 +14,18 @@ class RunError(RuntimeError):
     """A run with a correct config failed (exit code 1)."""
 
 
+class Interrupted(RunError):
+    """Ctrl-C (exit code 130) or SIGTERM (143) ended a command."""
+
+    def __init__(self, message: str, code: int):
+        self.code = code
+        super().__init__(message)
+
+
+class Notice(UserWarning):
+    """A warning of this package. ``clgnn`` shows no others."""
+
+
 class NotFiniteError(ValueError):
     """Features hold NaN or infinity: training has diverged."""
 

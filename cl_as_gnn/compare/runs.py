@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cl_as_gnn.compare.results import available_cores, curves, differences, markdown, summarize
 from cl_as_gnn.compare.suite import Cell, Suite
-from cl_as_gnn.errors import RunError
+from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.folder import RunFolder
+from cl_as_gnn.runs.lock import locked
+from cl_as_gnn.runs.stop import PARENT, interruptible
 
 
 def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console) -> dict[str, Any]:
@@ -31,18 +35,43 @@ def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console
     the last digits of a run depend on ``jobs``.
 
     Raises:
+        ConfigError: another process works in ``out``, or it holds other settings.
+        Interrupted: Ctrl-C or SIGTERM; the runs have ended, and all is kept.
         RunError: a run failed; the others are trained and kept.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be created: {error.strerror}") from None
+    cure = "the same command goes on with the runs that have not finished"
+    with (
+        locked(out),
+        closing(_Processes()) as processes,
+        interruptible(lambda what: f"{what}: {cure}", processes.end),
+    ):
+        return _run_suite(suite, cells, out, jobs, console, processes)
+
+
+def _run_suite(
+    suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console, processes: _Processes
+) -> dict[str, Any]:
     waiting = [cell for cell in cells if cell.metrics is None]
-    out.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar, ThreadPoolExecutor(jobs) as pool:
         task = bar.add_task(suite.name, total=len(cells), completed=len(cells) - len(waiting))
         failures = []
-        for error in pool.map(lambda pair: _train(pair[1], pair[0] % jobs, jobs, out), enumerate(waiting)):
-            bar.advance(task)
-            if error:
-                failures.append(error)
+        try:
+            for error in pool.map(
+                lambda pair: _train(pair[1], pair[0] % jobs, jobs, out, processes), enumerate(waiting)
+            ):
+                bar.advance(task)
+                if error:
+                    failures.append(error)
+        except BaseException:
+            processes.end()  # the pool waits for its threads, and they wait for these
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     if failures:
         raise RunError(f"{len(failures)} of {len(cells)} runs failed, the first: {failures[0]}; the others are kept")
     results = summarize(suite, cells)
@@ -55,7 +84,46 @@ def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console
     return results
 
 
-def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
+class _Processes:
+    """The processes of the runs. They end with this one, however it ends: its end is that of their standard input."""
+
+    def __init__(self) -> None:
+        self._open: set[subprocess.Popen[str]] = set()
+        self._lock, self._ended = threading.Lock(), False
+        self._reader, self._writer = os.pipe()
+
+    def close(self) -> None:
+        os.close(self._writer)
+        os.close(self._reader)
+
+    def run(self, command: Sequence[str], env: dict[str, str]) -> tuple[int, str]:
+        """Return the exit code of a command and what it wrote to standard error."""
+        with self._lock:
+            if self._ended:
+                return 0, ""
+            process = subprocess.Popen(
+                command,
+                env=env | {PARENT: "1"},
+                stdin=self._reader,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+            self._open.add(process)
+        _, error = process.communicate()
+        self._open.discard(process)
+        return process.returncode, error
+
+    def end(self) -> None:
+        """Send SIGTERM to all of them, and start no more."""
+        with self._lock:
+            self._ended = True
+        for process in list(self._open):
+            process.terminate()
+
+
+def _train(cell: Cell, slot: int, jobs: int, out: Path, processes: _Processes) -> str | None:
     """Train one run in its own process; returns its error message, or ``None``."""
     env = dict(os.environ)
     visible = env.get("CUDA_VISIBLE_DEVICES")
@@ -71,13 +139,14 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path) -> str | None:
         source = out / "configs" / f"{cell.row}-seed{cell.seed}.yaml"
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(yaml.safe_dump(cell.config.model_dump(mode="json")), encoding="utf-8")
-        for file in (cell.run.config, cell.run.history):  # stopped before its first checkpoint: start again
-            if file.is_file():
-                file.unlink()
+        if cell.run.path.is_dir():
+            try:
+                with locked(cell.run.path):
+                    for file in (cell.run.config, cell.run.history):  # stopped before its first checkpoint: start again
+                        file.unlink(missing_ok=True)
+            except ConfigError as error:
+                return f"{cell.row} seed {cell.seed}: {error}"
         words = [str(source)]
-    command = [sys.executable, "-m", "cl_as_gnn.cli", "train", *words]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return None
-    lines = done.stderr.strip().splitlines()
-    return f"{cell.row} seed {cell.seed}: {lines[-1] if lines else f'exit code {done.returncode}'}"
+    code, text = processes.run([sys.executable, "-m", "cl_as_gnn.cli", "train", *words], env)
+    lines = text.strip().splitlines()
+    return f"{cell.row} seed {cell.seed}: {lines[-1] if lines else f'exit code {code}'}" if code else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +73,15 @@ class Cell:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """``metrics.json``, ``None`` if it is not there or lacks scores; ConfigError if it is another experiment's."""
+        """``metrics.json``, ``None`` if it is not there or lacks scores.
+
+        Raises:
+            ConfigError: it is another experiment's.
+            RunError: it is damaged.
+        """
         if not self.run.metrics.is_file():
             return None
-        found: dict[str, Any] = json.loads(self.run.metrics.read_text(encoding="utf-8"))
+        found = self.run.load_metrics()
         if found["config_digest"] != self.config.digest:
             raise ConfigError(f"{self.run.path} holds other settings than the suite: remove it, or name another --out")
         return found if "baselines" in found or not self.config.eval.baselines else None
@@ -105,6 +109,11 @@ def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, 
         fields = (Budget if first["loc"][0] == "budget" else Suite).model_fields
         wrong = f"is not one of {', '.join(fields)}" if first["type"] == "extra_forbidden" else told(first)
         raise ConfigError(f"{path}: {key} {wrong}") from None
+    for name in suite.runs:  # the names of their folders
+        if name != name.strip() or name in ("", ".", "..") or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+            raise ConfigError(f"{path}: the run {name!r} names a folder: use letters, digits, spaces, '-', '_' and '.'")
+    if twice := [seed for seed in suite.seeds if suite.seeds.count(seed) > 1]:
+        raise ConfigError(f"{path}: seeds={list(suite.seeds)} has {twice[0]} twice: name each seed once")
     if suite.baseline not in suite.runs:
         raise ConfigError(f"{path}: baseline {suite.baseline!r} is not one of its runs: {', '.join(suite.runs)}")
     for name in sorted({row for rows in suite.curves.values() for row in rows} - set(suite.runs)):

@@ -223,11 +223,14 @@ class RunConfig(Settings):
                 raise ValueError(f"trainer.{key}={count}: a run on a graph takes one device, set trainer.{key}=1")
         return self
 
+    def experiment(self) -> dict[str, Any]:
+        """All settings except ``run_dir`` and ``data.root``, nested, as JSON has them."""
+        return self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root"}})
+
     @property
     def digest(self) -> str:
-        """Ten hex digits of all settings except ``run_dir`` and ``data.root``."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root"}}), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
+        """Ten hex digits of the experiment."""
+        return hashlib.sha256(json.dumps(self.experiment(), sort_keys=True).encode()).hexdigest()[:10]
 
 
 def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:

@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 from torch import Tensor
 
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, Notice
 from cl_as_gnn.evaluation import _checks
 
 C_GRID = tuple(float(c) for c in 10 ** np.arange(-2, 4.01, 0.5))
@@ -244,7 +244,8 @@ def fit_logistic(
     with torch.enable_grad():
         solver.step(objective)
     if solver.state[v]["n_iter"] >= max_iter:
-        warnings.warn(f"the probe stopped at max_iter={max_iter} before it converged: raise max_iter", stacklevel=4)
+        text = f"the probe stopped at max_iter={max_iter} before it converged: raise max_iter"
+        warnings.warn(text, Notice, stacklevel=4)
     weight = (v @ m.T).detach()
     return weight, bias.detach() - weight @ mean
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from cl_as_gnn.config import RunConfig, TrainerConfig, build_config, flatten, merge, read_yaml, to_yaml
 from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.runs.lock import locked
 
 if TYPE_CHECKING:
     from torch import nn
 
+_ABSENT = object()
 # Set by torchrun, by Slurm, and by Lightning for the processes that it starts.
 _RANK_VARIABLES = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
 
@@ -56,7 +58,14 @@ class RunFolder:
             with replaced(path) as draft:
                 draft.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror}; the file before it is kept") from None
+            kept = "; the file before it is kept" if path.exists() else ""
+            raise RunError(f"cannot write {path}: {error.strerror}{kept}") from None
+
+    def advice(self) -> str:
+        """How a run that stops now goes on."""
+        if self.checkpoint.is_file():
+            return f"continue with clgnn train resume={self.path}"
+        return f"no checkpoint has been written, remove {self.path} and start again"
 
     def save_encoder(self, encoder: nn.Module, extra: Mapping[str, Any]) -> None:
         """Write the weights as safetensors; ``extra`` goes into the header, to rebuild the encoder."""
@@ -67,7 +76,8 @@ class RunFolder:
             with replaced(self.encoder) as draft:
                 save_file(state, draft, metadata={"cl_as_gnn": json.dumps(dict(extra))})
         except Exception as error:  # safetensors raises its own error type for a full disk
-            raise RunError(f"cannot write {self.encoder}: {error}; the checkpoint is kept") from None
+            line = " ".join(str(error).split())
+            raise RunError(f"cannot write {self.encoder}: {line}; {self.advice()}") from None
 
     def save_config(self, config: RunConfig) -> None:
         # With an absolute root the run can be resumed from another working directory.
@@ -76,17 +86,28 @@ class RunFolder:
         self.write(self.config, to_yaml(config.model_copy(update={"data": data})))
 
     def load_config(self) -> RunConfig:
-        return build_config(read_yaml(self.config))
+        """Read ``config.yaml``; ConfigError if it is not the complete config of a run."""
+        stored = read_yaml(self.config)
+        for key in RunConfig.model_fields:  # a file that was cut off would mean the defaults
+            if key not in stored or (key != "seed" and not stored[key]):
+                raise ConfigError(f"{self.config} has no {key}, it is not the config of a run: put back that file")
+        return build_config(stored)
 
     def load_metrics(self) -> dict[str, Any]:
+        """Read ``metrics.json``; ConfigError if there is none, RunError if it is not that of this run."""
         if not self.metrics.is_file():
             raise ConfigError(f"{self.path} has not finished: continue it with clgnn train resume={self.path}")
+        again = f"remove it, and clgnn train resume={self.path} writes it again"
         try:
             metrics: dict[str, Any] = json.loads(self.metrics.read_text(encoding="utf-8"))
-        except ValueError:
-            raise RunError(
-                f"{self.metrics} is not JSON: remove it, and clgnn train resume={self.path} writes it again"
-            ) from None
+        except OSError as error:
+            raise RunError(f"cannot read {self.metrics}: {error.strerror}") from None
+        except (ValueError, RecursionError):
+            raise RunError(f"{self.metrics} is not JSON: {again}") from None
+        if wrong := _wrong_metric(metrics):
+            raise RunError(f"{self.metrics} holds no scores of a run ({wrong}): {again}")
+        if "config" in metrics:
+            check_same(self, self.metrics, metrics["config"], self.load_config())
         return metrics
 
     def append_history(self, row: Mapping[str, float | int]) -> None:
@@ -100,8 +121,72 @@ class RunFolder:
     def read_history(self) -> list[dict[str, str]]:
         if not self.history.is_file():
             return []
-        with self.history.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if None not in row.values() and row.get("epoch", "").isdigit()]
+        try:
+            with self.history.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if None not in row and None not in row.values()]
+        except OSError as error:
+            raise RunError(f"cannot read {self.history}: {error.strerror}") from None
+        except (ValueError, csv.Error):
+            raise RunError(f"{self.history} is not a table: remove it, only the curves are lost") from None
+        return [row for row in rows if row.get("epoch", "").isdecimal()]
+
+
+def _wrong_metric(metrics: Any) -> str | None:
+    """The first entry of ``metrics.json`` that is missing or of another type."""
+    if not isinstance(metrics, dict):
+        return f"it is a {type(metrics).__name__}"
+    kinds: dict[str, Any] = {**dict.fromkeys(("method", "dataset", "protocol", "config_digest"), str), "versions": dict}
+    for key, kind in {**kinds, "seconds": (int, float), "epochs": int, "seed": int}.items():
+        if not isinstance(metrics.get(key), kind):
+            return f"no {key}" if key not in metrics else f"{key} is {metrics[key]!r:.40}"
+    rows = metrics.get("baselines", {})
+    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+        return "baselines"
+    for row in (metrics, *rows.values()):
+        for key, value in row.items():
+            if key.endswith("_top1") and not isinstance(value, int | float | None):
+                return f"{key} is {value!r:.40}"
+    return None if "knn_top1" in metrics or "linear_top1" in metrics else "no accuracy"
+
+
+def _is_free(key: str) -> bool:
+    """Whether a setting may change between the parts of a run. The scored split decides on the training images."""
+    return key in ("run_dir", "data.root", "trainer.epochs") or (key.startswith("eval.") and key != "eval.split")
+
+
+def check_same(run: RunFolder, file: Path, settings: Any, config: RunConfig) -> None:
+    """Raise RunError unless the ``settings`` stored in a ``file`` are those of the run.
+
+    Settings that only one of them knows are those of another version, and not compared.
+    """
+    if not isinstance(settings, Mapping):
+        raise RunError(f"{file} holds no settings: it is no file of this package")
+    now = config.model_dump(mode="json")
+    for key in ("method.name", *flatten(now), *flatten(settings)):
+        before, after = _value(settings, key), _value(now, key)
+        if before is _ABSENT or after is _ABSENT or before == after:
+            continue
+        if not _is_free(key):
+            raise RunError(
+                f"{file} is of a run with {key}={before}, and {run.config} has {key}={after}: put back the file of "
+                "this run, or start a new run"
+            )
+        if key == "trainer.epochs" and not (isinstance(before, int) and before < after):
+            raise RunError(
+                f"{file} is of a run with {key}={before}, which is more than {key}={after} of {run.config}: put back "
+                "the file of this run"
+            )
+
+
+def _value(tree: Any, key: str) -> Any:
+    """A setting in a nested mapping; that of a section which is null is null too."""
+    for part in key.split("."):
+        if tree is None:
+            return None
+        if not isinstance(tree, Mapping) or part not in tree:
+            return _ABSENT
+        tree = tree[part]
+    return tree
 
 
 def prepare_run(config: RunConfig) -> RunConfig:
@@ -123,37 +208,45 @@ def prepare_run(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"run_dir": path})
 
 
-def create_run(config: RunConfig) -> RunFolder:
-    """Create the folder of a new run and write the resolved config into it. Only the first rank writes."""
+@contextmanager
+def create_run(config: RunConfig) -> Iterator[RunFolder]:
+    """Create and lock the folder of a new run, and write the resolved config into it. Only the first rank writes."""
     config = prepare_run(config)
     assert config.run_dir is not None
     run = RunFolder(config.run_dir)
     if not is_first_rank(config.trainer):
-        return run
+        yield run
+        return
     try:
         run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir={run.path} cannot be created: {error.strerror}") from None
-    run.save_config(config)
-    return run
+    with locked(run.path):
+        prepare_run(config)  # another process may have been faster
+        run.save_config(config)
+        yield run
 
 
 def open_run(path: Path) -> RunFolder:
     """Return an existing run folder; raises ConfigError if ``path`` is not one."""
     run = RunFolder(path)
-    if not path.is_dir():
-        raise ConfigError(f"no run folder {path}: name the folder that clgnn train printed")
-    if not run.config.is_file():
-        raise ConfigError(f"{path} is not a run folder: it holds no config.yaml")
+    try:
+        if not path.is_dir():
+            raise ConfigError(f"no run folder {path}: name the folder that clgnn train printed")
+        if not run.config.is_file():
+            raise ConfigError(f"{path} is not a run folder: it holds no config.yaml")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     return run
 
 
 def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
     """The config of a run that goes on with the settings ``given`` beside ``resume=``.
 
-    ``data.root`` and ``eval.*`` may change, and ``trainer.epochs`` may rise. All other settings must agree.
+    ``data.root`` and ``eval.*`` except ``eval.split`` may change, and ``trainer.epochs`` may rise. All other settings
+    must agree.
     """
-    stored = read_yaml(run.config)
+    stored = run.load_config().model_dump(mode="json")
     config = build_config(merge(stored, given))
     before, after = flatten(stored), flatten(config.model_dump(mode="json"))
     if config.trainer.epochs < before["trainer.epochs"]:
@@ -162,8 +255,7 @@ def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
             "more to extend that run, or start a new one without resume="
         )
     for key in [*flatten(given), "method.name"]:
-        free = key in ("run_dir", "data.root", "trainer.epochs") or key.startswith("eval.")
-        if not free and after.get(key) != before.get(key):
+        if not _is_free(key) and after.get(key) != before.get(key):
             raise ConfigError(
                 f"{key}={after.get(key)} contradicts {run.path}, which was trained with {before.get(key)}: "
                 "drop it to continue that run, or start a new one without resume="

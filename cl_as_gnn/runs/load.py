@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from cl_as_gnn.config import RunConfig
@@ -17,10 +17,14 @@ from cl_as_gnn.datasets import read_images
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import Method, build_method
-from cl_as_gnn.runs.folder import RunFolder, open_run, replaced
+from cl_as_gnn.runs.folder import RunFolder, check_same, open_run, replaced
 from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.tasks.embed import embed
+
+# What Lightning and this package restore.
+_CHECKPOINT = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "epoch", "global_step", "cl_as_gnn"}
+_OWN = {"config", "seconds", "loss"}
 
 
 def read_header(run: RunFolder) -> dict[str, Any]:
@@ -39,17 +43,15 @@ def read_header(run: RunFolder) -> dict[str, Any]:
     try:
         with safe_open(str(run.encoder), framework="pt") as file:
             meta: dict[str, Any] = json.loads((file.metadata() or {})["cl_as_gnn"])
+            meta.get("encoder")
     except Exception as error:  # safetensors has its own type for a broken file
         raise RunError(
             f"{run.encoder} cannot be read ({type(error).__name__}): it is not an encoder of this package. If the "
             f"run's checkpoint is intact, remove metrics.json and write both again with clgnn train resume={run.path}"
         ) from None
-    method = run.load_config().method.name
-    if meta.get("method", method) != method:
-        raise RunError(
-            f"{run.encoder} was trained by method.name={meta['method']}, and {run.config} says {method}: put back "
-            "the files of that run"
-        )
+    # Files of versions before 0.3 name the method alone.
+    settings = meta.get("config", {"method": {"name": meta["method"]}} if "method" in meta else {})
+    check_same(run, run.encoder, settings, run.load_config())
     if "encoder" not in meta:
         raise RunError(f"{run.encoder} was written by cl_as_gnn 0.1: read it with that version, or train again")
     return meta
@@ -61,32 +63,38 @@ def load_encoder(run: RunFolder) -> Encoder:
     Raises as :func:`read_header`, and RunError if the weights do not fit the encoder.
     """
     meta = read_header(run)
-    name = meta["encoder"]["name"]
-    config = ENCODERS[name].Config.model_validate(meta["encoder"])
-    encoder = build_encoder(config, Inputs(meta["channels"], meta.get("image_size"), meta.get("pool")))
     try:
+        config = ENCODERS[meta["encoder"]["name"]].Config.model_validate(meta["encoder"])
+        encoder = build_encoder(config, Inputs(meta["channels"], meta.get("image_size"), meta.get("pool")))
         encoder.load_state_dict(load_file(run.encoder))
-    except RuntimeError:
+    except (ConfigError, RuntimeError, KeyError, TypeError, ValueError, SafetensorError):
         raise RunError(
-            f"{run.encoder} does not fit the encoder {name!r} of this version: use the version of cl_as_gnn that "
-            "trained it (metrics.json names it), or train again"
+            f"{run.encoder} does not fit the encoders of this version: use the version of cl_as_gnn that trained it "
+            "(metrics.json names it), or train again"
         ) from None
     return encoder.eval()
 
 
-def load_checkpoint(run: RunFolder) -> dict[str, Any]:
-    """Load the latest checkpoint of a run; ConfigError if there is none, RunError if it is broken."""
+def load_checkpoint(run: RunFolder, config: RunConfig) -> dict[str, Any]:
+    """Load the latest checkpoint of a run with these settings.
+
+    Raises:
+        ConfigError: there is none.
+        RunError: it is broken, or of another run.
+    """
     if not run.checkpoint.is_file():
         raise ConfigError(f"{run.path} has no checkpoint, its first epoch did not end: remove it and start again")
     try:
         state: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
-        if "cl_as_gnn" not in state:
-            raise KeyError("cl_as_gnn")
+        if absent := _CHECKPOINT - state.keys() or _OWN - state["cl_as_gnn"].keys():
+            raise KeyError(*absent)
+        float(state["cl_as_gnn"]["seconds"])
     except Exception as error:
         raise RunError(
             f"{run.checkpoint} cannot be read ({type(error).__name__}): it is not a checkpoint of this package, start "
             "again"
         ) from None
+    check_same(run, run.checkpoint, state["cl_as_gnn"]["config"], config)
     return state
 
 
@@ -99,7 +107,7 @@ def load_method(config: RunConfig, task: Task, run: RunFolder | None = None) -> 
     """
     method = build_method(config.method, task.encoder(), config.encoder, task.size)
     if run is not None:
-        state = load_checkpoint(run)["state_dict"]
+        state = load_checkpoint(run, config)["state_dict"]
         try:
             method.load_state_dict({k.removeprefix("method."): v for k, v in state.items() if k.startswith("method.")})
         except RuntimeError:

@@ -8,6 +8,9 @@ import platform
 from typing import Literal
 
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from cl_as_gnn.config import TrainerConfig
 from cl_as_gnn.errors import ConfigError
@@ -23,12 +26,15 @@ def check_ranks(config: TrainerConfig) -> None:
             f"trainer.batch_size={config.batch_size} is shared by {config.ranks} ranks (devices x num_nodes): use a "
             f"multiple of that, such as {max(1, config.batch_size // config.ranks) * config.ranks}"
         )
-    started = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_torchelastic_launched() else config.ranks
+    launcher, started = launched(config)
     if started != config.ranks:
+        per_node, nodes = (
+            ("--nproc-per-node", "--nnodes") if launcher == "torchrun" else ("--ntasks-per-node", "--nodes")
+        )
         raise ConfigError(
-            f"torchrun started {started} processes, trainer.devices={config.devices} x trainer.num_nodes="
-            f"{config.num_nodes} are {config.ranks}: set trainer.devices to its --nproc-per-node and "
-            "trainer.num_nodes to its --nnodes"
+            f"{launcher} started {started} processes, trainer.devices={config.devices} x trainer.num_nodes="
+            f"{config.num_nodes} are {config.ranks}: set trainer.devices to its {per_node} and "
+            f"trainer.num_nodes to its {nodes}"
         )
     if uses_gpu(config) and config.devices > torch.cuda.device_count():
         raise ConfigError(
@@ -41,6 +47,28 @@ def check_ranks(config: TrainerConfig) -> None:
             f"trainer.devices={config.devices} exceeds 4 processes for each of this machine's {cores} cores: use "
             f"{cores}, or at most {4 * cores}"
         )
+
+
+def launched(config: TrainerConfig) -> tuple[str, int]:
+    """What starts the ranks of a run, and how many: torchrun, srun, or else Lightning ("")."""
+    if torch.distributed.is_torchelastic_launched():
+        return "torchrun", int(os.environ.get("WORLD_SIZE", 1))
+    # Set by srun alone: the other variables of Slurm are also in a job whose script calls clgnn itself.
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
+    return ("srun", tasks) if tasks > 1 and config.ranks > 1 else ("", config.ranks)
+
+
+class _Srun(SLURMEnvironment):
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Done by :func:`check_ranks`, in its own words."""
+
+
+def cluster(config: TrainerConfig) -> list[ClusterEnvironment]:
+    """Lightning's plugin for the processes of a run, which takes each process of a Slurm job for one of srun."""
+    launcher, _ = launched(config)
+    return (
+        [] if launcher == "torchrun" else [_Srun(auto_requeue=False) if launcher == "srun" else LightningEnvironment()]
+    )
 
 
 def lost_rank(error: Exception) -> bool:

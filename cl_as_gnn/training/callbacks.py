@@ -90,11 +90,13 @@ class Checkpoint(Callback):
         except (OSError, RuntimeError) as error:
             if lost_rank(error) or not trainer.is_global_zero:
                 raise
-            draft.unlink(missing_ok=True)
+            line = " ".join(str(error).split())
             raise RunError(
-                f"cannot write {self.run.checkpoint}: {error}; the checkpoint before it is kept, free some space and "
-                f"continue with resume={self.run.path}"
+                f"cannot write {self.run.checkpoint}: {line}; free some space and {self.run.advice()}"
             ) from None
+        finally:
+            if trainer.is_global_zero:
+                draft.unlink(missing_ok=True)
 
 
 class ProgressBar(Callback):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,31 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
+from rich.text import Text
 from torch import nn
 
-from cl_as_gnn.compat import kill_ranks, quiet_lightning
+from cl_as_gnn.compat import keep_signals, kill_ranks, quiet_lightning
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
 from cl_as_gnn.methods import Method
 from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
 from cl_as_gnn.runs.load import load_checkpoint, load_method
-from cl_as_gnn.runs.process import check_ranks, keep_freed_memory, lost_rank, pick_device, pick_precision, uses_gpu
+from cl_as_gnn.runs.lock import locked
+from cl_as_gnn.runs.process import (
+    check_ranks,
+    cluster,
+    keep_freed_memory,
+    lost_rank,
+    pick_device,
+    pick_precision,
+    uses_gpu,
+)
+from cl_as_gnn.runs.stop import interruptible
 from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, ProgressBar, diverged
 from cl_as_gnn.training.module import ContrastiveModule
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "lightning", "numpy")
 
 
@@ -55,7 +68,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     quiet_lightning()
     keep_freed_memory(config.trainer)
     task = load_task(config, progress=console.is_terminal)
-    before = 0.0 if resume is None else float(load_checkpoint(resume)["cl_as_gnn"]["seconds"])
+    before = 0.0 if resume is None else float(load_checkpoint(resume, config)["cl_as_gnn"]["seconds"])
     seed_everything(config.seed, verbose=False)
     encoder = task.encoder()
     if resume is None:
@@ -63,6 +76,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
             console.print(line, soft_wrap=True, markup=False)
     module = ContrastiveModule(config, task, encoder)
     module.elapsed = lambda: before + time.perf_counter() - start
+<<<<<<< HEAD
     run = resume or create_run(config)
     if resume is None:
         console.print(f"{config.method.name} on {config.data.name}, run folder [b]{run.path}[/b]", soft_wrap=True)
@@ -70,33 +84,55 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
             console.print(line, soft_wrap=True, markup=False)
     for line in task.capped():
         console.print(line, soft_wrap=True, markup=False)
+=======
+    with create_run(config) if resume is None else nullcontext(resume) as run:
+        if resume is None:
+            name = Text(str(run.path), "bold")  # which may hold rich's markup
+            console.print(f"{config.method.name} on {config.data.name}, run folder", name, soft_wrap=True)
+        return _fit(run, module, None if resume is None else run.checkpoint, console)
+
+
+def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, console: Console) -> dict[str, Any]:
+    """Train in a locked folder, save the encoder and score it."""
+    config, task = module.config, module.task
+>>>>>>> 504ffdc (Runs that never mix or lose anything: files of another run are refused, folders are locked, Ctrl-C and SIGTERM end all processes with one line, only this package's warnings are shown)
     rows = EpochLog(task, run)
     trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), Checkpoint(run)])
-    fit_start = time.perf_counter()
-    with _one_line(trainer, module, run):
-        trainer.fit(module, ckpt_path=None if resume is None else run.checkpoint, weights_only=True)
-    if config.trainer.ranks > 1:
-        torch.distributed.destroy_process_group()  # the first rank continues alone
-    fit_seconds = time.perf_counter() - fit_start
-    if not trainer.is_global_zero:
-        return {}
-    device = pick_device(config.trainer)  # Lightning has moved the module back to the CPU
-    module.to(device)
-    run.save_encoder(module.method.encoder.eval(), task.header() | {"method": config.method.name})
-    metrics = {
-        "method": config.method.name,
-        "dataset": task.name,
-        "seed": config.seed,
-        "epochs": config.trainer.epochs,
-        "num_views": config.method.num_views,
-        "loss": module.epoch_loss,
-        "graph_purity": module.graph_purity,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
-        "precision": pick_precision(config.trainer),
-        "images_per_second": module.samples_seen / fit_seconds or None,
-    }
-    return _score(run, task, module.method.eval(), module.augment, metrics, module.elapsed, console)
+    keep_signals(trainer)
+
+    def cure(what: str) -> str:
+        epoch = trainer.current_epoch + 1
+        where = f" in epoch {epoch}" if epoch <= config.trainer.epochs else ""
+        return f"{what}{where}: {run.advice()}" if is_first_rank(config.trainer) else ""
+
+    with interruptible(cure, end=lambda: kill_ranks(trainer.strategy.launcher)):
+        fit_start = time.perf_counter()
+        with _one_line(trainer, module, run):
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        if config.trainer.ranks > 1:
+            torch.distributed.destroy_process_group()  # the first rank continues alone
+        fit_seconds = time.perf_counter() - fit_start
+        if not trainer.is_global_zero:
+            return {}
+        device = pick_device(config.trainer)  # Lightning has moved the module back to the CPU
+        module.to(device)
+        settings = {"method": config.method.name, "config": config.experiment()}
+        run.save_encoder(module.method.encoder.eval(), task.header() | settings)
+        metrics = {
+            "method": config.method.name,
+            "dataset": task.name,
+            "seed": config.seed,
+            "epochs": config.trainer.epochs,
+            "num_views": config.method.num_views,
+            "loss": module.epoch_loss,
+            "graph_purity": module.graph_purity,
+            "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+            "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+            "precision": pick_precision(config.trainer),
+            "images_per_second": module.samples_seen / fit_seconds or None,
+            **({"extended_from": module.extended} if module.extended else {}),
+        }
+        return _score(run, task, module.method.eval(), module.augment, metrics, module.elapsed, console)
 
 
 def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback]) -> Trainer:
@@ -108,6 +144,7 @@ def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback]) -> Tr
         strategy="auto" if config.trainer.ranks == 1 else DDPStrategy(broadcast_buffers=False),
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
+        plugins=[*cluster(config.trainer)],
         precision=pick_precision(config.trainer),
         logger=TensorBoardLogger(run.path, name="", version=""),
         callbacks=callbacks,
@@ -127,16 +164,18 @@ def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> It
         yield
     except BaseException as error:
         kill_ranks(trainer.strategy.launcher)
-        if isinstance(error, KeyboardInterrupt | SystemExit):  # Lightning turns Ctrl-C into an exit
-            epoch = trainer.current_epoch + 1
-            raise RunError(f"interrupted in epoch {epoch}: continue with clgnn train resume={run.path}") from None
+        if isinstance(error, SystemExit):  # Lightning turns a KeyboardInterrupt into an exit
+            raise KeyboardInterrupt from None
         if isinstance(error, NotFiniteError):  # the neighbor search of a step meets NaN before the epoch's loss is read
             raise diverged(module, trainer.current_epoch + 1) from None
         if isinstance(error, RuntimeError) and lost_rank(error):
+            time.sleep(0.5)  # what has ended the other rank may be a signal that comes to this one as well
             raise RunError(
-                "another process of this run has stopped, and its own message says why if it could write one: continue "
-                f"with clgnn train resume={run.path}"
+                "another process of this run has stopped, and its own message says why if it could write one: "
+                f"{run.advice()}"
             ) from None
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise RunError(f"cannot write in {run.path}: {error.strerror}; {run.advice()}") from None
         raise
 
 
@@ -154,11 +193,18 @@ def _score(
     with console.status("evaluating"):
         features = task.features(method.encoder, device)
         metrics |= task.score(features) | task.geometry(method, views, features, device)
+<<<<<<< HEAD
         metrics |= {
             "protocol": "; ".join([task.protocol(), *task.capped()]),
             "config_digest": config.digest,
             "seconds": elapsed(),
         }
+=======
+        # A run that got more epochs has had other schedules than one that was given them at first.
+        digest = "+".join([config.digest, *map(str, metrics.get("extended_from", ()))])
+        metrics |= {"protocol": task.protocol(), "config_digest": digest, "seconds": elapsed()}
+        metrics["config"] = config.experiment()
+>>>>>>> 504ffdc (Runs that never mix or lose anything: files of another run are refused, folders are locked, Ctrl-C and SIGTERM end all processes with one line, only this package's warnings are shown)
         metrics.pop("baselines", None)
         _write(run, task, metrics)
         if config.eval.baselines:
@@ -189,30 +235,37 @@ def continue_run(
         ConfigError: ``path`` is not a run folder, or ``given`` contradicts its settings.
         RunError: as in :func:`train`, or the checkpoint is broken.
     """
-    console = console or Console(quiet=True)
     run = open_run(path)
-    config, before = resumed_config(run, given), run.load_config()
+    config = resumed_config(run, given)
     if not is_first_rank(config.trainer):
-        console = Console(quiet=True)
+        return run, _go_on(run, config, Console(quiet=True))
+    with locked(path):
+        return run, _go_on(run, config, console or Console(quiet=True))
+
+
+def _go_on(run: RunFolder, config: RunConfig, console: Console) -> dict[str, Any]:
+    before, name = run.load_config(), Text(str(run.path), "bold")
+    if run.checkpoint.is_file():  # one that is broken, or of another run, must not cost the scores
+        load_checkpoint(run, config)
     metrics = run.load_metrics() if run.metrics.is_file() else None
     if config.trainer.epochs > before.trainer.epochs:
-        load_checkpoint(run)  # a broken one must not cost the scores
         if metrics is not None and is_first_rank(config.trainer):
             os.replace(run.metrics, run.metrics.with_stem(f"metrics-{metrics['epochs']}"))
         metrics = None
     if config != before and is_first_rank(config.trainer):
         run.save_config(config)
     if metrics is None:
-        console.print(f"continuing [b]{path}[/b]")
-        return run, train(config, run, console)
+        console.print("continuing", name, soft_wrap=True)
+        return train(config, run, console)
     if not is_first_rank(config.trainer):
-        return run, metrics
+        return metrics
     if config.eval == before.eval and ("baselines" in metrics or not config.eval.baselines):
-        console.print(f"[b]{path}[/b] has finished; clgnn evaluate {path} scores it again", soft_wrap=True)
-        return run, metrics
-    console.print(f"scoring [b]{path}[/b]")
+        console.print(name, f"has finished; clgnn evaluate {run.path} scores it again", soft_wrap=True, markup=False)
+        return metrics
+    console.print("scoring", name, soft_wrap=True)
     start = time.perf_counter() - metrics["seconds"]
     task = load_task(config, progress=console.is_terminal)
     device = pick_device(config.trainer)
     method, views = load_method(config, task, run).to(device), task.views().to(device)
-    return run, _score(run, task, method, views, metrics, lambda: time.perf_counter() - start, console)
+    with interruptible(lambda what: f"{what}: {run.advice()}"):
+        return _score(run, task, method, views, metrics, lambda: time.perf_counter() - start, console)

@@ -20,7 +20,6 @@ from torch_geometric.data import HeteroData
 from cl_as_gnn.compat import keep_local
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import ImageData
-from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, graph_mismatch
 from cl_as_gnn.graph import augmentation_edges, knn_edges
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
@@ -148,6 +147,7 @@ class ContrastiveModule(LightningModule):
         self._losses: list[Tensor] = []
         self._purities: list[Tensor] = []
         self.samples_seen = 0
+        self.extended: list[int] = []  # numbers of epochs that the run had before it got more
         self.elapsed: Callable[[], float] = lambda: 0.0
 
     def train_dataloader(self) -> EpochBatches:
@@ -211,16 +211,14 @@ class ContrastiveModule(LightningModule):
             "seconds": self.elapsed(),
             "loss": self.epoch_loss,
             "graph_purity": self.graph_purity,
+            "extended": self.extended,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored = checkpoint["cl_as_gnn"]
-        trained = stored["config"]["method"]["name"]
-        if trained != self.config.method.name:
-            raise ConfigError(
-                f"the checkpoint holds a run of method {trained!r}, not of {self.config.method.name!r}: "
-                "resume it with its own config"
-            )
+        self.extended = list(stored.get("extended", ()))
+        if (epochs := stored["config"]["trainer"]["epochs"]) < self.config.trainer.epochs:
+            self.extended.append(epochs)
         self._losses = [torch.tensor(stored["loss"], dtype=torch.float64)]
         if (purity := stored.get("graph_purity")) is not None:
             self._purities = [torch.tensor(purity, dtype=torch.float64)]

@@ -63,5 +63,6 @@ def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch
     names = []
     for process in (7, 8):
         monkeypatch.setattr("cl_as_gnn.runs.folder.os.getpid", lambda process=process: process)
-        names.append(create_run(load_config()).path.name)
+        with create_run(load_config()) as run:
+            names.append(run.path.name)
     assert names == ["digits-gcn-seed0-now-7", "digits-gcn-seed0-now-8"]
