@@ -79,7 +79,7 @@ class Cell:
             ConfigError: it is another experiment's.
             RunError: it is damaged.
         """
-        if not self.run.metrics.is_file():
+        if not self.run.metrics.exists():
             return None
         found = self.run.load_metrics()
         if found["config_digest"] != self.config.digest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
     assert config is not None
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph: clgnn inspect draws minibatches of images")
-    task = load_task(config)
+    task = load_task(config, progress=sys.stderr.isatty())
     assert isinstance(task, ImageTask)
     torch.manual_seed(config.seed)
     method = load_method(config, task, run)

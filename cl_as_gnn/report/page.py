@@ -59,7 +59,7 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
     metrics: dict[str, Any] = {}
     drawn: list[tuple[str, str]] = []
     notes = []
-    if run.metrics.is_file():
+    if run.metrics.exists():
         metrics = run.load_metrics()
         try:
             with (console or Console(quiet=True)).status("drawing the pictures"):

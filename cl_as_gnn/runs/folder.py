@@ -95,7 +95,7 @@ class RunFolder:
 
     def load_metrics(self) -> dict[str, Any]:
         """Read ``metrics.json``; ConfigError if there is none, RunError if it is not that of this run."""
-        if not self.metrics.is_file():
+        if not self.metrics.exists():
             raise ConfigError(f"{self.path} has not finished: continue it with clgnn train resume={self.path}")
         again = f"remove it, and clgnn train resume={self.path} writes it again"
         try:

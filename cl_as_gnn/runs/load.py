@@ -89,6 +89,7 @@ def load_checkpoint(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         if absent := _CHECKPOINT - state.keys() or _OWN - state["cl_as_gnn"].keys():
             raise KeyError(*absent)
         float(state["cl_as_gnn"]["seconds"])
+        state["state_dict"].keys()
     except Exception as error:
         raise RunError(
             f"{run.checkpoint} cannot be read ({type(error).__name__}): it is not a checkpoint of this package, start "

@@ -245,10 +245,11 @@ def continue_run(
 
 def _go_on(run: RunFolder, config: RunConfig, console: Console) -> dict[str, Any]:
     before, name = run.load_config(), Text(str(run.path), "bold")
-    if run.checkpoint.is_file():  # one that is broken, or of another run, must not cost the scores
-        load_checkpoint(run, config)
-    metrics = run.load_metrics() if run.metrics.is_file() else None
-    if config.trainer.epochs > before.trainer.epochs:
+    metrics = run.load_metrics() if run.metrics.exists() else None
+    more = config.trainer.epochs > before.trainer.epochs
+    if metrics is None or more or run.checkpoint.exists():
+        load_checkpoint(run, config)  # one that is broken, or of another run, must not cost the scores
+    if more:
         if metrics is not None and is_first_rank(config.trainer):
             os.replace(run.metrics, run.metrics.with_stem(f"metrics-{metrics['epochs']}"))
         metrics = None

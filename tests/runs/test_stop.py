@@ -46,7 +46,7 @@ def torch_is_there(process):
     return lambda: "libtorch" in maps.read_text() or time.sleep(0.1)
 
 
-@pytest.mark.parametrize(("number", "code", "what"), [(signal.SIGINT, 130, "interrupted"), (15, 143, "ended by SIGTERM")])
+@pytest.mark.parametrize(("number", "code", "what"), [(2, 130, "interrupted"), (15, 143, "ended by SIGTERM")])
 def test_a_run_says_how_to_go_on(tmp_path, number, code, what):
     process = start(tmp_path, "train", *TINY, "run_dir=run")
     wait_for((tmp_path / "run" / "checkpoints" / "last.ckpt").exists, process)
