@@ -1,0 +1,80 @@
+"""A disk that is full, and places that cannot be written: one line, and true about what is kept."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.runs.folder import RunFolder, create_run
+from cl_as_gnn.training.fit import continue_run, train
+
+# The system refuses what goes beyond the size, as a full disk does.
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+from cl_as_gnn import cli
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("size", [1024, 20_000])
+def test_a_disk_full_before_the_first_checkpoint(tmp_path, small, size):
+    words = ["data.validation=0.8", "eval.split=validation", "trainer.accelerator=cpu", "run_dir=run"]
+    command = [sys.executable, "-c", LIMITED, str(size), "train", *small, *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("error: cannot write "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "File too large" in done.stderr
+    assert "is kept" not in done.stderr
+    assert "continue" not in done.stderr
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_disk_full_later_keeps_the_checkpoint(tmp_path, configure):
+    train(configure(tmp_path / "run", "trainer.epochs=1"))
+    (tmp_path / "run" / "metrics.json").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(RunError, match=r"cannot write .*encoder.safetensors: .*continue with clgnn train resume="):
+            continue_run(tmp_path / "run", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert continue_run(tmp_path / "run", {})[1]["epochs"] == 1
+
+
+def test_a_folder_that_cannot_be_made_or_written(tmp_path, configure):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"run_dir=.*file/run cannot be created: Not a directory"):
+        train(configure(tmp_path / "file" / "run"))
+    with (
+        pytest.raises(ConfigError, match=r"cannot be created|cannot write in"),
+        create_run(configure("/proc/self/run")),
+    ):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_without_permission(clgnn, tmp_path, configure):
+    train(configure(tmp_path / "run", "trainer.epochs=1"))
+    (tmp_path / "run").chmod(0o500)
+    with pytest.raises(ConfigError, match="cannot write in"):
+        continue_run(tmp_path / "run", {"trainer": {"epochs": 2}})
+    (tmp_path / "run").chmod(0)
+    for words in (["evaluate", "run"], ["report", "run"], ["train", "resume=run"], ["train", "run_dir=run/a"]):
+        code, _, error = clgnn(*words)
+        assert code in (1, 2)
+        assert error.startswith("error: cannot")
+        assert error.count("\n") == 1
+    (tmp_path / "run").chmod(0o700)
+
+
+def test_a_text_that_cannot_be_written_says_what_is_kept(tmp_path):
+    run = RunFolder(tmp_path)
+    (tmp_path / "a.part").mkdir()
+    with pytest.raises(RunError, match=r"cannot write .*a: Is a directory$"):
+        run.write(tmp_path / "a", "")
