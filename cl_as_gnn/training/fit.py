@@ -76,26 +76,20 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
             console.print(line, soft_wrap=True, markup=False)
     module = ContrastiveModule(config, task, encoder)
     module.elapsed = lambda: before + time.perf_counter() - start
-<<<<<<< HEAD
-    run = resume or create_run(config)
-    if resume is None:
-        console.print(f"{config.method.name} on {config.data.name}, run folder [b]{run.path}[/b]", soft_wrap=True)
-        for line in task.notes():
-            console.print(line, soft_wrap=True, markup=False)
-    for line in task.capped():
-        console.print(line, soft_wrap=True, markup=False)
-=======
     with create_run(config) if resume is None else nullcontext(resume) as run:
         if resume is None:
             name = Text(str(run.path), "bold")  # which may hold rich's markup
             console.print(f"{config.method.name} on {config.data.name}, run folder", name, soft_wrap=True)
+            for line in task.notes():
+                console.print(line, soft_wrap=True, markup=False)
+        for line in task.capped():
+            console.print(line, soft_wrap=True, markup=False)
         return _fit(run, module, None if resume is None else run.checkpoint, console)
 
 
 def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, console: Console) -> dict[str, Any]:
     """Train in a locked folder, save the encoder and score it."""
     config, task = module.config, module.task
->>>>>>> 504ffdc (Runs that never mix or lose anything: files of another run are refused, folders are locked, Ctrl-C and SIGTERM end all processes with one line, only this package's warnings are shown)
     rows = EpochLog(task, run)
     trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), Checkpoint(run)])
     keep_signals(trainer)
@@ -193,18 +187,11 @@ def _score(
     with console.status("evaluating"):
         features = task.features(method.encoder, device)
         metrics |= task.score(features) | task.geometry(method, views, features, device)
-<<<<<<< HEAD
-        metrics |= {
-            "protocol": "; ".join([task.protocol(), *task.capped()]),
-            "config_digest": config.digest,
-            "seconds": elapsed(),
-        }
-=======
         # A run that got more epochs has had other schedules than one that was given them at first.
         digest = "+".join([config.digest, *map(str, metrics.get("extended_from", ()))])
-        metrics |= {"protocol": task.protocol(), "config_digest": digest, "seconds": elapsed()}
+        protocol = "; ".join([task.protocol(), *task.capped()])
+        metrics |= {"protocol": protocol, "config_digest": digest, "seconds": elapsed()}
         metrics["config"] = config.experiment()
->>>>>>> 504ffdc (Runs that never mix or lose anything: files of another run are refused, folders are locked, Ctrl-C and SIGTERM end all processes with one line, only this package's warnings are shown)
         metrics.pop("baselines", None)
         _write(run, task, metrics)
         if config.eval.baselines:

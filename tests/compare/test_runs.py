@@ -6,6 +6,7 @@ from rich.console import Console
 import cl_as_gnn.methods
 from cl_as_gnn.compare import load_suite, run_suite
 from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.runs.lock import locked
 
 assert cl_as_gnn.methods
 
@@ -72,8 +73,20 @@ def test_a_failed_run_is_named_and_the_others_are_kept(suite, tmp_path):
 def test_a_run_that_stopped_before_its_baselines_goes_on(suite, tmp_path):
     _, (cell, *_) = load_suite(suite, ["eval.baselines=true"], tmp_path / "out")
     cell.run.path.mkdir(parents=True)
-    scores = {"config_digest": cell.config.digest, "knn_top1": 90.0}
+    texts = dict.fromkeys(("method", "dataset", "protocol"), "as run")
+    scores = {**texts, "config_digest": cell.config.digest, "versions": {}, "seconds": 1.0, "epochs": 1, "seed": 0}
+    scores["knn_top1"] = 90.0
     cell.run.metrics.write_text(json.dumps(scores))
     assert cell.metrics is None
     cell.run.metrics.write_text(json.dumps(scores | {"baselines": {}}))
     assert cell.metrics is not None
+    cell.run.metrics.write_text("{}")
+    with pytest.raises(RunError, match="holds no scores of a run"):
+        assert cell.metrics
+
+
+def test_two_suites_do_not_share_a_folder(suite, tmp_path):
+    loaded, cells = load_suite(suite, [], tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out"), pytest.raises(ConfigError, match="out is in use by another process"):
+        run_suite(loaded, cells, tmp_path / "out", 1, QUIET)

@@ -79,6 +79,11 @@ def test_a_budget_that_whole_epochs_miss_is_refused(tmp_path):
         (SUITE + "curves: {k: [gat]}", "curves name 'gat', which is not one of its runs: simclr, gcn"),
         (SUITE.replace("seeds: [0]", "seeds: []"), "seeds expects a list of at least 1"),
         (SUITE.replace("seeds: [0]", "seeds: [a]"), "seeds.0 expects a whole number"),
+        (SUITE.replace("seeds: [0]", "seeds: [0, 1, 0]"), "has 0 twice: name each seed once"),
+        *(
+            (SUITE.replace("  gcn:", f"  '{name}':"), "names a folder: use letters")
+            for name in ("", ".", "..", "../../evil", "/tmp/evil", "a/b", "a ", "C:evil")
+        ),
         (SUITE + "runz: 1", "runz is not one of name, baseline, seeds"),
     ],
 )

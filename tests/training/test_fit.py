@@ -78,6 +78,8 @@ def test_resume_refuses_what_contradicts_the_run(tmp_path, configure):
         continue_run(tmp_path / "run", {"method": {"name": "simclr"}})
     with pytest.raises(ConfigError, match=r"optim.lr=0.5 contradicts .* trained with 0.004"):
         continue_run(tmp_path / "run", {"optim": {"lr": 0.5}})
+    with pytest.raises(ConfigError, match=r"eval.split=validation contradicts .* trained with test"):
+        continue_run(tmp_path / "run", {"eval": {"split": "validation"}})
     with pytest.raises(ConfigError, match="already holds a run"):
         train(configure(tmp_path / "run"))
     with pytest.raises(ConfigError, match="no run folder"):
@@ -90,6 +92,7 @@ def test_a_finished_run_is_extended(tmp_path, configure):
     with pytest.raises(ConfigError, match=r"trainer.epochs=1 is less than the 3 of"):
         continue_run(tmp_path / "run", {"trainer": {"epochs": 1}})
     assert metrics["epochs"] == run.load_config().trainer.epochs == 3
+    assert metrics["config_digest"] == run.load_config().digest + "+1", "it is not a run that had 3 epochs at first"
     assert [row["epoch"] for row in run.read_history()] == ["1", "2", "3"]
     assert json.loads((tmp_path / "run" / "metrics-1.json").read_text()) == first, "earlier scores are kept"
 

@@ -20,10 +20,11 @@ TRAIN = [
 SCORES = ("loss", "knn_top1", "linear_top1", "label1_top1", "alignment", "uniformity")
 
 
-def start(folder, *words):
+def start(folder, *words, session=False):
     env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    return subprocess.Popen([*TRAIN, *words], cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True)
+    options = {"stdout": pipe, "stderr": pipe, "text": True, "start_new_session": session}
+    return subprocess.Popen([*TRAIN, *words], cwd=folder, env=env, **options)
 
 
 def scores(run):
@@ -85,3 +86,22 @@ def test_a_rank_that_dies_ends_the_run_which_resumes_to_the_same_numbers(whole, 
     (other,) = (whole[0] / "runs").iterdir()
     assert scores(run) == scores(other)
     assert [row.split(",")[:3] for row in history(run)] == [row.split(",")[:3] for row in history(other)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("group", [True, False])
+def test_sigterm_ends_both_ranks_with_one_line(tmp_path, group):
+    """A cluster sends it to all processes of a job, or to the first."""
+    process = start(tmp_path, "run_dir=run", "trainer.epochs=5000", session=True)
+    deadline = time.time() + 400
+    while time.time() < deadline and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.01)
+    (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143, error
+    assert error.startswith("error: ended by SIGTERM in epoch ")
+    assert error.endswith(": continue with clgnn train resume=run\n")
+    assert error.count("\n") == 1
