@@ -106,11 +106,20 @@ def train(settings: Settings = None) -> None:
 
 
 @app.command()
-def evaluate(run: Run) -> None:
-    """Score the encoder of a finished run again: kNN, linear probe, few labels."""
+def evaluate(
+    run: Run,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Other eval.*, for example eval.root=FOLDER.")
+    ] = None,
+) -> None:
+    """Score the encoder of a finished run again: kNN, linear probe, few labels; without labels, its geometry.
+
+    `eval.root=FOLDER` scores it on other labeled images. Nothing is written: `clgnn train resume=RUN` keeps scores.
+    """
+    from cl_as_gnn.config import parse_overrides
     from cl_as_gnn.runs.load import evaluate_run
 
-    _print_scores(evaluate_run(run, console))
+    _print_scores(evaluate_run(run, console, parse_overrides(settings or [])))
 
 
 @app.command()
@@ -266,13 +275,19 @@ def dynamics(
 
 
 def _print_scores(metrics: dict[str, Any]) -> None:
-    from cl_as_gnn.evaluation.scores import headline, table_rows
+    from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows
 
-    scores = headline().values()
-    table = _number_table(f"{metrics['dataset']}, top-1 accuracy in %", [score.title for score in scores])
+    labeled, scores = has_accuracies(metrics), short(metrics).values()
+    title = f"{metrics['dataset']}, {'top-1 accuracy in %' if labeled else 'without labels'}"
+    headings = [s.title if labeled else s.title.lower() + ", %" * (s.unit == "%") for s in scores]
+    table = _number_table(title, headings)
     for i, (name, row) in enumerate(table_rows(metrics)):
         table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
     console.print(table)
+    if labeled and "alignment" in metrics:
+        known = [find_score(key) for key in LABEL_FREE if key in metrics]
+        line = ", ".join(f"{s.title.lower()} {s.text(metrics[s.key])}{' %' * (s.unit == '%')}" for s in known)
+        console.print(line, style="dim", soft_wrap=True)
 
 
 def _number_table(title: str, headings: Sequence[str]) -> Table:

@@ -5,6 +5,7 @@ import pickle
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cl_as_gnn import cli
-from cl_as_gnn.config import load_config
+from cl_as_gnn.config import DataConfig, load_config
+from cl_as_gnn.datasets import DATASETS, ImageData, ImageDataset, Split, load_images
 from cl_as_gnn.nn.operators import adjacency
 from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
@@ -210,6 +212,28 @@ def resumes_alike(monkeypatch, weights):
         return whole, resumed
 
     return run
+
+
+@pytest.fixture
+def bare():
+    """``data.name=bare``: digits without labels, of which a run may have as many as it likes; no test images."""
+
+    class BareConfig(DataConfig):
+        name: Literal["bare"] = "bare"
+
+    class Bare(ImageDataset):
+        Config = BareConfig
+        summary = "digits without labels"
+        augment = DATASETS["digits"].augment
+
+        @classmethod
+        def load(cls, config, progress=True):
+            images = load_images(DataConfig(), progress).train.images[:300]
+            none = Split(images[:0], torch.zeros(0, dtype=torch.long))
+            return ImageData("bare", (), Split(images, torch.full((len(images),), -1)), none, none)
+
+    yield Bare
+    DATASETS.remove("bare")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,20 +15,24 @@ from rich.table import Table
 from scipy import stats
 
 from cl_as_gnn.compare.suite import Cell, Suite
-from cl_as_gnn.evaluation.scores import Score, all_scores, find_score
+from cl_as_gnn.evaluation.scores import Score, all_scores, find_score, has_accuracies, short
 
 
-def columns() -> dict[str, Score]:
-    """The scores that runs are compared by: those of the short table and those of other packages."""
-    return {key: score for key, score in all_scores().items() if score.headline or score.measure}
+def columns(known: Container[str]) -> dict[str, Score]:
+    """The scores by which runs are compared that have the scores ``known``: those of the short table and those of other
+    packages; on data without labels view agreement and effective rank in place of the accuracies."""
+    foreign = {key: score for key, score in all_scores().items() if score.measure}
+    return {key: score for key, score in short(known).items() if key not in ("alignment", "uniformity")} | foreign
 
 
 def compared(results: Mapping[str, Any]) -> tuple[str, ...]:
     """Keys of the scores whose differences are shown: on images few labels first, on graphs the linear probe."""
     known = results["rows"][results["baseline"]]
-    few = ("label1_top1", "label10_top1") if "label10_top1" in known else ()
+    few: tuple[str, ...] = ("label1_top1", "label10_top1") if "label10_top1" in known else ()
     rest = ("knn_top1", "linear_top1") if few else ("linear_top1", "knn_top1")
-    foreign = (key for key, score in columns().items() if score.measure)
+    if not has_accuracies(known):
+        few, rest = (), ("view_agreement", "effective_rank")
+    foreign = (key for key, score in all_scores().items() if score.measure)
     return tuple(key for key in (*few, *rest, *foreign) if key in known)
 
 
@@ -54,10 +58,11 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         assert metrics is not None
         table.setdefault(cell.row, {})[cell.seed] = metrics
     base = table[suite.baseline]
+    scores = columns(next(iter(base.values())))
     rows = {}
     for row, by_seed in table.items():
-        entry: dict[str, Any] = {"seeds": {str(seed): {k: m.get(k) for k in columns()} for seed, m in by_seed.items()}}
-        for key in columns():
+        entry: dict[str, Any] = {"seeds": {str(seed): {k: m.get(k) for k in scores} for seed, m in by_seed.items()}}
+        for key in scores:
             pairs: list[tuple[Any, Any]] = [(m.get(key), base[seed].get(key)) for seed, m in by_seed.items()]
             if any(None in pair for pair in pairs):
                 continue
@@ -89,6 +94,10 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
+def _unit(known: Container[str]) -> str:
+    return ", top-1 in %" if has_accuracies(known) else ", without labels (view agreement in %)"
+
+
 def _cell(entry: Mapping[str, Any], score: Score, value: str = "mean", spread: str = "std") -> str:
     if score.key not in entry:
         return "–"
@@ -103,7 +112,8 @@ def _delta(results: Mapping[str, Any], row: str, key: str) -> str:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The table with its protocol, as Markdown."""
-    scores, keys = columns().values(), compared(results)
+    known = results["rows"][results["baseline"]]
+    scores, keys = columns(known).values(), compared(results)
     budget, seeds = results.get("budget"), len(results["seeds"])
     if budget is None:
         work = f"{results['epochs']} epochs"
@@ -114,7 +124,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         many, over = "one seed", ""
     titles = [*(score.title for score in scores), *(f"Δ {find_score(key).title}" for key in keys)]
     lines = [
-        f"**{results['suite']}**: {results['dataset']}, {work}, {many}, top-1 in %. Δ: paired difference to "
+        f"**{results['suite']}**: {results['dataset']}, {work}, {many}{_unit(known)}. Δ: paired difference to "
         f"`{results['baseline']}`{over}.",
         "",
         "| run | " + " | ".join(titles) + " | purity | seconds | × |",
@@ -141,8 +151,10 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def rich_table(results: Mapping[str, Any]) -> Table:
     """The same for the terminal."""
-    table = Table(box=None, pad_edge=False, title=f"{results['suite']}: top-1 in %", title_justify="left")
-    scores, first = columns().values(), compared(results)[0]
+    known = results["rows"][results["baseline"]]
+    title = f"{results['suite']}{_unit(known)}".replace(", ", ": ", 1)
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    scores, first = columns(known).values(), compared(results)[0]
     table.add_column("")
     for title in (*(score.title for score in scores), f"Δ {find_score(first).title} to {results['baseline']}"):
         table.add_column(title, justify="right")

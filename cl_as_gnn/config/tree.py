@@ -173,6 +173,7 @@ class EvalConfig(Settings):
     """The protocol of the scores."""
 
     split: Literal["test", "validation"] = Field("test", description="scored split; validation to choose settings")
+    root: Path | None = Field(None, description="folder of other labeled images to score on, None = the run's own")
     knn_k: int = Field(20, ge=1)
     knn_temperature: float = Field(0.07, gt=0)
     draws: int = Field(10, ge=1, description="draws of the few labels")
@@ -218,6 +219,10 @@ class RunConfig(Settings):
                 f"encoder.pool={pool} is for whole graphs (data.name=tu), and data.name={self.data.name} is contrasted "
                 "node by node: drop it"
             )
+        if self.eval.root is not None and holds != "images":
+            raise ValueError(
+                f"eval.root={self.eval.root} holds images, and data.name={self.data.name} {holds}: drop it"
+            )
         for key in ("devices", "num_nodes"):
             if holds != "images" and (count := getattr(self.trainer, key)) > 1:
                 raise ValueError(f"trainer.{key}={count}: a run on a graph takes one device, set trainer.{key}=1")
@@ -229,8 +234,12 @@ class RunConfig(Settings):
 
     @property
     def digest(self) -> str:
-        """Ten hex digits of the experiment."""
-        return hashlib.sha256(json.dumps(self.experiment(), sort_keys=True).encode()).hexdigest()[:10]
+        """Ten hex digits of the experiment; of ``eval.root``, whether it is set."""
+        tree = self.experiment()
+        root = tree["eval"].pop("root")
+        if root is not None:
+            tree["eval"]["root"] = True
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:

@@ -5,8 +5,10 @@ from cl_as_gnn.evaluation.geometry import (
     dirichlet_energy,
     edge_purity,
     effective_rank,
+    feature_spread,
     graph_mismatch,
     uniformity,
+    view_agreement,
 )
 from cl_as_gnn.evaluation.probes import (
     Probe,
@@ -26,6 +28,7 @@ __all__ = [
     "dirichlet_energy",
     "edge_purity",
     "effective_rank",
+    "feature_spread",
     "few_label_probe",
     "graph_mismatch",
     "knn_accuracy",
@@ -34,4 +37,5 @@ __all__ = [
     "span_coordinates",
     "uniformity",
     "validated_probe",
+    "view_agreement",
 ]

@@ -30,10 +30,8 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
         ValueError: the features are not finite matrices of one shape.
     """
     _checks.positive(alpha=alpha)
-    x, y = _checks.features(x, "x"), _checks.features(y, "y")
-    if x.shape != y.shape:
-        raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}: pass one positive per row")
-    distance = (F.normalize(x, dim=1) - F.normalize(y.to(x), dim=1)).norm(dim=1)
+    x, y = _pair(x, y)
+    distance = (x - y).norm(dim=1)
     return float(distance.double().pow(alpha).mean())
 
 
@@ -71,6 +69,9 @@ def effective_rank(x: Tensor, center: bool = False) -> float:
 
         exp(-Σ_k p_k log p_k),   p_k = σ_k / Σ_l σ_l
 
+    It is RankMe of Garrido et al., "RankMe: Assessing the Downstream Performance of Pretrained Self-Supervised
+    Representations by Their Rank", ICML 2023, without its constant of 1e-7 that avoids log 0.
+
     Args:
         x: features, n × d.
         center: subtract the mean row first, so that a common offset is not a direction.
@@ -85,6 +86,52 @@ def effective_rank(x: Tensor, center: bool = False) -> float:
     if sigma[0] == 0:
         raise ValueError("x has no singular value above 0: all its rows are " + ("equal" if center else "zero"))
     return float(torch.special.entr(sigma / sigma.sum()).sum().exp())
+
+
+@torch.no_grad()
+def feature_spread(x: Tensor) -> float:
+    """Compute the spread of unit rows: 1 if all directions are used alike, 0 if all rows point one way.
+
+        √d · mean_k std_i(x_ik / ‖x_i‖)
+
+    Chen and He, "Exploring Simple Siamese Representation Learning", CVPR 2021, section 4.1, times √d.
+
+    Args:
+        x: features, n × d.
+
+    Raises:
+        ValueError: `x` is not a finite matrix.
+    """
+    x = F.normalize(_checks.features(x, "x").double(), dim=1)
+    return float(x.std(dim=0, correction=0).mean()) * math.sqrt(x.shape[1])
+
+
+@torch.no_grad()
+def view_agreement(x: Tensor, y: Tensor, chunk: int = 1024) -> float:
+    """Compute how often the second view of a sample is nearest to its first view, in per cent.
+
+    Instance discrimination, top-1: with s_ij the cosine similarity of row i of `x` and row j of `y`,
+
+        100 · mean_i 1[s_ii > s_ij for all j ≠ i]
+
+    A tie does not count, so equal rows (collapse) give 0.
+
+    Args:
+        x: features of the first views, n × d.
+        y: features of the second views, n × d; row i belongs to row i of `x`.
+        chunk: number of rows at a time; memory holds chunk × n similarities.
+
+    Raises:
+        ConfigError: `chunk` is not above 0.
+        ValueError: the features are not finite matrices of one shape.
+    """
+    _checks.positive(chunk=chunk)
+    x, y = _pair(x, y)
+    right = 0
+    for rows in torch.arange(len(x), device=x.device).split(chunk):
+        similarity = x[rows] @ y.t()
+        right += int(((similarity >= similarity.gather(1, rows[:, None])).sum(dim=1) == 1).sum())
+    return 100 * right / len(x)
 
 
 @torch.no_grad()
@@ -179,6 +226,14 @@ def edge_purity(edge_index: Tensor, labels: Tensor, edge_weight: Tensor | None =
         raise ValueError(f"all {edge_index.shape[1]} edges weigh 0: purity is undefined without edges")
     source, target = labels[edge_index]
     return float(weight[source == target].sum()) / total
+
+
+def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return checked features of positive pairs (n × d each), rows scaled to unit norm."""
+    x, y = _checks.features(x, "x"), _checks.features(y, "y")
+    if x.shape != y.shape:
+        raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}: pass one positive per row")
+    return F.normalize(x, dim=1), F.normalize(y.to(x), dim=1)
 
 
 def _edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:

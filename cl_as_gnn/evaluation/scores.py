@@ -7,7 +7,7 @@ Another package adds a score with an entry point of the group ``cl_as_gnn.scores
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -18,6 +18,8 @@ from torch import Tensor
 from cl_as_gnn.errors import ConfigError
 
 GROUP = "cl_as_gnn.scores"
+LABEL_FREE = ("view_agreement", "effective_rank", "alignment", "uniformity")
+"""Keys of what judges a run without labels, most telling first."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,44 @@ _BUILT_IN = (
     Score("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen", "up", "%", ".1f"),
     Score("probe_C", "C of the linear probe", "inverse strength of its penalty"),
     Score("fold_std", "Deviation over folds, %", "of the SVM’s accuracy", "down", "%"),
-    Score("alignment", "Alignment", "mean squared distance of two views of a sample: 0 is best, 4 worst", "down"),
     Score(
-        "uniformity", "Uniformity", "log mean Gaussian kernel of all pairs: lower is more spread, 0 is collapse", "down"
+        "alignment",
+        "Alignment",
+        "mean squared distance of two views of a sample: 0 is best, 4 worst",
+        "down",
+        format=".3f",
     ),
-    Score("effective_rank", "Effective rank", "exp of the spectrum’s entropy: 1 is collapse to a line", "up"),
+    Score(
+        "uniformity",
+        "Uniformity",
+        "log mean Gaussian kernel of all pairs: lower is more spread, 0 is collapse",
+        "down",
+        format=".2f",
+    ),
+    Score(
+        "effective_rank",
+        "Effective rank",
+        "exp of the spectrum’s entropy (RankMe): 1 is collapse to a line",
+        "up",
+        format=".1f",
+    ),
+    Score(
+        "view_agreement",
+        "View agreement",
+        "a view is nearest to the other view of its image, among all images",
+        "up",
+        "%",
+        ".1f",
+    ),
+    Score("collapsed_at", "Collapsed since epoch", "the images share nearly one feature vector from then on"),
     Score("edge_purity", "Edge purity", "share of nearest-neighbor edges within a class", "up"),
     Score("graph_energy", "Dirichlet energy", "of a minibatch on its augmentation graph: 0 is smooth"),
     Score("graph_rank", "Effective rank of a minibatch", "of the features that messages act on", "up"),
+    Score("graph_spread", "Spread of a minibatch", "of those features: 0 is collapse, 1 uses all directions alike"),
     Score("graph_mismatch", "Mismatch of the operators", "‖(Ā − Ā′)F‖ / ‖F‖: 0 where they balance"),
     Score("graph_purity", "Purity of the minibatch graph", "share of its affinity edges within a class", "up"),
+    Score("feature_rank", "Effective rank of training features", "of up to 512 samples, unit length", "up"),
+    Score("feature_spread", "Spread of training features", "0 is collapse, 1 uses all directions alike"),
     Score("loss", "Loss", "mean over the epoch", "down"),
     Score("online_knn", "Online kNN, %", "training samples, each against the others", "up", "%"),
     Score("lr", "Learning rate"),
@@ -103,6 +133,22 @@ def find_score(key: str) -> Score:
 def headline() -> dict[str, Score]:
     """The scores of the short tables, by key."""
     return {key: score for key, score in all_scores().items() if score.headline}
+
+
+def short(known: Container[str]) -> dict[str, Score]:
+    """The scores of the short table of a run that has the scores ``known``, by key.
+
+    Without labels they are those of :data:`LABEL_FREE` in place of the accuracies of this package.
+    """
+    if has_accuracies(known):
+        return headline()
+    accuracies = {score.key for score in _BUILT_IN if score.headline}
+    return {key: find_score(key) for key in LABEL_FREE} | {k: s for k, s in headline().items() if k not in accuracies}
+
+
+def has_accuracies(known: Container[str]) -> bool:
+    """Whether a run that has the scores ``known`` was scored with labels."""
+    return "knn_top1" in known
 
 
 def measured(features: dict[str, Tensor]) -> dict[str, float | None]:

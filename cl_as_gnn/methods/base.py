@@ -107,6 +107,8 @@ class Method(nn.Module, Generic[ConfigT]):
     repels: ClassVar[str]
     source: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ("images", "nodes", "graphs")
+    reads_labels: ClassVar[bool] = False
+    """Whether training reads labels, so that data without any are refused before it starts."""
     projector_norm: ClassVar[Literal["affine", "plain"] | None] = None
     """Batch normalization after the last projector layer: with a learned scale and shift, without, or none."""
     neighbors_from: ClassVar[str | None] = None

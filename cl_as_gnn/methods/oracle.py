@@ -28,6 +28,7 @@ class Oracle(DiffusionMethod):
     Config = OracleConfig
     attracts = "L-hop diffusion over edges within the label, a known share of them corrupted (reads labels)"
     source = "this package; a control for gcn"
+    reads_labels = True
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         labels = self.labels_of(batch)

@@ -28,6 +28,7 @@ class SupCon(SoftmaxMethod[SupConConfig]):
     Config = SupConConfig
     attracts = "all views of the same label, equal weights (reads labels)"
     source = "Khosla et al., NeurIPS 2020"
+    reads_labels = True
 
     def attract(self, data: HeteroData, batch: Batch) -> LinearOperator:
         labels = self.labels_of(batch)

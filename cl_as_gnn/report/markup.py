@@ -19,6 +19,7 @@ Curve = Sequence[tuple[float, float]]
 _HUES = ("#4e79a7", "#f28e2b", "#e15759", "#59a14f", "#b07aa1", "#d4a017", "#2aa198", "#d37295", "#9c755f", "#8a8f98")
 _MAX_POINTS = 400  # a chart is some 300 pixels wide
 _NAMED_CLASSES = 20
+_THUMBNAIL = 36
 
 
 def palette(names: Collection[str]) -> dict[str, str]:
@@ -84,11 +85,12 @@ def _uri(buffer: BytesIO) -> str:
 
 def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
     """Draw curves over the epochs, each ``[(epoch, value), …]`` with at least one point."""
-    width, height, left, right, top, bottom = 360, 200, 58, 12, 10, 34
     x, y = zip(*(point for curve in curves.values() for point in curve), strict=True)
     first, span = min(x), (max(x) - min(x)) or 1
     xs = [tick for tick in _ticks(first, first + span, 5, integer=True) if first <= tick <= max(x)]
     ys = _ticks(min(y), max(y), 4)
+    width, height, right, top, bottom = 360, 200, 12, 10, 34
+    left = max(58, 16 + 8 * max(len(_label(tick)) for tick in ys))  # 8 px hold a digit of the 13 px font
 
     def place(epoch: float, value: float) -> tuple[float, float]:
         across, up = (epoch - first) / span, (value - ys[0]) / (ys[-1] - ys[0])
@@ -121,30 +123,53 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
 
 def scatter(title: str, points: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: Sequence[str]) -> str:
     """Draw points ``(n, 2)`` in the colors of their classes, with equal axes, class names and a legend."""
-    width, margin = 720, 24
-    low, high = points.min(0), points.max(0)
-    extent = np.maximum(high - low, 1e-9)
-    scale = (width - 2 * margin) / extent[0]
-    height = float(np.clip(extent[1] * scale + 2 * margin, 300, 720))
-    scale = min(scale, (height - 2 * margin) / extent[1])
-    place = np.array([width, height]) / 2 + (points - (low + high) / 2) * scale * [1, -1]
+    place, size = _placed(points)
     colors = palette(classes)
     parts: list[str] = []
     names: list[tuple[float, float, str]] = []
     for i, name in enumerate(classes):
         own = place[labels == i]
         if len(own):
-            dots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in own)
-            parts.append(f'<path class="dots" stroke="{colors[name]}" d="{dots}"/>')
+            parts.append(_dots(own, colors[name]))
             x, y = np.median(own, axis=0)
             names.append((float(x), float(y) + 7, name))
     if len(classes) > _NAMED_CLASSES:  # more colors could not be told apart
-        return _svg(width, height, title, parts, "map")
+        return _svg(*size, title, parts, "map")
     parts += [
         f'<text class="name" x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(name)}</text>'
         for x, y, name in _apart(names)
     ]
-    return legend(colors) + _svg(width, height, title, parts, "map")
+    return legend(colors) + _svg(*size, title, parts, "map")
+
+
+def thumbnails(title: str, points: np.ndarray[Any, Any], images: np.ndarray[Any, Any]) -> str:
+    """Draw points ``(n, 2)`` with equal axes, and over them the uint8 images ``(n, C, H, W)`` that do not overlap."""
+    place, size = _placed(points, margin=_THUMBNAIL / 2 + 8)
+    kept: list[int] = []
+    for i, at in enumerate(place):
+        if not kept or np.abs(place[kept] - at).max(1).min() >= _THUMBNAIL + 4:
+            kept.append(i)
+    parts = [_dots(place, "var(--soft)")]
+    for i in kept:
+        x, y = place[i] - _THUMBNAIL / 2
+        box = f'x="{x:.0f}" y="{y:.0f}" width="{_THUMBNAIL}" height="{_THUMBNAIL}"'
+        parts.append(f'<image {box} href="{image_uri(images[i])}"/><rect class="frame" {box}/>')
+    return _svg(*size, title, parts, "map")
+
+
+def _placed(points: np.ndarray[Any, Any], margin: float = 24) -> tuple[np.ndarray[Any, Any], tuple[float, float]]:
+    """Return points ``(n, 2)`` on a drawing with equal axes, and its width and height."""
+    width = 720.0
+    low, high = points.min(0), points.max(0)
+    extent = np.maximum(high - low, 1e-9)
+    scale = (width - 2 * margin) / extent[0]
+    height = float(np.clip(extent[1] * scale + 2 * margin, 300, 720))
+    scale = min(scale, (height - 2 * margin) / extent[1])
+    return np.array([width, height]) / 2 + (points - (low + high) / 2) * scale * [1, -1], (width, height)
+
+
+def _dots(points: np.ndarray[Any, Any], color: str) -> str:
+    return f'<path class="dots" stroke="{color}" d="{"".join(f"M{x:.0f} {y:.0f}h0" for x, y in points)}"/>'
 
 
 def _ticks(low: float, high: float, count: int, **kwargs: Any) -> list[float]:

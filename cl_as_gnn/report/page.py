@@ -15,17 +15,29 @@ from torch import Tensor
 from cl_as_gnn.config import RunConfig, build_config, flatten, to_yaml
 from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.evaluation.scores import Score, find_score, headline, table_rows
+from cl_as_gnn.evaluation.scores import Score, find_score, has_accuracies, short, table_rows
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.report.batch_graph import batch_graph
 from cl_as_gnn.report.draw import draw_graph, looks
-from cl_as_gnn.report.markup import code, figure_uri, image_uri, legend, line_chart, number, palette, scatter, table
+from cl_as_gnn.report.markup import (
+    code,
+    figure_uri,
+    image_uri,
+    legend,
+    line_chart,
+    number,
+    palette,
+    scatter,
+    table,
+    thumbnails,
+)
 from cl_as_gnn.report.template import PAGE, STYLE
 from cl_as_gnn.runs.folder import RunFolder, open_run
 from cl_as_gnn.runs.load import load_encoder, load_method
 from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks import ImageTask, scored_data
 from cl_as_gnn.tasks.embed import embed
+from cl_as_gnn.training.health import collapse_note
 
 _FACTS = ("seed", "epochs", "loss", "seconds", "images_per_second")
 _TRAINING, _COST = ("loss", "online_knn"), ("lr", "seconds")
@@ -66,6 +78,8 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
                 drawn = _pictures(run, config)
         except (ConfigError, RunError) as error:
             notes.append(f"No pictures: {error}")
+        if metrics.get("collapsed_at") is not None:
+            notes.append(collapse_note(metrics["collapsed_at"]))
     else:
         notes.append(
             f"This run has not finished: {len(history)} of {config.trainer.epochs} epochs are done, and it has no "
@@ -73,7 +87,8 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
         )
     sections = [("By epoch", _curves(history)), *drawn, ("Settings", _settings(config))]
     if metrics:
-        scores = [("Accuracy", _scores(metrics)), ("Geometry of the features", _geometry(metrics))]
+        heading = "Accuracy" if has_accuracies(metrics) else "Scores without labels"
+        scores = [(heading, _scores(metrics)), ("Geometry of the features", _geometry(metrics))]
         sections = [*scores, *sections, ("Made with", _versions(metrics))]
     title = f"{config.method.name} on {config.data.name}"
     text = PAGE.substitute(
@@ -109,7 +124,7 @@ def _header(title: str, config: RunConfig, metrics: dict[str, Any], notes: list[
 
 
 def _scores(metrics: dict[str, Any]) -> str:
-    scores = headline()
+    scores = short(metrics)
 
     def cell(key: str, score: Score, value: float | None) -> str:
         bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if value is not None else ""
@@ -120,16 +135,17 @@ def _scores(metrics: dict[str, Any]) -> str:
         prefix = f"baselines/{name}/" if i else ""
         rows.append([escape(name), *(cell(prefix + key, score, row.get(key)) for key, score in scores.items())])
     missing = "" if "baselines" in metrics else " Baselines were not scored (eval.baselines=false)."
-    caption = f"Top-1 accuracy in % on {metrics['dataset']}.{missing}"
+    what = "Top-1 accuracy in % on" if has_accuracies(metrics) else "What can be measured without labels on"
+    titles = [score.title + ", %" * (not score.headline and score.unit == "%") for score in scores.values()]
     return (
-        table(caption, ["", *(score.title for score in scores.values())], rows, "scores")
+        table(f"{what} {metrics['dataset']}.{missing}", ["", *titles], rows, "scores")
         + f'<p class="soft"><b>Protocol.</b> {escape(metrics["protocol"])}.</p>'
     )
 
 
 def _geometry(metrics: dict[str, Any]) -> str:
     """Return a table of all other numbers of ``metrics.json``."""
-    known = {*headline(), *_FACTS}
+    known = {*short(metrics), *_FACTS}
     values = [(find_score(k), v) for k, v in metrics.items() if k not in known and isinstance(v, int | float)]
     if not values:
         return ""
@@ -161,9 +177,10 @@ def _curves(history: list[dict[str, str]]) -> str:
         if drawn:
             html += f'<h3>{heading}</h3>\n<div class="charts">{drawn}</div>\n'
     step = -(-len(history) // _EPOCH_ROWS)
-    rows = [[escape(text or "–") for text in row.values()] for row in [*history[:-1:step], history[-1]]]
+    filled = [name for name in history[-1] if any(row[name] for row in history)]
+    rows = [[escape(row[name] or "–") for name in filled] for row in [*history[:-1:step], history[-1]]]
     caption = "metrics.csv" if step == 1 else f"metrics.csv, every {step}th epoch and the last"
-    return html + f"<details><summary>The numbers</summary>{table(caption, list(history[-1]), rows)}</details>"
+    return html + f"<details><summary>The numbers</summary>{table(caption, filled, rows)}</details>"
 
 
 def _chart(name: str, curves: dict[str, list[tuple[float, float]]]) -> str:
@@ -211,11 +228,20 @@ def _pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
     device = pick_device(config.trainer)
     encoder.to(device)
     stats = channel_stats(data.train)
+
+    def unit(split: Split) -> Tensor:
+        return F.normalize(embed(encoder, split.batches(data.image_size), stats, device), dim=1)
+
+    if not (data.classes and len(data.test)):
+        bank = _some(data.train, _BANK_IMAGES)
+        keys = unit(bank)
+        rows = torch.linspace(0, len(bank) - 1, min(_MAP_IMAGES, len(bank))).long()
+        sections.append(("Map of the features", _thumbnail_map(keys[rows], bank.take(rows))))
+        sections.append(("Nearest neighbors", _unlabeled_neighbors(keys, bank, config)))
+        return sections
     labeled = data.train.take((data.train.labels >= 0).nonzero().view(-1))
     test, bank = _some(data.test, _MAP_IMAGES), _some(labeled, _BANK_IMAGES)
-    x, keys = (
-        F.normalize(embed(encoder, split.batches(data.image_size), stats, device), dim=1) for split in (test, bank)
-    )
+    x, keys = unit(test), unit(bank)
     sections.append(("Map of the features", _map(x, test.labels, data.classes, config.eval.split)))
     sections.append(("Nearest neighbors", _neighbors(x, test, keys, bank, data.classes, config)))
     return sections
@@ -229,10 +255,11 @@ def _some(split: Split, count: int) -> Split:
 def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
     task = ImageTask(config, data)
     batch = batch_graph(config, task, load_method(config, task, run), _BATCH)
+    dashed = " dashed across classes," if data.classes else ""
     said = (
         f"{len(batch.labels['sample'])} training images (boxes), {config.method.num_views} views of each, and the "
-        "edges that the trained method builds between them: wider for a larger weight, dashed across classes, with an "
-        "arrow head on edges without a reverse edge."
+        f"edges that the trained method builds between them: wider for a larger weight,{dashed} with an arrow head on "
+        "edges without a reverse edge."
     )
     colors = {text: color for color, text in looks(batch).values()}
     lines = "".join(f"<li>{escape(line)}</li>" for line in batch.lines())
@@ -242,16 +269,32 @@ def _graph(run: RunFolder, config: RunConfig, data: ImageData) -> str:
     )
 
 
-def _map(x: Tensor, labels: Tensor, classes: tuple[str, ...], split: str) -> str:
+def _plane(x: Tensor) -> tuple[Tensor, float]:
+    """Coordinates (n × 2) on the two principal axes, and their share of the variance."""
     centered = (x - x.mean(0)).double()
     _, scale, axes = torch.linalg.svd(centered, full_matrices=False)
     axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()  # fixes the sign of each axis
-    share = float(scale[:2].square().sum() / scale.square().sum())
+    return centered @ axes.T, float(scale[:2].square().sum() / scale.square().sum())
+
+
+def _map(x: Tensor, labels: Tensor, classes: tuple[str, ...], split: str) -> str:
+    points, share = _plane(x)
     said = (
         f"The two principal axes of the unit features of {len(x):,} {split} images, colored by class; "
         f"they hold {100 * share:.0f} % of the variance."
     )
-    drawn = scatter(said, (centered @ axes.T).numpy(), labels.numpy(), classes)
+    drawn = scatter(said, points.numpy(), labels.numpy(), classes)
+    return f"<figure>{drawn}<figcaption>{escape(said)}</figcaption></figure>"
+
+
+def _thumbnail_map(x: Tensor, images: Split) -> str:
+    points, share = _plane(x)
+    said = (
+        f"The two principal axes of the unit features of {len(x):,} training images (dots), some of them drawn; "
+        f"they hold {100 * share:.0f} % of the variance."
+    )
+    tiles = images.squares(torch.arange(len(images)), min(_TILE, images.images.shape[-1]))
+    drawn = thumbnails(said, points.numpy(), tiles.numpy())
     return f"<figure>{drawn}<figcaption>{escape(said)}</figcaption></figure>"
 
 
@@ -275,6 +318,30 @@ def _neighbors(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple
         "✗ and a dashed frame: another class than the query’s."
     )
     return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
+
+
+def _unlabeled_neighbors(keys: Tensor, bank: Split, config: RunConfig) -> str:
+    order = torch.randperm(len(bank), generator=torch.Generator().manual_seed(config.seed))
+    queries = order[:_QUERIES]
+    similarity = keys[queries] @ keys.T
+    k = min(_NEIGHBORS, len(bank) - 1)
+    values, found = similarity.scatter(1, queries[:, None], -2).topk(k)  # an image is no neighbor of its own
+    rows = []
+    for query, near, hits in zip(queries.tolist(), values.tolist(), found.tolist(), strict=True):
+        cells = [_bare_picture(bank, hit, "neighbor", f"{value:.2f}") for value, hit in zip(near, hits, strict=True)]
+        rows.append([_bare_picture(bank, query, "query", "query"), *cells])
+    said = (
+        f"{len(queries)} training images drawn at random and the {k} nearest to each among {len(bank):,} training "
+        "images, with the cosine similarity of the features."
+    )
+    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
+
+
+def _bare_picture(split: Split, i: int, kind: str, under: str) -> str:
+    name = escape(split.files[i]) if split.files else f"training image {i}"
+    (tile,) = split.squares(torch.tensor([i]), min(_TILE, split.images.shape[-1]))
+    source = image_uri(tile.numpy())
+    return f'<img class="{kind}" alt="{kind}, {name}" title="{name}" src="{source}"/><small>{under}</small>'
 
 
 def _picture(split: Split, i: int, classes: tuple[str, ...], kind: str, value: str = "") -> str:

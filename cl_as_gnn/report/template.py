@@ -48,6 +48,8 @@ svg text { fill: var(--soft); font: 13px system-ui, -apple-system, "Segoe UI", R
 .map { border: 1px solid var(--line); border-radius: .5rem; }
 svg .name { font-size: 19px; font-weight: 700; fill: var(--ink); stroke: var(--ground); stroke-width: 5;
   stroke-linejoin: round; paint-order: stroke; }
+.map image { image-rendering: pixelated; }
+.frame { fill: none; stroke: var(--line); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0 0 .5rem; padding: 0; list-style: none;
   font-size: .875rem; }
 .swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 50%; }

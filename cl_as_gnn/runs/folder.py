@@ -80,10 +80,12 @@ class RunFolder:
             raise RunError(f"cannot write {self.encoder}: {line}; {self.advice()}") from None
 
     def save_config(self, config: RunConfig) -> None:
-        # With an absolute root the run can be resumed from another working directory.
-        root = config.data.root.absolute() if config.data.root else None
-        data = config.data.model_copy(update={"root": root})
-        self.write(self.config, to_yaml(config.model_copy(update={"data": data})))
+        # With absolute roots the run can be resumed from another working directory.
+        sections = {
+            key: part.model_copy(update={"root": part.root.absolute() if part.root else None})
+            for key, part in (("data", config.data), ("eval", config.eval))
+        }
+        self.write(self.config, to_yaml(config.model_copy(update=sections)))
 
     def load_config(self) -> RunConfig:
         """Read ``config.yaml``; ConfigError if it is not the complete config of a run."""

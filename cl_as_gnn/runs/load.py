@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import read_images
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.evaluation.scores import has_accuracies
 from cl_as_gnn.methods import Method, build_method
-from cl_as_gnn.runs.folder import RunFolder, check_same, open_run, replaced
+from cl_as_gnn.runs.folder import RunFolder, check_same, open_run, replaced, resumed_config
 from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.tasks.embed import embed
@@ -119,16 +121,31 @@ def load_method(config: RunConfig, task: Task, run: RunFolder | None = None) -> 
     return method.eval()
 
 
-def evaluate_run(path: Path, console: Console) -> dict[str, Any]:
-    """Compute the scores of a run's encoder, and of its baselines, as in its ``metrics.json``."""
+def evaluate_run(path: Path, console: Console, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Compute the scores of a run's encoder, and of its baselines, as in its ``metrics.json``, and write nothing.
+
+    Raises:
+        ConfigError: the run is unfinished, ``given`` holds other settings than ``eval.*``, or there are neither labels
+            nor a checkpoint to score with.
+    """
     run = open_run(path)
-    config = run.load_config()
+    if other := sorted(set(given or {}) - {"eval"}):
+        raise ConfigError(f"clgnn evaluate takes eval.* only, not {other[0]}: drop it")
+    config = resumed_config(run, given or {})
     device = pick_device(config.trainer)
     encoder = load_encoder(run).to(device)
     task = load_task(config, console.is_terminal)
     with console.status("evaluating"):
         metrics: dict[str, Any] = {"method": config.method.name, "dataset": task.name}
-        metrics |= task.score(task.features(encoder, device))
+        features = task.features(encoder, device)
+        metrics |= task.score(features)
+        if not has_accuracies(metrics):
+            if not run.checkpoint.is_file():
+                raise ConfigError(
+                    f"{path} has no labels and no checkpoint: set eval.root to a folder of labeled images"
+                )
+            method, views = load_method(config, task, run).to(device), task.views().to(device)
+            metrics |= task.geometry(method, views, features, device)
         if config.eval.baselines:
             metrics["baselines"] = task.baselines(device)
     return metrics

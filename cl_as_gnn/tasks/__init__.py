@@ -8,7 +8,7 @@ from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.tasks.base import Task
 from cl_as_gnn.tasks.graphs import WholeGraphTask
-from cl_as_gnn.tasks.images import ImageTask, scored_data
+from cl_as_gnn.tasks.images import ImageTask, probed_data, scored_data
 from cl_as_gnn.tasks.nodes import NodeTask, propagated
 
 __all__ = ["ImageTask", "NodeTask", "Task", "WholeGraphTask", "load_task", "propagated", "scored_data"]
@@ -21,12 +21,18 @@ def load_task(config: RunConfig, progress: bool = True) -> Task:
         graphs = load_graphs(config.data)
         task = NodeTask(config, graphs) if isinstance(graphs, NodeData) else WholeGraphTask(config, graphs)
     else:
-        task = ImageTask(config, scored_data(config, progress))
+        images = scored_data(config, progress)
+        task = ImageTask(config, images, probed_data(config, images, progress))
     reads = METHODS[config.method.name].reads
     if task.kind not in reads:
         names = ", ".join(name for name, data in DATASETS.items() if data.holds in reads)
         raise ConfigError(
             f"method.name={config.method.name} learns from {' or '.join(reads)}, and data.name={config.data.name} has "
             f"{task.kind}: use data.name={names}, or another method"
+        )
+    if METHODS[config.method.name].reads_labels and task.labels is None:
+        raise ConfigError(
+            f"method.name={config.method.name} reads labels, and training on data.name={config.data.name} has none: "
+            "choose a method without, such as gcn" + ", or lay out the images as <class>/*" * (task.kind == "images")
         )
     return task

@@ -28,6 +28,8 @@ from cl_as_gnn.graph import knn_edges
 from cl_as_gnn.methods import METHODS, Method
 
 _PURITY_K = 10
+# The spectrum of more rows costs time and says the same.
+_WATCHED_ROWS = 512
 Features = dict[str, Tensor]
 Scores = dict[str, Any]
 
@@ -42,7 +44,7 @@ class Task(ABC):
         size: number of training samples.
         reference: number of samples among which the kNN score looks for the neighbors of one.
         y: classes of the training samples, for the measurements.
-        watched: training samples of the online estimate; ``None`` if too few labels are known.
+        watched: training samples of the online kNN estimate; ``None`` if too few labels are known.
         inputs: one row per training sample, for the augmentation; ``None`` if the augmentation holds the graphs.
         labels: classes of the training samples, for methods that read labels; −1 hides a label, ``None`` all.
         aspect: width / height of the pictures in ``inputs``; ``None`` if these are not resized.
@@ -55,7 +57,7 @@ class Task(ABC):
     size: int
     reference: int
     y: Tensor
-    watched: Tensor | None
+    watched: Tensor | None = None
     inputs: Tensor | None = None
     labels: Tensor | None = None
     aspect: Tensor | None = None
@@ -125,11 +127,15 @@ class Task(ABC):
     def _floors(self) -> dict[str, Scores]:
         """Scores of inputs without an encoder."""
 
-    def online(self, encoder: nn.Module, device: torch.device) -> float | None:
-        """A quick kNN estimate in percent without test labels, or ``None`` where too few labels are known."""
-        if self.watched is None:
-            return None
-        return self._leave_one_out(self.watch(encoder, device, self.watched), self.y[self.watched])
+    def online(self, encoder: nn.Module, device: torch.device) -> tuple[float | None, Tensor]:
+        """Watch training samples: a quick kNN estimate in percent, and unit features of at most 512 of them.
+
+        The estimate uses no test labels and is ``None`` where too few labels are known.
+        """
+        index = evenly(_WATCHED_ROWS, self.size) if self.watched is None else self.watched
+        x = self.watch(encoder, device, index)
+        knn = None if self.watched is None else self._leave_one_out(x, self.y[index])
+        return knn, F.normalize(x[evenly(_WATCHED_ROWS, len(x))], dim=1)
 
     def score(self, features: Features) -> Scores:
         """The scores of the protocol, in percent, and those of other packages; ``None`` where undefined."""
@@ -159,11 +165,16 @@ def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, co
     return {"knn_top1": knn_accuracy(bank, y, query, truth, k, config.knn_temperature), **few}
 
 
-def geometry_scores(z: Tensor, x: Tensor, y: Tensor) -> Scores:
-    """Measure projections ``z`` (2 × m × d) of two views and features ``x`` (n × d) with classes ``y``."""
+def rank_of(x: Tensor) -> float:
+    """The effective rank of features, 1 if all are zero."""
+    return effective_rank(x) if bool(x.any()) else 1.0
+
+
+def geometry_scores(z: Tensor, x: Tensor, y: Tensor | None) -> Scores:
+    """Measure projections ``z`` (2 × m × d) of two views and features ``x`` (n × d) with classes ``y``, if known."""
     first, second = F.normalize(z, dim=2)
-    out = {"alignment": alignment(first, second), "uniformity": uniformity(first), "effective_rank": effective_rank(x)}
-    if len(x) > _PURITY_K:
+    out = {"alignment": alignment(first, second), "uniformity": uniformity(first), "effective_rank": rank_of(x)}
+    if y is not None and len(x) > _PURITY_K:
         out["edge_purity"] = edge_purity(knn_edges(x, _PURITY_K)[0], y)
     return out
 

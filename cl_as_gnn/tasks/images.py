@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cl_as_gnn.config import DataConfig, RunConfig
-from cl_as_gnn.datasets import DATASETS, BatchedViews, ImageData, ImageDataset, channel_stats, evenly, load_images
+from cl_as_gnn.datasets import (
+    DATASETS,
+    BatchedViews,
+    ImageData,
+    ImageDataset,
+    Split,
+    channel_stats,
+    evenly,
+    load_images,
+)
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import linear_probe
-from cl_as_gnn.methods import Method
-from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels
+from cl_as_gnn.evaluation import linear_probe, view_agreement
+from cl_as_gnn.methods import Method, build_method
+from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of
 from cl_as_gnn.tasks.embed import embed
 
 _GEOMETRY_IMAGES = 2048
@@ -33,22 +42,60 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
     data = load_images(config.data, progress)
-    if config.eval.split == "test":
+    if config.eval.split == "test" or (not data.classes and config.eval.root is not None):
         return data.pooled()
+    if not data.classes:
+        raise ConfigError("eval.split=validation expects labels: drop it, or name labeled images with eval.root=FOLDER")
     if not len(data.validation):
         raise ConfigError("eval.split=validation expects validation images: set data.validation, for example to 0.1")
     return replace(data, validation=data.validation.take(torch.arange(0)), test=data.validation)
 
 
+def probed_data(config: RunConfig, like: ImageData, progress: bool = True) -> ImageData | None:
+    """The labeled images of ``eval.root`` in the size of ``like``; ``None`` if it is not set.
+
+    Raises:
+        ConfigError: ``eval.root`` cannot be read or holds no labels.
+    """
+    root = config.eval.root
+    if root is None:
+        return None
+    share = getattr(config.data, "validation", 0) if config.eval.split == "validation" else 0
+    section = {"name": "folder", "root": root, "image_size": like.image_size, "validation": share}
+    folder = DATASETS["folder"].Config.model_validate(section)
+    try:
+        data = scored_data(config.model_copy(update={"data": folder}), progress)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("data.root", "eval.root")) from None
+    if not (data.classes and len(data.test)):
+        raise ConfigError(
+            f"eval.root={root} holds no labels: give a folder with <class>/*, or train/ and test/ of them"
+        )
+    return data
+
+
+def _in_channels(images: Tensor, channels: int) -> Tensor:
+    if images.size(1) == channels:
+        return images
+    if channels == 3:
+        return images.expand(-1, 3, -1, -1).contiguous()
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # those of Pillow
+    return (images * weights).sum(1, keepdim=True).round().byte()
+
+
 class ImageTask(Task):
-    """A run on images, scored on ``data.test`` with ``data.train`` as reference."""
+    """A run on images, scored on ``data.test`` with ``data.train`` as reference.
+
+    Attributes:
+        scored: the images that kNN, linear and few-label scores are computed on, ``None`` without labels.
+    """
 
     kind, unit = "images", "img"
 
-    def __init__(self, config: RunConfig, data: ImageData):
+    def __init__(self, config: RunConfig, data: ImageData, probed: ImageData | None = None):
         super().__init__(config)
-        self.data, self.name, self.size = data, data.name, len(data.train)
-        self.labels, self.y = data.train.labels, data.train.labels
+        self.data, self.probed, self.name, self.size = data, probed, data.name, len(data.train)
+        self.y = data.train.labels
         if isinstance(data.train.images, Tensor):
             self.inputs, self.aspect = data.train.images, data.train.aspect
         else:
@@ -56,8 +103,12 @@ class ImageTask(Task):
         stats = ENCODERS[config.encoder.name].own_stats(config.encoder)
         self.stats = stats if stats and len(stats[0]) == data.channels else channel_stats(data.train)
         self.known = (self.y >= 0).nonzero().view(-1)
-        self.reference = len(self.known)
-        self.watched = self.known[evenly(config.eval.online_size, len(self.known))]
+        self.labels = self.y if len(self.known) else None
+        if len(self.known) > 1:
+            self.watched = self.known[evenly(config.eval.online_size, len(self.known))]
+        self.scored = probed or (data if len(self.known) and len(data.test) else None)
+        # Without labels nothing is scored among neighbors.
+        self.reference = int((self.scored.train.labels >= 0).sum()) if self.scored else config.eval.knn_k
 
     def views(self) -> nn.Module:
         assert isinstance(self.config.data, DataConfig)
@@ -80,9 +131,8 @@ class ImageTask(Task):
         }
 
     def names(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"classes": self.data.classes}
-        for name in ("train", "validation", "test"):
-            split = getattr(self.data, name)
+        out: dict[str, Any] = {"classes": self.data.classes} if self.data.classes else {}
+        for name, split in self._splits().items():
             if len(split.files):
                 out[f"{name}_files"] = [split.files[i] for i in split.readable().tolist()]
         return out
@@ -91,65 +141,119 @@ class ImageTask(Task):
         return self.data.notes
 
     def broken(self) -> list[str]:
-        return sorted({*self.data.broken, *(f"{name}: {why}" for name, why in self.data.train.broken().items())})
+        read = (f"{name}: {why}" for split in self._splits().values() for name, why in split.broken().items())
+        return sorted({*self.data.broken, *read})
 
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
         side = self.data.image_size
         batches = (self.data.train.squares(part, side) for part in index.split(512))
         return embed(encoder, batches, self.stats, device)
 
+    def _splits(self) -> dict[str, Split]:
+        """What has images: ``train``, ``validation`` and ``test`` of the run, ``eval_train`` and ``eval_test``."""
+        found = {name: getattr(self.data, name) for name in ("train", "validation", "test")}
+        if self.probed is not None:
+            found |= {"eval_train": self.probed.train, "eval_test": self.probed.test}
+        return {name: split for name, split in found.items() if len(split)}
+
     def features(self, encoder: nn.Module, device: torch.device) -> Features:
-        out = {}
-        for name in ("train", "validation", "test"):
-            split = getattr(self.data, name)
-            if len(split):
-                x = embed(encoder, split.batches(self.data.image_size), self.stats, device)
-                at = split.readable()
-                out[name], out[f"{name}_labels"] = x[at], split.labels[at]
+        return self._with_labels(lambda batches: embed(encoder, batches, self.stats, device))
+
+    def _with_labels(self, mapped: Callable[[Iterable[Tensor]], Tensor]) -> Features:
+        out: Features = {}
+        for name, split in self._splits().items():
+            x = mapped(self._squares(split))
+            at = split.readable()
+            out |= {name: x[at], f"{name}_labels": split.labels[at]}
         return out
 
+    def _squares(self, split: Split) -> Iterator[Tensor]:
+        return (_in_channels(batch, self.data.channels) for batch in split.batches(self.data.image_size))
+
     def _score(self, features: Features) -> Scores:
-        known = features["train_labels"] >= 0
-        train, y = features["train"][known], features["train_labels"][known]
-        test, truth = features["test"], features["test_labels"]
-        near = knn_and_few_labels(train, y, test, truth, self.config.eval)
-        return {**near, "linear_top1": linear_probe(train, y, test, truth, max_iter=1000)}
+        if self.scored is None:
+            return {}
+        prefix = "" if self.probed is None else "eval_"
+        bank, y = _labeled(features, f"{prefix}train")
+        query, truth = _labeled(features, f"{prefix}test")
+        near = knn_and_few_labels(bank, y, query, truth, self.config.eval)
+        return {**near, "linear_top1": linear_probe(bank, y, query, truth, max_iter=1000)}
 
     @torch.no_grad()
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
+        def encode(pixels: Tensor) -> Tensor:
+            h = method.encoder(pixels)
+            return torch.cat([h, method.projector(h)], dim=1)
+
+        both = self._two_views(views, device, encode)
+        width = features["train"].size(1)
+        first, second = both[..., :width]
+        z = both[..., width:].contiguous()
+        name = "test" if "test" in features else "train"
+        rows = evenly(_GEOMETRY_IMAGES, len(features[name]))
+        x, y = features[name][rows], features[f"{name}_labels"][rows]
+        scores = geometry_scores(z, x, y if bool((y >= 0).all()) else None)
+        return scores | {"view_agreement": view_agreement(first, second)}
+
+    def _two_views(self, views: nn.Module, device: torch.device, encode: Callable[[Tensor], Tensor]) -> Tensor:
+        """Two views of some training images, encoded: ``(2, m, d)`` on the CPU, the same views every time."""
         assert isinstance(views, BatchedViews)
         generator = torch.Generator(device=device).manual_seed(0)
         parts = []
         for index in evenly(_GEOMETRY_IMAGES, self.size).split(256):
             images, aspect = self.data.train.read(index)
-            aspect = None if aspect is None else aspect.to(device)
-            drawn = views(images.to(device), 2, generator, aspect)
-            parts.append(method.project(drawn).float().cpu().unflatten(0, (2, -1)))
-        rows = evenly(_GEOMETRY_IMAGES, len(features["test"]))
-        return geometry_scores(torch.cat(parts, dim=1), features["test"][rows], features["test_labels"][rows])
+            drawn = views(images.to(device), 2, generator, None if aspect is None else aspect.to(device))
+            parts.append(encode(drawn).float().cpu().unflatten(0, (2, -1)))
+        return torch.cat(parts, dim=1)
+
+    def baselines(self, device: torch.device) -> dict[str, Scores]:
+        if self.scored is not None:
+            return super().baselines(device)
+        torch.manual_seed(self.config.seed)
+        method = build_method(self.config.method, self.encoder(), self.config.encoder, self.size).eval().to(device)
+        views, untrained = self.views().to(device), self.features(method.encoder, device)
+        scores = self.score(untrained) | self.geometry(method, views, untrained, device)
+        return {"untrained encoder": scores, **self._floors()}
 
     def _floors(self) -> dict[str, Scores]:
         """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``_RAW_SIDE`` px wide."""
-        splits = {"train": self.data.train, "test": self.data.test}
-        pixels = {name: _raw_pixels(split.batches(self.data.image_size)) for name, split in splits.items()}
-        pixels |= {f"{name}_labels": split.labels for name, split in splits.items()}
-        return {"raw pixels": self.score(pixels)}
+        if self.scored is not None:
+            return {"raw pixels": self.score(self._with_labels(_raw_pixels))}
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in self.stats)
+        first, second = self._two_views(
+            self.views(), torch.device("cpu"), lambda x: _raw_pixels([(x * std + mean) * 255])
+        )
+        index = evenly(_GEOMETRY_IMAGES, self.size)
+        pixels = _raw_pixels(self.data.train.squares(part, self.data.image_size) for part in index.split(512))
+        return {"raw pixels": {"effective_rank": rank_of(pixels), "view_agreement": view_agreement(first, second)}}
 
     def protocol(self) -> str:
-        config, data = self.config.eval, self.data
-        k, more = min(config.knn_k, self.reference), self.size - len(self.known)
+        config, scored, raw = self.config.eval, self.scored, f"averaged to {_RAW_SIDE} × {_RAW_SIDE} px"
+        raw = f"; raw pixels: {raw}" * (self.data.image_size > _RAW_SIDE)
+        if scored is None:
+            return (
+                f"no labels; frozen encoder in eval mode, on {min(self.size, _GEOMETRY_IMAGES):,} of the {self.size:,} "
+                "training images; view agreement: nearest by cosine, features before the projector; effective rank: "
+                "those features without augmentation; alignment and uniformity: unit projections of two views" + raw
+            )
+        bank = int((scored.train.labels >= 0).sum())
+        k, more = min(config.knn_k, bank), self.size - len(self.known)
+        folder = "" if self.probed is None else f" of eval.root={config.root}"
         return (
             f"frozen encoder in eval mode, no augmentation, features before the projector; scored on the "
-            f"{len(data.test):,} images of the {config.split} split with the {len(self.known):,} training images as "
-            f"bank and labels"
-            + f"; trained on {more:,} more without labels"
-            * (more > 0)
+            f"{len(scored.test):,} images of the {config.split} split{folder} with {'its' if folder else 'the'} "
+            f"{bank:,} training images as bank and labels"
+            + f"; trained on {self.size:,} images of {self.name}" * bool(folder)
+            + f"; trained on {more:,} more without labels" * (more > 0 and not folder)
             + f"; knn: weighted, cosine, k={k}, T={config.knn_temperature:g}; linear: logistic "
             f"regression on standardized features, C=1; labelN: logistic regression on unit features, N labels per "
-            f"class, C=10, mean of {config.draws} draws"
-            + f"; raw pixels: averaged to {_RAW_SIDE} × {_RAW_SIDE} px"
-            * (data.image_size > _RAW_SIDE)
+            f"class, C=10, mean of {config.draws} draws" + raw
         )
+
+
+def _labeled(features: Features, name: str) -> tuple[Tensor, Tensor]:
+    known = features[f"{name}_labels"] >= 0
+    return features[name][known], features[f"{name}_labels"][known]
 
 
 def _raw_pixels(batches: Iterable[Tensor]) -> Tensor:

@@ -8,14 +8,18 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from cl_as_gnn.errors import RunError
+from cl_as_gnn.evaluation import feature_spread
 from cl_as_gnn.runs.folder import RunFolder
 from cl_as_gnn.runs.process import lost_rank
 from cl_as_gnn.tasks import Task
+from cl_as_gnn.tasks.base import rank_of
+from cl_as_gnn.training.health import collapse_note, collapsed
 from cl_as_gnn.training.module import QUANTITIES, ContrastiveModule
 
 
@@ -38,12 +42,20 @@ class LossGuard(Callback):
 class EpochLog(Callback):
     """Writes one row per epoch to metrics.csv and TensorBoard.
 
-    Every ``eval.online_every`` epochs it estimates kNN accuracy, of some training samples against each other; every
-    ``eval.graph_every`` epochs it measures the last minibatch graph.
+    Every ``eval.online_every`` epochs it watches some training samples: kNN accuracy against each other, effective rank
+    and spread of their features; every ``eval.graph_every`` epochs it measures the last minibatch graph. A collapse is
+    told once.
+
+    Attributes:
+        collapsed_at: epoch since which features or projections are collapsed; ``None`` if they are not.
     """
 
-    def __init__(self, task: Task, run: RunFolder):
-        self.task, self.run = task, run
+    def __init__(self, task: Task, run: RunFolder, console: Console):
+        self.task, self.run, self.console = task, run, console
+        self.collapsed_at: int | None = None
+        self._told = False
+        self._collapsed: dict[str, bool] = {}
+        self._spectrum: dict[str, float | None] = dict.fromkeys(("feature_rank", "feature_spread"))
         self.online_knn: float | None = None
         self._start = 0.0
 
@@ -57,22 +69,52 @@ class EpochLog(Callback):
         config, epoch = pl_module.config, trainer.current_epoch + 1
         last = epoch == trainer.max_epochs
         if last or epoch % config.eval.online_every == 0:
-            self.online_knn = self.task.online(pl_module.method.encoder, pl_module.device)
+            self._watch(pl_module)
         graph: dict[str, float | None] = dict.fromkeys(QUANTITIES)
         if config.eval.graph_every and (last or epoch % config.eval.graph_every == 0):
             assert pl_module.minibatch is not None
             graph = pl_module.minibatch.quantities(getattr(config.method, "temperature", 0.5))
+            most = min(pl_module.minibatch.x.shape)
+            self._collapsed["projections"] = collapsed(graph["graph_rank"], graph["graph_spread"], most)
         row: dict[str, Any] = {
             "epoch": epoch,
             "loss": pl_module.epoch_loss,
             "online_knn": self.online_knn,
             "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
             **graph,
+            **self._spectrum,
             "seconds": time.perf_counter() - self._start,
         }
         self.run.append_history(row)
         if trainer.logger is not None:
             trainer.logger.log_metrics({k: v for k, v in row.items() if v is not None and k != "epoch"}, epoch)
+        if not pl_module.method.reads_labels:  # which may draw each class to a point on purpose
+            self._tell_collapse(trainer, epoch)
+
+    def _watch(self, module: ContrastiveModule) -> None:
+        self.online_knn, x = self.task.online(module.method.encoder, module.device)
+        rank, spread = rank_of(x), feature_spread(x)
+        self._spectrum = {"feature_rank": rank, "feature_spread": spread}
+        self._collapsed["features"] = collapsed(rank, spread, min(x.shape))
+
+    def _tell_collapse(self, trainer: Trainer, epoch: int) -> None:
+        if not any(self._collapsed.values()):
+            self.collapsed_at = None
+            return
+        self.collapsed_at = self.collapsed_at or epoch
+        if self._told:
+            return
+        self._told, line = True, collapse_note(epoch)
+        self.console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        if isinstance(trainer.logger, TensorBoardLogger):
+            trainer.logger.experiment.add_text("collapse", line, epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"collapsed_at": self.collapsed_at, "told": self._told, "collapsed": self._collapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.collapsed_at, self._told = state_dict["collapsed_at"], state_dict["told"]
+        self._collapsed = dict(state_dict["collapsed"])
 
 
 class Checkpoint(Callback):

@@ -24,6 +24,7 @@ from torch import nn
 from cl_as_gnn.compat import keep_signals, kill_ranks, quiet_lightning
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
+from cl_as_gnn.evaluation.scores import headline
 from cl_as_gnn.methods import Method
 from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
 from cl_as_gnn.runs.load import load_checkpoint, load_method
@@ -90,7 +91,7 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
 def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, console: Console) -> dict[str, Any]:
     """Train in a locked folder, save the encoder and score it."""
     config, task = module.config, module.task
-    rows = EpochLog(task, run)
+    rows = EpochLog(task, run, console)
     trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), Checkpoint(run)])
     keep_signals(trainer)
 
@@ -120,6 +121,7 @@ def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, con
             "num_views": config.method.num_views,
             "loss": module.epoch_loss,
             "graph_purity": module.graph_purity,
+            "collapsed_at": rows.collapsed_at,
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
             "precision": pick_precision(config.trainer),
@@ -186,6 +188,8 @@ def _score(
     config, device = task.config, next(method.parameters()).device
     with console.status("evaluating"):
         features = task.features(method.encoder, device)
+        for key in headline():  # another eval.root may leave some undefined
+            metrics.pop(key, None)
         metrics |= task.score(features) | task.geometry(method, views, features, device)
         # A run that got more epochs has had other schedules than one that was given them at first.
         digest = "+".join([config.digest, *map(str, metrics.get("extended_from", ()))])

@@ -20,7 +20,7 @@ from torch_geometric.data import HeteroData
 from cl_as_gnn.compat import keep_local
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import ImageData
-from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, graph_mismatch
+from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, feature_spread, graph_mismatch
 from cl_as_gnn.graph import augmentation_edges, knn_edges
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
 from cl_as_gnn.graph.transforms import sample_prototypes
@@ -28,7 +28,7 @@ from cl_as_gnn.methods import Batch, Method, build_method
 from cl_as_gnn.tasks import ImageTask, Task
 from cl_as_gnn.training.optim import build_optimizer, rate_factor
 
-QUANTITIES = ("graph_energy", "graph_rank", "graph_mismatch", "graph_purity")
+QUANTITIES = ("graph_energy", "graph_rank", "graph_spread", "graph_mismatch", "graph_purity")
 _K = 5
 
 
@@ -112,7 +112,7 @@ class Minibatch:
             return dict.fromkeys(QUANTITIES)
         edges = augmentation_edges(self.labels.numel(), self.num_views, x.device)
         mismatch = graph_mismatch(x, edges, temperature=temperature)
-        values = dirichlet_energy(x, edges), effective_rank(x), mismatch, float(self.purity())
+        values = dirichlet_energy(x, edges), effective_rank(x), feature_spread(x), mismatch, float(self.purity())
         return {name: None if math.isnan(v) else v for name, v in zip(QUANTITIES, values, strict=True)}
 
 

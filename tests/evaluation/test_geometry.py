@@ -10,7 +10,16 @@ from torch import Tensor
 from torch_geometric.utils import get_laplacian, to_dense_adj
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import alignment, dirichlet_energy, edge_purity, effective_rank, graph_mismatch, uniformity
+from cl_as_gnn.evaluation import (
+    alignment,
+    dirichlet_energy,
+    edge_purity,
+    effective_rank,
+    feature_spread,
+    graph_mismatch,
+    uniformity,
+    view_agreement,
+)
 
 
 def normal(n: int, d: int, seed: int = 0) -> Tensor:
@@ -190,3 +199,35 @@ def test_mismatch_is_that_of_dense_matrices(loops):
     assert graph_mismatch(x, index, temperature=0.7, loops=loops) == pytest.approx(expected.item(), abs=1e-10)
     with pytest.raises(ValueError, match="all zeros"):
         graph_mismatch(torch.zeros(3, 2), index[:, :0])
+
+
+def test_effective_rank_is_rankme() -> None:
+    """Garrido et al. 2023, equation 1, with its constant."""
+    x = normal(50, 8)
+    sigma = torch.linalg.svdvals(x)
+    p = sigma / sigma.sum() + 1e-7
+    assert effective_rank(x) == pytest.approx(float(torch.exp(-(p * p.log()).sum())), rel=1e-4)
+
+
+def test_feature_spread_is_one_on_a_sphere_and_zero_in_a_point() -> None:
+    assert feature_spread(normal(4000, 16)) == pytest.approx(1, abs=0.02)
+    assert feature_spread(7 * normal(4000, 16)) == pytest.approx(feature_spread(normal(4000, 16)))
+    assert feature_spread(torch.ones(9, 16) * torch.arange(1, 10)[:, None]) == pytest.approx(0, abs=1e-6)
+    x = normal(30, 4)
+    rows = torch.stack([row / row.norm() for row in x])
+    expected = sum(float((rows[:, k] - rows[:, k].mean()).square().mean().sqrt()) for k in range(4)) / 4 * math.sqrt(4)
+    assert feature_spread(x) == pytest.approx(expected)
+
+
+def test_view_agreement_counts_nearest_views() -> None:
+    x, y = normal(60, 5), normal(60, 5) + normal(60, 5, seed=1)
+    expected = 0
+    for i in range(60):
+        cosines = [float(F.cosine_similarity(x[i], other, dim=0)) for other in y]
+        expected += cosines[i] > max(c for j, c in enumerate(cosines) if j != i)
+    assert 0 < expected < 60
+    assert view_agreement(x, y) == view_agreement(3 * x, y, chunk=7) == pytest.approx(100 * expected / 60)
+    assert view_agreement(x, x) == 100
+    assert view_agreement(torch.ones(8, 4), torch.ones(8, 4)) == 0, "ties do not count"
+    with pytest.raises(ValueError, match="pass one positive per row"):
+        view_agreement(x, y[:9])
