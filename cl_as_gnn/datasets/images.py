@@ -84,6 +84,10 @@ class Split:
         """Center squares of the pictures at some positions, uint8 ``(n, C, side, side)``."""
         return center_square(*self.read(index), side)
 
+    def thumbnails(self, index: Tensor) -> Tensor:
+        """Center squares to look at, at most 96 px wide."""
+        return self.squares(index, min(96, self.images.shape[-1]))
+
     def batches(self, side: int, size: int = 512) -> Iterator[Tensor]:
         """Center squares of all pictures in order, at most ``size`` at a time."""
         for index in torch.arange(len(self)).split(size):

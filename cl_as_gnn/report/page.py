@@ -22,7 +22,6 @@ from cl_as_gnn.report.draw import draw_graph, looks
 from cl_as_gnn.report.markup import (
     code,
     figure_uri,
-    image_uri,
     legend,
     line_chart,
     number,
@@ -31,6 +30,7 @@ from cl_as_gnn.report.markup import (
     table,
     thumbnails,
 )
+from cl_as_gnn.report.neighbors import neighbors, unlabeled_neighbors
 from cl_as_gnn.report.template import PAGE, STYLE
 from cl_as_gnn.runs.folder import RunFolder, open_run
 from cl_as_gnn.runs.load import load_encoder, load_method
@@ -39,11 +39,10 @@ from cl_as_gnn.tasks import ImageTask, scored_data
 from cl_as_gnn.tasks.embed import embed
 from cl_as_gnn.training.health import collapse_note
 
-_FACTS = ("seed", "epochs", "loss", "seconds", "images_per_second")
+_FACTS = ("seed", "epochs", "num_views", "loss", "seconds", "images_per_second")
 _TRAINING, _COST = ("loss", "online_knn"), ("lr", "seconds")
 _EPOCH_ROWS = 50
 _BATCH, _MAP_IMAGES, _BANK_IMAGES = 20, 1000, 10_000
-_QUERIES, _NEIGHBORS, _TILE = 8, 5, 96
 
 
 def write_report(path: Path, out: Path | None = None, console: Console | None = None) -> list[str]:
@@ -106,7 +105,9 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
 def _header(title: str, config: RunConfig, metrics: dict[str, Any], notes: list[str]) -> str:
     method = METHODS[config.method.name]
     facts = {
-        name.replace("_per_", "/"): number(name, metrics[name], find_score(name).text(metrics[name]))
+        name.replace("_per_", "/").removeprefix("num_"): number(
+            name, metrics[name], find_score(name).text(metrics[name])
+        )
         for name in _FACTS
         if metrics.get(name) is not None
     }
@@ -128,7 +129,7 @@ def _scores(metrics: dict[str, Any]) -> str:
 
     def cell(key: str, score: Score, value: float | None) -> str:
         bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if value is not None else ""
-        return number(key, value, score.text(value)) + (bar if score.unit == "%" else "")
+        return number(key, value, score.text(value).replace("-", "−")) + (bar if score.unit == "%" else "")
 
     rows = []
     for i, (name, row) in enumerate(table_rows(metrics)):
@@ -237,13 +238,13 @@ def _pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
         keys = unit(bank)
         rows = torch.linspace(0, len(bank) - 1, min(_MAP_IMAGES, len(bank))).long()
         sections.append(("Map of the features", _thumbnail_map(keys[rows], bank.take(rows))))
-        sections.append(("Nearest neighbors", _unlabeled_neighbors(keys, bank, config)))
+        sections.append(("Nearest neighbors", unlabeled_neighbors(keys, bank, config)))
         return sections
     labeled = data.train.take((data.train.labels >= 0).nonzero().view(-1))
     test, bank = _some(data.test, _MAP_IMAGES), _some(labeled, _BANK_IMAGES)
     x, keys = unit(test), unit(bank)
     sections.append(("Map of the features", _map(x, test.labels, data.classes, config.eval.split)))
-    sections.append(("Nearest neighbors", _neighbors(x, test, keys, bank, data.classes, config)))
+    sections.append(("Nearest neighbors", neighbors(x, test, keys, bank, data.classes, config)))
     return sections
 
 
@@ -293,63 +294,6 @@ def _thumbnail_map(x: Tensor, images: Split) -> str:
         f"The two principal axes of the unit features of {len(x):,} training images (dots), some of them drawn; "
         f"they hold {100 * share:.0f} % of the variance."
     )
-    tiles = images.squares(torch.arange(len(images)), min(_TILE, images.images.shape[-1]))
+    tiles = images.thumbnails(torch.arange(len(images)))
     drawn = thumbnails(said, points.numpy(), tiles.numpy())
     return f"<figure>{drawn}<figcaption>{escape(said)}</figcaption></figure>"
-
-
-def _neighbors(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple[str, ...], config: RunConfig) -> str:
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(config.seed))
-    present = test.labels.unique()
-    chosen = present[torch.linspace(0, len(present) - 1, min(_QUERIES, len(present))).long()]
-    queries = [int(order[test.labels[order] == label][0]) for label in chosen]
-    k = min(_NEIGHBORS, len(bank))
-    similarity, found = (x[queries] @ keys.T).topk(k)
-    rows = []
-    for query, values, hits in zip(queries, similarity.tolist(), found.tolist(), strict=True):
-        row = [_picture(test, query, classes, "query")]
-        for value, hit in zip(values, hits, strict=True):
-            right = bool(bank.labels[hit] == test.labels[query])
-            row.append(_picture(bank, hit, classes, "right" if right else "wrong", f"{value:.2f}"))
-        rows.append(row)
-    said = (
-        f"Images of the {config.eval.split} split, one drawn at random from each of {len(queries)} classes, and their "
-        f"{k} nearest among {len(bank):,} training images, with the cosine similarity of the features. "
-        "✗ and a dashed frame: another class than the query’s."
-    )
-    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
-
-
-def _unlabeled_neighbors(keys: Tensor, bank: Split, config: RunConfig) -> str:
-    order = torch.randperm(len(bank), generator=torch.Generator().manual_seed(config.seed))
-    queries = order[:_QUERIES]
-    similarity = keys[queries] @ keys.T
-    k = min(_NEIGHBORS, len(bank) - 1)
-    values, found = similarity.scatter(1, queries[:, None], -2).topk(k)  # an image is no neighbor of its own
-    rows = []
-    for query, near, hits in zip(queries.tolist(), values.tolist(), found.tolist(), strict=True):
-        cells = [_bare_picture(bank, hit, "neighbor", f"{value:.2f}") for value, hit in zip(near, hits, strict=True)]
-        rows.append([_bare_picture(bank, query, "query", "query"), *cells])
-    said = (
-        f"{len(queries)} training images drawn at random and the {k} nearest to each among {len(bank):,} training "
-        "images, with the cosine similarity of the features."
-    )
-    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
-
-
-def _bare_picture(split: Split, i: int, kind: str, under: str) -> str:
-    name = escape(split.files[i]) if split.files else f"training image {i}"
-    (tile,) = split.squares(torch.tensor([i]), min(_TILE, split.images.shape[-1]))
-    source = image_uri(tile.numpy())
-    return f'<img class="{kind}" alt="{kind}, {name}" title="{name}" src="{source}"/><small>{under}</small>'
-
-
-def _picture(split: Split, i: int, classes: tuple[str, ...], kind: str, value: str = "") -> str:
-    name = escape(classes[int(split.labels[i])])
-    (tile,) = split.squares(torch.tensor([i]), min(_TILE, split.images.shape[-1]))
-    mark = "✗ " if kind == "wrong" else ""
-    alt = f"query of class {name}" if kind == "query" else f"{name}, {kind} class"
-    return (
-        f'<img class="{kind}" alt="{alt}" src="{image_uri(tile.numpy())}"/>'
-        f'<span class="{kind}">{mark}{name}</span><small>{value}</small>'
-    )

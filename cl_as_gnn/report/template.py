@@ -69,8 +69,8 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line);
 @media (max-width: 40rem) {
   body { padding: 1.25rem 1rem 3rem; }
   h1 { font-size: 1.6rem; }
-  .scores th, .scores td { min-width: 0; padding-right: .6rem; font-size: .95rem; }
-  .scores thead th { font-size: .75rem; }
+  .scores th, .scores td { min-width: 0; padding-right: .4rem; font-size: .9rem; }
+  .scores thead th { font-size: .7rem; }
   .neighbors span, .neighbors small { font-size: .68rem; }
   svg .name { font-size: 26px; stroke-width: 7; }
   .dots { stroke-width: 11; }

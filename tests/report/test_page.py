@@ -115,12 +115,12 @@ def test_wrong_neighbors_are_marked_and_only_they(whole):
 def test_nearest_neighbors_of_training_images_are_themselves():
     """The bank holds the queries: each must find itself first, with similarity 1."""
     from cl_as_gnn.datasets import Split
-    from cl_as_gnn.report.page import _neighbors
+    from cl_as_gnn.report.neighbors import neighbors
 
     torch.manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(30, 6), dim=1)
     split = Split(torch.randint(0, 255, (30, 1, 8, 8), dtype=torch.uint8), torch.arange(30) % 3)
-    grid = ElementTree.fromstring(_neighbors(x, split, x, split, ("a", "b", "<c>"), load_config()))
+    grid = ElementTree.fromstring(neighbors(x, split, x, split, ("a", "b", "<c>"), load_config()))
     for row, name in zip(next(grid.iter("tbody")), ("a", "b", "<c>"), strict=True):
         query, first = row[0], row[1]
         assert query.find("img").get("src") == first.find("img").get("src")
@@ -258,3 +258,35 @@ def test_the_command(run, tmp_path, monkeypatch, capsys):
     code, _, err = call(tmp_path)
     assert code == 2
     assert "is not a run folder" in err
+
+
+def test_a_run_without_labels_has_pictures_and_no_classes(bare, configure, tmp_path):
+    path = tmp_path / "bare"
+    metrics = train(configure(path, "data.name=bare", "eval.baselines=true"))
+    write_report(path)
+    page = parse(path / "report.html")
+    assert headings(page)[0] == "Scores without labels"
+    assert {"The graph of a minibatch", "Map of the features", "Nearest neighbors"} <= set(headings(page))
+    assert not re.search(
+        r"\bclass(es)?\b|kNN|[Aa]ccuracy|online_knn", text(page.find("body/main")).split("Settings")[0]
+    )
+    shown = {d.get("data-key"): float(d.get("value")) for d in page.iter("data")}
+    assert shown == dict(leaves(metrics))
+    drawn = next(s for s in page.iter("svg") if s.get("class") == "map")
+    places = [(float(i.get("x")), float(i.get("y"))) for i in drawn.iter("image")]
+    assert 10 < len(places) <= 300
+    assert all(max(abs(x - u), abs(y - v)) >= 39 for n, (x, y) in enumerate(places) for u, v in places[:n]), "apart"
+    grid = next(t for t in page.iter("table") if t.get("class") == "neighbors")
+    for row in grid.find("tbody"):
+        query, *found = [cell.find("img") for cell in row]
+        assert len(found) == 5
+        assert query.get("alt") not in {image.get("alt").replace("neighbor", "query") for image in found}
+
+
+def test_long_labels_of_a_chart_have_room():
+    from cl_as_gnn.report.markup import line_chart
+
+    chart = ElementTree.fromstring(line_chart("Loss", {"loss": [(1, -0.00012345), (2, -0.00012305)]}))
+    labels = [t for t in chart.iter("text") if t.get("text-anchor") == "end" and t.text != "epoch"]
+    assert max(len(t.text) for t in labels) > 8
+    assert all(float(t.get("x")) >= 8 * len(t.text) for t in labels)

@@ -43,6 +43,7 @@ def test_a_stopped_run_resumes_to_the_same_numbers_banks_included(tmp_path, conf
     settings = [f"method.name={name}", "data.validation=0.6", "eval.split=validation"]
     whole, resumed = resumes_alike(tmp_path, lambda path: configure(path, *settings))
     assert scores(resumed) == scores(whole)
+    assert whole["collapsed_at"] is None, "an ordinary run"
     assert resumed["epochs"] == 3
     assert len(open_run(tmp_path / "part").read_history()) == 3
 
