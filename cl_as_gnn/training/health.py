@@ -9,8 +9,8 @@ def collapsed(rank: float | None, spread: float | None, most: int) -> bool:
     """Whether unit features have collapsed, by their effective rank and their spread; false where unknown.
 
     They have if the rank is below 4, or below a quarter of the largest possible rank ``most`` if that is less, or if
-    the spread is below 0.05 (0 is a point, 1 uses all directions alike). Ordinary runs of all methods on digits stay
-    above 12 and 0.15, untrained encoders too.
+    the spread is below 0.05 (0 is a point, 1 uses all directions alike). Ten-epoch runs of 16 methods on digits stayed
+    above 12 and 0.15; runs of ``align_uniform`` without repulsion end below 3 or 0.05.
     """
     return (rank is not None and rank < min(_RANK, most / 4)) or (spread is not None and spread < _SPREAD)
 
