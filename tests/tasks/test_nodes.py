@@ -93,8 +93,9 @@ def test_labels_that_training_may_not_see_are_not_there(tmp_path, planetoid, tu)
     task = load_task(load_config(None, ["data.name=cora", f"data.root={planetoid}"]))
     assert torch.equal(task.labels >= 0, task.data.train)
     settings = ["data.name=tu", f"data.root={tu}", *QUICK, "method.name=supcon"]
-    with pytest.raises(ConfigError, match=r"method\.name=supcon expects labels"):
+    with pytest.raises(ConfigError, match=r"method\.name=supcon reads labels"):
         train(load_config(None, [*settings, f"run_dir={tmp_path}/x"]))
+    assert not (tmp_path / "x").exists(), "refused before training"
 
 
 @pytest.mark.parametrize("data", ["digits", "tu"])
