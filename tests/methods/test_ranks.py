@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.config import EncoderConfig, build_config
-from cl_as_gnn.encoders import Inputs, build_encoder
+from cl_as_gnn.encoders import ENCODERS, Inputs, build_encoder
 from cl_as_gnn.encoders.small import SmallConfig
 from cl_as_gnn.graph import FeatureQueue, SampleBank
 from cl_as_gnn.methods import METHODS, Batch, build_method
@@ -30,6 +30,7 @@ CASES = [
     ("gcn", {"gate": 0}),
     ("barlow", {"num_views": 3}),
     ("siglip", {"num_views": 3}),
+    ("simclr", {"encoder": "timm/test_efficientnet"}),  # batch normalization of timm
 ]
 
 
@@ -49,8 +50,10 @@ def steps(case):
     """Losses, gradients and, at the end, the whole state of a few steps on this rank's part of each batch."""
     name, settings = case
     torch.manual_seed(0)
-    config = build_config({"method": {"name": name, **settings}}).method
-    method = build_method(config, build_encoder(SmallConfig(width=8), Inputs(1, 8)), HEADS, SAMPLES).double()
+    own = settings.get("encoder")
+    config = build_config({"method": {"name": name, **{k: v for k, v in settings.items() if k != "encoder"}}}).method
+    encoder = SmallConfig(width=8) if own is None else ENCODERS[own].Config(name=own)
+    method = build_method(config, build_encoder(encoder, Inputs(1, 8)), HEADS, SAMPLES).double()
     for module in method.modules():
         if isinstance(module, FeatureQueue | SampleBank):
             module.float()  # features are kept and compared in float32
