@@ -9,13 +9,14 @@ from cl_as_gnn.nn import functional
 from cl_as_gnn.nn.unit import moderate, unit_rows
 
 EDGES = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 0, 3, 2, 5, 4]])
+PAIRS = torch.tensor([[1, 2, 3, 4, 5], [0, 0, 0, 5, 5]])
 BATCH = torch.tensor([0, 0, 1, 1, 2, 2])
 LENGTHS = [1e-37, 1e-30, 1e-20, 1e-13, 1e20, 1e30, 1e37]
 LOSSES = {
     "nt_xent": lambda x: functional.nt_xent(x, EDGES),
     "alignment_loss": lambda x: functional.alignment_loss(x, EDGES),
     "uniformity_loss": lambda x: functional.uniformity_loss(x),
-    "PositiveAttention": lambda x: nn.PositiveAttention()(x, EDGES[:, :4]).sum(),
+    "PositiveAttention": lambda x: nn.PositiveAttention()(x, PAIRS),
     "StageAggregation": lambda x: nn.StageAggregation(mode="attention")(torch.stack([x, x.flip(0)])).square().sum(),
 }
 BACKWARD = {
