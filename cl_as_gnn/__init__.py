@@ -1,3 +1,3 @@
 """Contrastive learning as message passing, on PyTorch Geometric."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
