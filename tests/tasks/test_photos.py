@@ -1,0 +1,72 @@
+"""Runs on photographs of many sizes, in memory or read by the batch, with labels or without."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cl_as_gnn.training.fit import train
+
+SETTINGS = ("data.image_size=8", "data.max_broken=0.1", "encoder.width=8", "trainer.batch_size=16", "trainer.epochs=3")
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """40 JPEG files of many sizes, some gray, in one folder and one below it, and a broken one."""
+    random = np.random.default_rng(0)
+    root = tmp_path / "photographs"
+    (root / "deep").mkdir(parents=True)
+    for i in range(40):
+        size = tuple(int(side) for side in random.integers(10, 40, 2))
+        pixels = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        picture = Image.fromarray(pixels).resize(size)
+        (picture.convert("L") if i % 5 == 0 else picture).save(root / ("deep" if i % 2 else "") / f"{i:02d}.jpg")
+    (root / "10.jpg").write_bytes((root / "10.jpg").read_bytes()[:200])
+    return root
+
+
+def test_a_run_that_reads_by_the_batch_resumes_and_equals_one_in_memory(
+    photographs, configure, resumes_alike, weights, tmp_path
+):
+    words = (*SETTINGS, "data.name=folder", f"data.root={photographs}", "eval.baselines=false")
+    (photographs / "10.jpg").unlink()  # in memory it is left out, by the batch replaced
+    streamed, resumed = resumes_alike(tmp_path, lambda path: configure(path, *words, "data.memory=0"))
+    kept = train(configure(tmp_path / "kept", *words))
+    for key in ("loss", "alignment", "effective_rank", "view_agreement"):
+        assert streamed[key] == resumed[key] == kept[key]
+
+
+@pytest.mark.parametrize("memory", [0, 1])
+def test_a_folder_without_labels_trains_is_judged_reported_and_embedded(clgnn, photographs, small, memory):
+    words = [*small, *SETTINGS, f"data.root={photographs}", f"data.memory={memory}", "run_dir=run"]
+    code, out, err = clgnn("train", *[word for word in words if not word.startswith("data.name")])
+    assert (code, err) == (0, "")
+    assert "40 images, no labels, views of 8 px" in out
+    assert "view agreement" in out
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert "knn_top1" not in metrics
+    assert Path("run/broken.txt").read_text().startswith("10.jpg: ")
+    assert clgnn("embed", "run", "--out", "own.npz")[0] == 0
+    assert clgnn("embed", "run", "--out", "other.npz", "--images", photographs)[0] == 0
+    with np.load("own.npz") as own, np.load("other.npz") as other:
+        assert len(own["train"]) == len(other["features"]) == 39
+        assert list(own["train_files"]) == list(other["files"])
+        np.testing.assert_allclose(own["train"], other["features"], atol=1e-5)
+    code, _, err = clgnn("report", "run")
+    assert err == ""
+    assert code == 0
+    assert "No pictures" not in Path("run/report.html").read_text()
+    assert clgnn("inspect", "--run", "run", "--out", "graph.png", "--samples", "4")[0] == 0
+
+
+def test_one_image_is_one_line(clgnn, photographs, small):
+    for path in photographs.rglob("*.jpg"):
+        if path.name != "02.jpg":
+            path.unlink()
+    words = [word for word in small if not word.startswith("data.name")]
+    code, _, err = clgnn("train", *words, *SETTINGS, f"data.root={photographs}", "run_dir=run")
+    assert code in (1, 2)
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
