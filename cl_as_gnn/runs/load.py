@@ -71,8 +71,8 @@ def load_encoder(run: RunFolder) -> Encoder:
         encoder.load_state_dict(load_file(run.encoder))
     except (ConfigError, RuntimeError, KeyError, TypeError, ValueError, SafetensorError):
         raise RunError(
-            f"{run.encoder} does not fit the encoder {run.load_config().encoder.name!r} of this version: use the version "
-            "of cl_as_gnn that trained it (metrics.json names it), or train again"
+            f"{run.encoder} does not fit the encoder {run.load_config().encoder.name!r} of this version: use the "
+            "version of cl_as_gnn that trained it (metrics.json names it), or train again"
         ) from None
     return encoder.eval()
 
