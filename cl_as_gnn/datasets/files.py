@@ -83,13 +83,13 @@ def open_file(path: str) -> Image.Image:
     return Image.open(BytesIO(data))
 
 
-def to_square(opened: Image.Image, side: int, mode: str) -> tuple[Pixels, float]:
-    """Resize the whole picture to ``side`` × ``side`` px, upright.
+def to_square(opened: Image.Image, side: int, mode: str, center: bool = False) -> tuple[Pixels, float]:
+    """Resize the whole picture, or its center square, to ``side`` × ``side`` px, upright.
 
     A JPEG is decoded at the smallest of its scales (1, 1/2, 1/4, 1/8) that is not below ``side``.
 
     Returns:
-        ``(side, side, C)`` in Pillow's mode (``L`` or ``RGB``), and width / height of the picture.
+        ``(side, side, C)`` in Pillow's mode (``L`` or ``RGB``), and width / height of what it shows.
     """
     width, height = upright_size(opened)
     turn = opened.getexif().get(_ORIENTATION, 1)
@@ -98,6 +98,11 @@ def to_square(opened: Image.Image, side: int, mode: str) -> tuple[Pixels, float]
         image = Image.fromarray((np.asarray(opened) / 257).clip(0, 255).round().astype(np.uint8)).convert(mode)
     else:
         image = opened.convert(mode)
+    if center and width != height:
+        width = height = min(image.size)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        # Cropped first, as the filter would read beyond resize's own box.
+        image = image.crop((left, top, left + width, top + height))
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.BICUBIC)
     if turn in _TURNS:

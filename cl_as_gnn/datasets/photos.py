@@ -109,11 +109,21 @@ def splits_of(
     return splits | ({"unlabeled": bare} if len(bare) else {})
 
 
-def read_images(folder: Path | str, channels: int, side: int, max_broken: float = 1.0) -> Split:
-    """All images under a folder without labels, read by the batch; ConfigError if there are none."""
+def read_images(folder: Path | str, channels: int, side: int, stored: int | None = None) -> Split:
+    """All images under a folder without labels, read by the batch, as a run has read its own.
+
+    Args:
+        folder: of the images; broken ones are replaced by the next.
+        channels: 1 for gray, 3 for RGB.
+        side: S of the run.
+        stored: P of the run, to which it resized whole pictures; S or ``None``: center squares are resized to S.
+
+    Raises:
+        ConfigError: there is no such folder, or no image in it.
+    """
     files = image_files(folder)
-    store = FileStore(folder, files, channels, max_broken)
-    keep_whole(store, side)
+    store = FileStore(folder, files, channels, max_broken=1.0)
+    store.keep(stored or side, center=stored in (None, side))
     return Split(Rows(store, torch.arange(len(files))), torch.full((len(files),), -1), files)
 
 

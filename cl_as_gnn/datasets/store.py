@@ -56,13 +56,15 @@ class DecodedStore(Store):
         self.names, self.max_broken = names, max_broken
         self.shape = (len(names), channels, 0, 0)
         self.broken: dict[int, str] = {}
+        self.center = False
 
     @abstractmethod
     def open(self, row: int) -> Image.Image:
         """Open an image, of which Pillow has read the header at least; the error is one of ``UNREADABLE``."""
 
-    def keep(self, side: int) -> None:
-        """Resize whole pictures to ``side`` × ``side`` px from now on."""
+    def keep(self, side: int, center: bool = False) -> None:
+        """Resize whole pictures, or their center squares, to ``side`` × ``side`` px from now on."""
+        self.center = center
         self.shape = (*self.shape[:2], side, side)
 
     def sides(self, sample: int = 64) -> tuple[int | None, int]:
@@ -105,7 +107,7 @@ class DecodedStore(Store):
         for row in rows:
             try:
                 with self.open(row) as opened:
-                    out.append(to_square(opened, self.shape[2], mode))
+                    out.append(to_square(opened, self.shape[2], mode, self.center))
             except UNREADABLE as error:
                 reason = (str(error).splitlines() or [""])[0].split(" <_io")[0]
                 out.append(reason or type(error).__name__)

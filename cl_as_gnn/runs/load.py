@@ -178,7 +178,7 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         header = read_header(run)
         if "image_size" not in header:
             raise ConfigError(f"--images {images}: the encoder of {path} reads graphs: leave --images out")
-        split = read_images(images, header["channels"], header["image_size"])
+        split = read_images(images, header["channels"], header["image_size"], header.get("picture_size"))
         x = embed(encoder, split.batches(header["image_size"]), (header["mean"], header["std"]), device)
         at = split.readable()
         arrays = {"features": x[at].numpy(), "files": np.array([split.files[i] for i in at.tolist()])}

@@ -126,6 +126,7 @@ class ImageTask(Task):
             "encoder": self.config.encoder.model_dump(mode="json"),
             "channels": self.data.channels,
             "image_size": self.data.image_size,
+            "picture_size": self.data.train.images.shape[-1],
             "mean": list(self.stats[0]),
             "std": list(self.stats[1]),
         }

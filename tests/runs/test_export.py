@@ -20,7 +20,7 @@ def finished(tmp_path):
     """The folder of a finished run with an encoder that nothing has trained."""
 
     def make(name, channels=3, side=64):
-        config = load_config(None, [f"encoder.name={name}"])
+        config = load_config(None, [f"encoder.name={name}", f"run_dir={tmp_path}/run"])
         run = RunFolder(tmp_path / "run")
         run.path.mkdir()
         run.save_config(config)
