@@ -99,9 +99,15 @@ def test_embed_reads_other_images_as_those_of_the_run(clgnn, finished, tmp_path)
         np.testing.assert_allclose(new["features"][:3], known["test"][[2, 0, 1]], rtol=1e-4, atol=1e-5)
         assert np.isfinite(new["features"]).all()
     (tmp_path / "new" / "broken.jpg").write_bytes(b"no image")
+    code, out, err = clgnn("embed", finished, "--out", "g.npz", "--images", "new")
+    assert (code, err) == (0, "")
+    assert "left out broken.jpg: " in out
+    assert "features (4, 64)" in out
     (tmp_path / "none").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "broken.jpg").write_bytes(b"no image")
     for folder, line in (
-        ("new", "broken.jpg cannot be decoded"),
+        ("bad", "none of the 1 images can be decoded"),
         ("none", "holds no images"),
         ("gone", "does not exist"),
         ("f.npz", "is a file"),

@@ -93,6 +93,8 @@ class DecodedStore(Store):
         parts = self._pool.map(self._part, [rows[first : first + _TASK] for first in range(0, len(rows), _TASK)])
         out = [image for part in parts for image in part]
         self.broken |= {row: image for row, image in zip(rows, out, strict=True) if isinstance(image, str)}
+        if self.broken and len(self.broken) >= len(self):
+            raise RunError(f"none of the {len(self):,} images can be decoded ({self.broken[0]}): name other files")
         if len(self.broken) > self.max_broken * len(self):
             row, reason = next(iter(self.broken.items()))
             raise RunError(

@@ -26,6 +26,7 @@ def test_quantities_are_those_of_the_augmentation_graph():
     expected = (
         dirichlet_energy(x, edges),
         effective_rank(x),
+        float(x.double().std(0, correction=0).mean()) * x.size(1) ** 0.5,
         graph_mismatch(x, edges, temperature=0.2),
         edge_purity(knn_edges(mean, 5)[0], LABELS),
     )
