@@ -166,24 +166,15 @@ class ItemStore(DecodedStore):
 
 
 class MappedStore(Store):
-    """Decoded images in a file that is mapped into memory: the system keeps the pages in use, and drops others.
+    """Square images in a file that is mapped into memory: the system keeps the pages in use, and drops others.
 
     Args:
-        path: a file of N·C·P·P bytes.
+        path: a file of N·C·P·P bytes, in which each channel is stored column by column, as in STL-10.
         shape: (N, C, P, P).
-        aspect: width / height of the pictures; ``None`` if all are squares.
-        transposed: whether the file holds the columns of each channel one after another.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        shape: tuple[int, int, int, int],
-        aspect: Tensor | None = None,
-        transposed: bool = False,
-    ) -> None:
-        self.shape, self.transposed = shape, transposed
-        self.aspect = torch.ones(shape[0]) if aspect is None else aspect
+    def __init__(self, path: str | os.PathLike[str], shape: tuple[int, int, int, int]) -> None:
+        self.shape = shape
         self._pixels = np.memmap(path, np.uint8, "r", shape=shape)
 
     def fetch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,7 +182,7 @@ class MappedStore(Store):
         order = torch.argsort(rows)
         images = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)
         images[order] = torch.from_numpy(self._pixels[rows[order].numpy()])
-        return images.mT if self.transposed else images, self.aspect[rows]
+        return images.mT, torch.ones(len(rows))
 
 
 class JoinedStore(Store):

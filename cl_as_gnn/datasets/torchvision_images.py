@@ -93,7 +93,7 @@ class STL(_Torchvision):
             count, rest = divmod((folder / name).stat().st_size, 3 * 96 * 96)
             if rest or not count:
                 raise ConfigError(f"{folder / name} is not whole: fetch it again, or set data.unlabeled=false")
-            stores.append(MappedStore(folder / name, (count, 3, 96, 96), transposed=True))
+            stores.append(MappedStore(folder / name, (count, 3, 96, 96)))
         store = JoinedStore(stores)
         at = torch.arange(len(store))
         labeled, bare = at[: len(stores[0])], at[len(stores[0]) :]

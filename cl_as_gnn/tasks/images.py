@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cl_as_gnn.config import DataConfig, RunConfig
+from cl_as_gnn.config import DataConfig, PhotoConfig, RunConfig
 from cl_as_gnn.datasets import (
     DATASETS,
     BatchedViews,
@@ -41,7 +41,12 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
     """
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
-    data = load_images(config.data, progress)
+    section = config.data
+    encoder = ENCODERS[config.encoder.name]
+    if isinstance(section, PhotoConfig) and section.image_size is None and encoder.own_stats(config.encoder):
+        # Weights to start from expect images of their own size.
+        section = section.model_copy(update={"image_size": encoder.own_size(config.encoder)})
+    data = load_images(section, progress)
     if config.eval.split == "test" or (not data.classes and config.eval.root is not None):
         return data.pooled()
     if not data.classes:
@@ -143,7 +148,8 @@ class ImageTask(Task):
 
     def broken(self) -> list[str]:
         read = (f"{name}: {why}" for split in self._splits().values() for name, why in split.broken().items())
-        return sorted({*self.data.broken, *read})
+        known = self.data.broken if self.probed is None else (*self.data.broken, *self.probed.broken)
+        return sorted({*known, *read})
 
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
         side = self.data.image_size

@@ -4,45 +4,12 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
-from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets import load_images, read_images
-from cl_as_gnn.datasets.folder import FolderConfig
 from cl_as_gnn.datasets.images import Rows
 from cl_as_gnn.errors import RunError
-
-
-def write(path: Path, count: int, size: tuple[int, int] = (8, 8), start: int = 0, mode: str = "RGB") -> None:
-    """Flat images, number i of the gray level ``start + i``."""
-    path.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        level = start + i
-        Image.new(mode, size, (level, level, level) if mode == "RGB" else level).save(path / f"{i:03d}.png")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Two classes with 10 training and 3 test images each, every image of a level of its own."""
-    for c, name in enumerate(("cat", "dog")):
-        write(tmp_path / "train" / name, 10, start=100 * c)
-        write(tmp_path / "test" / name, 3, start=100 * c + 50)
-    return tmp_path
-
-
-def config(root: Path | None, **changes: object) -> DataConfig:
-    kind = FolderConfig if changes.get("name", "folder") == "folder" else DataConfig
-    return kind.model_validate({"name": "folder", "root": root, "validation": 0.2, **changes})
-
-
-def fails(kind: type[Exception], wanted: DataConfig, *parts: str) -> None:
-    with pytest.raises(kind) as caught:
-        load_images(wanted, progress=False)
-    assert "\n" not in str(caught.value)
-    for part in parts:
-        assert part in str(caught.value)
 
 
 def test_images_of_a_folder_are_read_through_links_and_whole(root: Path, tmp_path: Path) -> None:
@@ -63,7 +30,7 @@ def test_sixteen_bits_a_pixel_keep_their_shades(tmp_path: Path) -> None:
     assert torch.equal(color[0], gray[0].expand(3, 8, 8))
 
 
-def test_more_files_than_one_chunk_keep_their_order(tmp_path: Path) -> None:
+def test_more_files_than_one_chunk_keep_their_order(tmp_path: Path, write, config) -> None:
     for name, start in (("a", 0), ("b", 1)):
         (tmp_path / "train" / name).mkdir(parents=True)
         for i in range(150):
@@ -75,7 +42,7 @@ def test_more_files_than_one_chunk_keep_their_order(tmp_path: Path) -> None:
     assert data.train.images[:, 1, 0, 0].tolist() == data.train.labels.tolist() == 150 * [0] + 150 * [1]
 
 
-def test_gray_and_transparent_images_become_rgb(root: Path) -> None:
+def test_gray_and_transparent_images_become_rgb(root: Path, write, config) -> None:
     write(root / "train" / "cat", 10, mode="L", start=7)
     Image.new("RGBA", (8, 8), (100, 100, 100, 0)).save(root / "train" / "dog" / "000.png")
     images = load_images(config(root, validation=0), progress=False).train.images
@@ -83,14 +50,14 @@ def test_gray_and_transparent_images_become_rgb(root: Path) -> None:
     assert images[0].unique().tolist() == [7]
 
 
-def test_pixels_keep_their_rows_columns_and_channels(root: Path) -> None:
+def test_pixels_keep_their_rows_columns_and_channels(root: Path, config) -> None:
     pixels = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
     Image.fromarray(pixels).save(root / "train" / "cat" / "000.png")
     image = load_images(config(root, validation=0), progress=False).train.images[0]
     assert np.array_equal(image.numpy(), pixels.transpose(2, 0, 1))
 
 
-def test_whole_pictures_are_kept_and_their_center_square_is_embedded(root: Path) -> None:
+def test_whole_pictures_are_kept_and_their_center_square_is_embedded(root: Path, config) -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 200
     Image.fromarray(wide).save(root / "train" / "cat" / "000.png")
@@ -105,7 +72,7 @@ def test_whole_pictures_are_kept_and_their_center_square_is_embedded(root: Path)
     assert (square[..., 2:-2].float() - 200).abs().max() <= 1
 
 
-def test_images_of_many_sizes_get_views_of_64_px(tmp_path: Path) -> None:
+def test_images_of_many_sizes_get_views_of_64_px(tmp_path: Path, write, config) -> None:
     write(tmp_path / "a", 8, size=(90, 120))
     write(tmp_path / "b", 8, size=(300, 200))
     data = load_images(config(tmp_path, validation=0), progress=False)
@@ -115,7 +82,7 @@ def test_images_of_many_sizes_get_views_of_64_px(tmp_path: Path) -> None:
     assert sorted(data.train.aspect.unique().tolist()) == [0.75, 1.5]
 
 
-def test_a_photograph_is_turned_upright(root: Path) -> None:
+def test_a_photograph_is_turned_upright(root: Path, config) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees clockwise
     lying = np.zeros((8, 8, 3), dtype=np.uint8)
@@ -127,7 +94,7 @@ def test_a_photograph_is_turned_upright(root: Path) -> None:
     assert image[1:].max() == 0
 
 
-def test_broken_files_are_left_out_up_to_a_share(root: Path) -> None:
+def test_broken_files_are_left_out_up_to_a_share(root: Path, config, fails) -> None:
     whole = (root / "train" / "cat" / "001.png").read_bytes()
     (root / "train" / "cat" / "001.png").write_bytes(whole[: len(whole) // 2])
     (root / "test" / "dog" / "000.png").write_bytes(b"")
@@ -141,7 +108,7 @@ def test_broken_files_are_left_out_up_to_a_share(root: Path) -> None:
         assert torch.equal(split.labels, (split.images[:, 0, 0, 0] >= 100).long())
 
 
-def test_images_above_the_memory_are_read_by_the_batch(root: Path) -> None:
+def test_images_above_the_memory_are_read_by_the_batch(root: Path, write, config) -> None:
     write(root / "train" / "cat", 10, size=(10, 8))
     kept, read = (load_images(config(root, memory=memory), progress=False) for memory in (2, 0))
     assert isinstance(read.train.images, Rows)
@@ -155,7 +122,7 @@ def test_images_above_the_memory_are_read_by_the_batch(root: Path) -> None:
     assert torch.equal(kept.pooled().train.read(torch.arange(20))[0], read.pooled().train.read(torch.arange(20))[0])
 
 
-def test_a_broken_file_that_is_read_by_the_batch_is_replaced_by_the_next(root: Path) -> None:
+def test_a_broken_file_that_is_read_by_the_batch_is_replaced_by_the_next(root: Path, config) -> None:
     (root / "train" / "cat" / "003.png").write_bytes(b"no image")
     data = load_images(config(root, memory=0, max_broken=0.1, validation=0), progress=False)
     images, _ = data.train.read(torch.tensor([3, 4, 5]))
@@ -165,7 +132,7 @@ def test_a_broken_file_that_is_read_by_the_batch_is_replaced_by_the_next(root: P
     assert data.test.readable().tolist() == list(range(6))
 
 
-def test_pipes_and_dangling_links_are_no_images(root: Path) -> None:
+def test_pipes_and_dangling_links_are_no_images(root: Path, config) -> None:
     os.mkfifo(root / "train" / "cat" / "pipe.png")
     (root / "train" / "cat" / "gone.png").symlink_to(root / "nowhere.png")
     data = load_images(config(root, max_broken=0.1, validation=0), progress=False)

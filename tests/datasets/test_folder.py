@@ -9,42 +9,11 @@ from PIL import Image
 
 from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets import load_images
-from cl_as_gnn.datasets.folder import FolderConfig
 from cl_as_gnn.datasets.images import ImageData
 from cl_as_gnn.errors import ConfigError
 
 
-def write(path: Path, count: int, size: tuple[int, int] = (8, 8), start: int = 0, mode: str = "RGB") -> None:
-    """Flat images, number i of the gray level ``start + i``."""
-    path.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        level = start + i
-        Image.new(mode, size, (level, level, level) if mode == "RGB" else level).save(path / f"{i:03d}.png")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Two classes with 10 training and 3 test images each, every image of a level of its own."""
-    for c, name in enumerate(("cat", "dog")):
-        write(tmp_path / "train" / name, 10, start=100 * c)
-        write(tmp_path / "test" / name, 3, start=100 * c + 50)
-    return tmp_path
-
-
-def config(root: Path | None, **changes: object) -> DataConfig:
-    kind = FolderConfig if changes.get("name", "folder") == "folder" else DataConfig
-    return kind.model_validate({"name": "folder", "root": root, "validation": 0.2, **changes})
-
-
-def fails(kind: type[Exception], wanted: DataConfig, *parts: str) -> None:
-    with pytest.raises(kind) as caught:
-        load_images(wanted, progress=False)
-    assert "\n" not in str(caught.value)
-    for part in parts:
-        assert part in str(caught.value)
-
-
-def test_split_seed_draws_other_splits_of_the_same_images(root: Path) -> None:
+def test_split_seed_draws_other_splits_of_the_same_images(root: Path, config) -> None:
     first, second = (load_images(DataConfig(split_seed=seed), progress=False) for seed in (0, 1))
     for part in ("train", "validation", "test"):
         one, other = getattr(first, part), getattr(second, part)
@@ -56,7 +25,7 @@ def test_split_seed_draws_other_splits_of_the_same_images(root: Path) -> None:
     assert len({tuple(data.test.images.flatten().tolist()) for data in folders}) == 1, "a test folder is the test set"
 
 
-def test_pooled_joins_training_and_validation(root: Path) -> None:
+def test_pooled_joins_training_and_validation(root: Path, config) -> None:
     data = load_images(config(root), progress=False)
     pooled = data.pooled()
     assert (len(data.train), len(data.validation), len(pooled.train), len(pooled.validation)) == (16, 4, 20, 0)
@@ -65,7 +34,7 @@ def test_pooled_joins_training_and_validation(root: Path) -> None:
     assert torch.equal(pooled.test.images, data.test.images)
 
 
-def test_folder_keeps_each_image_with_its_label_and_its_split(root: Path) -> None:
+def test_folder_keeps_each_image_with_its_label_and_its_split(root: Path, config) -> None:
     (root / "train" / "cat" / "notes.txt").write_text("no image")
     (root / "train" / "cat" / ".DS_Store").write_bytes(b"\0")
     (root / "train" / "cat" / ".hidden.png").write_bytes(b"\0")
@@ -82,7 +51,7 @@ def test_folder_keeps_each_image_with_its_label_and_its_split(root: Path) -> Non
     assert not levels[0] & levels[1]
 
 
-def test_folder_without_test_keeps_a_quarter_of_each_class(tmp_path: Path) -> None:
+def test_folder_without_test_keeps_a_quarter_of_each_class(tmp_path: Path, write, config) -> None:
     write(tmp_path / "cat", 40)
     write(tmp_path / "dog", 40, start=100)
     data = load_images(config(tmp_path), progress=False)
@@ -92,7 +61,7 @@ def test_folder_without_test_keeps_a_quarter_of_each_class(tmp_path: Path) -> No
     assert torch.equal(data.test.images, again.test.images)
 
 
-def test_missing_root_and_folder(tmp_path: Path) -> None:
+def test_missing_root_and_folder(tmp_path: Path, config, fails) -> None:
     fails(ConfigError, config(None), "data.root=")
     fails(ConfigError, config(tmp_path / "nowhere"), "nowhere", "no folder")
     (tmp_path / "void").mkdir()
@@ -106,7 +75,7 @@ def unlabeled(data: ImageData, count: int) -> bool:
     )
 
 
-def test_a_folder_without_class_folders_has_no_labels(tmp_path: Path) -> None:
+def test_a_folder_without_class_folders_has_no_labels(tmp_path: Path, write, config) -> None:
     write(tmp_path, 6)
     assert unlabeled(load_images(config(tmp_path)), 6)
     write(tmp_path / "deep" / "down", 4)
@@ -116,14 +85,14 @@ def test_a_folder_without_class_folders_has_no_labels(tmp_path: Path) -> None:
     assert data.notes == ("10 images, no labels, views of 8 px",)
 
 
-def test_one_class_folder_is_read_without_labels(tmp_path: Path) -> None:
+def test_one_class_folder_is_read_without_labels(tmp_path: Path, write, config) -> None:
     write(tmp_path / "cat", 4)
     data = load_images(config(tmp_path))
     assert unlabeled(data, 4)
     assert "one class ('cat') only" in data.notes[1]
 
 
-def test_class_folders_may_be_deep_and_may_be_ignored(tmp_path: Path) -> None:
+def test_class_folders_may_be_deep_and_may_be_ignored(tmp_path: Path, write, config) -> None:
     for c, name in enumerate(("cat", "dog")):
         write(tmp_path / name / "2024" / "may", 8, start=100 * c)
     data = load_images(config(tmp_path, validation=0))
@@ -132,7 +101,7 @@ def test_class_folders_may_be_deep_and_may_be_ignored(tmp_path: Path) -> None:
     assert unlabeled(load_images(config(tmp_path, labels="none")), 16)
 
 
-def test_images_beside_class_folders_are_named(tmp_path: Path) -> None:
+def test_images_beside_class_folders_are_named(tmp_path: Path, write, config, fails) -> None:
     write(tmp_path, 1)
     write(tmp_path / "cat", 4)
     write(tmp_path / "dog", 4)
@@ -144,7 +113,7 @@ def table(root: Path, *rows: str, head: str = "file,label") -> None:
     (root / "labels.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8-sig")
 
 
-def test_labels_come_from_a_table(tmp_path: Path) -> None:
+def test_labels_come_from_a_table(tmp_path: Path, write, config) -> None:
     write(tmp_path / "all", 40)
     table(tmp_path, *[f"all/{i:03d}.png,{'even' if i % 2 == 0 else 'odd'}" for i in range(32)], "all/035.png,")
     data = load_images(config(tmp_path, validation=0))
@@ -164,26 +133,28 @@ def test_labels_come_from_a_table(tmp_path: Path) -> None:
         (["b/000.png,x", "c.png,y"], "file,label", ("'b/000.png'", "2 such rows")),
     ],
 )
-def test_mistakes_in_the_table(tmp_path: Path, rows: list[str], head: str, parts: tuple[str, ...]) -> None:
+def test_mistakes_in_the_table(
+    tmp_path: Path, rows: list[str], head: str, parts: tuple[str, ...], write, config, fails
+) -> None:
     write(tmp_path / "a", 3)
     table(tmp_path, *rows, head=head)
     fails(ConfigError, config(tmp_path), "labels.csv", *parts)
 
 
-def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_read(tmp_path: Path, write, config, fails) -> None:
     write(tmp_path, 3)
     fails(ConfigError, config(tmp_path, labels="csv"), "labels.csv", "cannot be read")
     (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00file")
     fails(ConfigError, config(tmp_path), "labels.csv", "cannot be read")
 
 
-def test_an_empty_label_column_is_no_labels(tmp_path: Path) -> None:
+def test_an_empty_label_column_is_no_labels(tmp_path: Path, write, config) -> None:
     write(tmp_path, 3)
     table(tmp_path, "000.png,", "001.png,")
     assert unlabeled(load_images(config(tmp_path)), 3)
 
 
-def test_too_few_labels_for_a_test_set_are_kept_and_nothing_is_scored(tmp_path: Path) -> None:
+def test_too_few_labels_for_a_test_set_are_kept_and_nothing_is_scored(tmp_path: Path, write, config) -> None:
     write(tmp_path, 9)
     table(tmp_path, "000.png,a", "001.png,b", "002.png,c")
     data = load_images(config(tmp_path))
@@ -191,17 +162,17 @@ def test_too_few_labels_for_a_test_set_are_kept_and_nothing_is_scored(tmp_path: 
     assert "nothing is scored" in data.notes[1]
 
 
-def test_class_that_only_the_test_set_has(root: Path) -> None:
+def test_class_that_only_the_test_set_has(root: Path, write, config, fails) -> None:
     write(root / "test" / "emu", 2)
     fails(ConfigError, config(root), "emu", "train/ lacks")
 
 
-def test_half_a_layout(tmp_path: Path) -> None:
+def test_half_a_layout(tmp_path: Path, write, config, fails) -> None:
     write(tmp_path / "test" / "cat", 4)
     fails(ConfigError, config(tmp_path), "test/", "no train/")
 
 
-def test_a_missing_test_folder_is_drawn_from_train(tmp_path: Path) -> None:
+def test_a_missing_test_folder_is_drawn_from_train(tmp_path: Path, write, config) -> None:
     for name, start in (("cat", 0), ("dog", 100)):
         write(tmp_path / "train" / name, 40, start=start)
     data = load_images(config(tmp_path), progress=False)
@@ -209,7 +180,7 @@ def test_a_missing_test_folder_is_drawn_from_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["val", "validation"])
-def test_a_validation_folder_is_the_validation_set(root: Path, name: str) -> None:
+def test_a_validation_folder_is_the_validation_set(root: Path, name: str, write, config, fails) -> None:
     for kind, start in (("cat", 0), ("dog", 100)):
         write(root / name / kind, 2, start=start + 70)
     data = load_images(config(root), progress=False)
@@ -220,7 +191,7 @@ def test_a_validation_folder_is_the_validation_set(root: Path, name: str) -> Non
     fails(ConfigError, config(root), "validation/ and val/", "join them")
 
 
-def test_unlabeled_images_join_the_training_images(root: Path) -> None:
+def test_unlabeled_images_join_the_training_images(root: Path, write, config) -> None:
     write(root / "unlabelled" / "deep" / "down", 5, start=200)
     data = load_images(config(root), progress=False)
     assert data.classes == ("cat", "dog")
@@ -231,7 +202,7 @@ def test_unlabeled_images_join_the_training_images(root: Path) -> None:
     assert (data.validation.labels >= 0).all()
 
 
-def test_each_image_keeps_its_file(root: Path) -> None:
+def test_each_image_keeps_its_file(root: Path, config) -> None:
     data = load_images(config(root), progress=False)
     for split in (data.train, data.validation, data.test, data.pooled().train):
         assert len(split.files) == len(split)
@@ -239,7 +210,7 @@ def test_each_image_keeps_its_file(root: Path) -> None:
             assert np.asarray(Image.open(root / file))[0, 0, 0] == pixels[0, 0, 0]
 
 
-def test_classes_too_small_for_validation_images(root: Path) -> None:
+def test_classes_too_small_for_validation_images(root: Path, config) -> None:
     data = load_images(config(root, validation=0.05), progress=False)
     assert (len(data.train), len(data.validation)) == (20, 0)
     assert "no validation images" in data.notes[1]

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl_as_gnn.config import load_config
+from cl_as_gnn.tasks import scored_data
 from cl_as_gnn.training.fit import train
 
 SETTINGS = ("data.image_size=8", "data.max_broken=0.1", "encoder.width=8", "trainer.batch_size=16", "trainer.epochs=3")
@@ -70,3 +72,13 @@ def test_one_image_is_one_line(clgnn, photographs, small):
     assert code in (1, 2)
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_weights_to_start_from_set_the_size(photographs):
+    def side(*more):
+        words = (f"data.root={photographs}", "data.max_broken=0.1", "encoder.name=timm/test_vit", *more)
+        return scored_data(load_config(None, words), progress=False).image_size
+
+    assert side() == 64
+    assert side("encoder.weights=pretrained") == 160
+    assert side("encoder.weights=pretrained", "data.image_size=32") == 32
