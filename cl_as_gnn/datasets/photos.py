@@ -132,7 +132,8 @@ def _in_memory(store: DecodedStore, labels: Tensor, splits: dict[str, Tensor], p
     stderr = Console(stderr=True)
     chunks = ((name, part) for name, at in splits.items() for part in at.split(_CHUNK))
     count = sum(-(-len(at) // _CHUNK) for at in splits.values())
-    bar = track(chunks, "Decoding images", count, console=stderr, transient=True, disable=not progress)
+    # Some versions of rich end a disabled bar with an empty line.
+    bar = track(chunks, "Decoding images", count, console=stderr, transient=True) if progress else chunks
     pixels = {name: torch.empty(len(at), *store.shape[1:], dtype=torch.uint8) for name, at in splits.items()}
     aspect = {name: torch.empty(len(at)) for name, at in splits.items()}
     kept: dict[str, list[Tensor]] = {name: [] for name in splits}
