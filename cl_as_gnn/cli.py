@@ -324,6 +324,8 @@ def _in_one_line(error: Exception) -> tuple[str, int]:
         return f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)", 2
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"cannot use {error.filename}: {error.strerror}", 1
+    if "No usable temporary directory" in str(error):  # torch asks for one
+        return f"{' '.join(error.args[1:])}: free some space in one of them, or set TMPDIR to another folder", 1
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)", 1
 

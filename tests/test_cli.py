@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl_as_gnn import cli
 from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets import load_images
 
@@ -155,6 +157,14 @@ def test_inspect_draws_a_picture(clgnn, finished, tmp_path):
     assert blue > 500, "augmentation edges are drawn"
     code, _, err = clgnn("inspect", "method.k=2", "--run", finished)
     assert (code, err) == (2, f"error: --run {finished} fixes all settings: drop method.k=2, or drop --run\n")
+
+
+def test_no_place_for_temporary_files_is_one_line(clgnn, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/missing"])
+    monkeypatch.setattr(cli, "app", lambda *words, **options: tempfile.gettempdir())
+    line = "error: No usable temporary directory found in ['/missing']: free some space in one of them, or set TMPDIR"
+    assert clgnn("train") == (1, "", f"{line} to another folder\n")
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,14 @@ def test_start_up_is_interrupted_too(tmp_path, words):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_evaluation_is_interrupted_too(tmp_path):
+    process = start(tmp_path, "train", *TINY, "trainer.epochs=1", "eval.draws=100000", "run_dir=run")
+    wait_for((tmp_path / "run" / "encoder.safetensors").exists, process)  # what is scored next
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (130, "error: interrupted: continue with clgnn train resume=run\n")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_suite_ends_with_its_runs(tmp_path, number):
     (tmp_path / "s.yaml").write_text(SUITE)
