@@ -75,10 +75,14 @@ def test_nodes_that_citeseer_leaves_out_are_zeros(tmp_path, write_planetoid):
     same(graph, Planetoid(str(tmp_path), "CiteSeer")[0])
 
 
-@pytest.mark.parametrize("labels", [True, False])
-def test_tu_is_what_pyg_reads(tmp_path, write_tu, labels):
+@pytest.mark.parametrize(("labels", "attributes"), [(True, False), (False, False), (True, True)])
+def test_tu_is_what_pyg_reads(tmp_path, write_tu, labels, attributes):
     write_tu(tmp_path, labels=labels)
-    edges = tmp_path / "MUTAG" / "raw" / "MUTAG_A.txt"
+    raw = tmp_path / "MUTAG" / "raw"
+    if attributes:
+        nodes = len((raw / "MUTAG_graph_indicator.txt").read_text().splitlines())
+        (raw / "MUTAG_node_attributes.txt").write_text("".join(f"{i / 7}, {-i}\n" for i in range(nodes)))
+    edges = raw / "MUTAG_A.txt"
     edges.write_text(edges.read_text() + "2, 2\n1, 2\n")
     graph, classes = read_tu(tmp_path, "MUTAG")
     assert not (tmp_path / "MUTAG" / "processed").exists()
