@@ -288,6 +288,9 @@ def _print_scores(metrics: dict[str, Any]) -> None:
         known = [find_score(key) for key in LABEL_FREE if key in metrics]
         line = ", ".join(f"{s.title.lower()} {s.text(metrics[s.key])}{' %' * (s.unit == '%')}" for s in known)
         console.print(line, style="dim", soft_wrap=True)
+    if "i_nce" in metrics:
+        shared, ceiling = metrics["i_nce"], metrics["i_nce_ceiling"]
+        console.print(f"two views share {shared:.2f} nats (I_NCE) of at most {ceiling:.2f}", style="dim")
 
 
 def _number_table(title: str, headings: Sequence[str]) -> Table:

@@ -7,6 +7,7 @@ from cl_as_gnn.evaluation.geometry import (
     effective_rank,
     feature_spread,
     graph_mismatch,
+    shared_information,
     uniformity,
     view_agreement,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "knn_accuracy",
     "leave_one_out_knn",
     "linear_probe",
+    "shared_information",
     "span_coordinates",
     "uniformity",
     "validated_probe",

@@ -21,6 +21,7 @@ from cl_as_gnn.evaluation import (
     few_label_probe,
     knn_accuracy,
     leave_one_out_knn,
+    shared_information,
     uniformity,
 )
 from cl_as_gnn.evaluation.scores import measured
@@ -100,7 +101,7 @@ class Task(ABC):
 
     @abstractmethod
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
-        """Alignment and uniformity of new views, effective rank and edge purity of features."""
+        """Alignment, uniformity and I_NCE of new views, effective rank and edge purity of features."""
 
     @abstractmethod
     def protocol(self) -> str:
@@ -165,6 +166,13 @@ def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, co
     return {"knn_top1": knn_accuracy(bank, y, query, truth, k, config.knn_temperature), **few}
 
 
+def information(z: Tensor) -> Scores:
+    """I_NCE of projections ``z`` (2 × m × d) of two views; nothing for a single sample."""
+    if z.size(1) < 2:
+        return {}
+    return dict(zip(("i_nce", "i_nce_ceiling"), shared_information(*z), strict=True))
+
+
 def rank_of(x: Tensor) -> float:
     """The effective rank of features, 1 if all are zero."""
     return effective_rank(x) if bool(x.any()) else 1.0
@@ -220,4 +228,4 @@ class GraphTask(Task):
         torch.manual_seed(self.config.seed)
         sample = evenly(self._geometry_samples, self.size)
         z = method.project(views(sample.to(device), 2)).float().cpu().unflatten(0, (2, -1))
-        return geometry_scores(z, features[self.kind][sample], self.y[sample])
+        return geometry_scores(z, features[self.kind][sample], self.y[sample]) | information(z)

@@ -25,7 +25,7 @@ from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
 from cl_as_gnn.methods import Method, build_method
-from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of
+from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, information, knn_and_few_labels, rank_of
 from cl_as_gnn.tasks.embed import embed
 
 _GEOMETRY_IMAGES = 2048
@@ -192,7 +192,7 @@ class ImageTask(Task):
             h = method.encoder(pixels)
             return torch.cat([h, method.projector(h)], dim=1)
 
-        both = self._two_views(views, device, encode)
+        both = self._two_views(views, device, encode, self.data.train)
         width = features["train"].size(1)
         first, second = both[..., :width]
         z = both[..., width:].contiguous()
@@ -200,15 +200,19 @@ class ImageTask(Task):
         rows = evenly(_GEOMETRY_IMAGES, len(features[name]))
         x, y = features[name][rows], features[f"{name}_labels"][rows]
         scores = geometry_scores(z, x, y if bool((y >= 0).all()) else None)
-        return scores | {"view_agreement": view_agreement(first, second)}
+        if len(self.data.test) > 1:  # held out, where there are such images
+            z = self._two_views(views, device, lambda pixels: method.projector(method.encoder(pixels)), self.data.test)
+        return scores | {"view_agreement": view_agreement(first, second)} | information(z)
 
-    def _two_views(self, views: nn.Module, device: torch.device, encode: Callable[[Tensor], Tensor]) -> Tensor:
-        """Two views of some training images, encoded: ``(2, m, d)`` on the CPU, the same views every time."""
+    def _two_views(
+        self, views: nn.Module, device: torch.device, encode: Callable[[Tensor], Tensor], split: Split
+    ) -> Tensor:
+        """Two views of some images, encoded: ``(2, m, d)`` on the CPU, the same views every time."""
         assert isinstance(views, BatchedViews)
         generator = torch.Generator(device=device).manual_seed(0)
         parts = []
-        for index in evenly(_GEOMETRY_IMAGES, self.size).split(256):
-            images, aspect = self.data.train.read(index)
+        for index in evenly(_GEOMETRY_IMAGES, len(split)).split(256):
+            images, aspect = split.read(index)
             drawn = views(images.to(device), 2, generator, None if aspect is None else aspect.to(device))
             parts.append(encode(drawn).float().cpu().unflatten(0, (2, -1)))
         return torch.cat(parts, dim=1)
@@ -228,7 +232,7 @@ class ImageTask(Task):
             return {"raw pixels": self.score(self._with_labels(_raw_pixels))}
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in self.stats)
         first, second = self._two_views(
-            self.views(), torch.device("cpu"), lambda x: _raw_pixels([(x * std + mean) * 255])
+            self.views(), torch.device("cpu"), lambda x: _raw_pixels([(x * std + mean) * 255]), self.data.train
         )
         index = evenly(_GEOMETRY_IMAGES, self.size)
         pixels = _raw_pixels(self.data.train.squares(part, self.data.image_size) for part in index.split(512))

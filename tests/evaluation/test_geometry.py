@@ -17,6 +17,7 @@ from cl_as_gnn.evaluation import (
     effective_rank,
     feature_spread,
     graph_mismatch,
+    shared_information,
     uniformity,
     view_agreement,
 )
@@ -231,3 +232,30 @@ def test_view_agreement_counts_nearest_views() -> None:
     assert view_agreement(torch.ones(8, 4), torch.ones(8, 4)) == 0, "ties do not count"
     with pytest.raises(ValueError, match="pass one positive per row"):
         view_agreement(x, y[:9])
+
+
+def test_shared_information_is_the_tightest_bound() -> None:
+    x = normal(40, 6)
+    y = x + 0.5 * normal(40, 6, seed=1)
+    bounds = []
+    for tau in (10 ** (i / 8 - 2) for i in range(25)):
+        total = 0.0
+        for block in (slice(0, 16), slice(16, 32)):  # the last 8 rows are no whole block
+            s = F.normalize(x[block]) @ F.normalize(y[block]).T / tau
+            target = torch.arange(16)
+            total += float(F.cross_entropy(s, target) + F.cross_entropy(s.T, target)) / 4
+        bounds.append(math.log(16) - total)
+    assert 0 < bounds.index(max(bounds)) < 24
+    assert shared_information(x, y, k=16) == (pytest.approx(max(bounds), abs=1e-12), math.log(16))
+
+
+def test_shared_information_runs_from_nothing_to_its_ceiling() -> None:
+    x = normal(300, 64)
+    value, ceiling = shared_information(x, 3 * x)
+    assert ceiling == math.log(256)
+    assert value == pytest.approx(ceiling)
+    assert shared_information(x, normal(300, 64, seed=1))[0] == pytest.approx(0, abs=0.05)
+    assert shared_information(torch.ones(8, 4), torch.ones(8, 4)) == (pytest.approx(0), math.log(8))
+    assert shared_information(x[:1], x[:1]) == (0, 0)
+    with pytest.raises(ConfigError, match="k is 0"):
+        shared_information(x, x, k=0)

@@ -43,7 +43,7 @@ def test_a_run_on_nodes_has_the_folder_and_the_keys_of_every_run(tmp_path, plane
     assert set(metrics["baselines"]) == {"untrained encoder", "AᵏX, no training", "X, no graph"}
     assert 0 <= metrics["baselines"]["AᵏX, no training"]["k"] <= 8
     assert "30 training, 500 validation, 100 test nodes" in metrics["protocol"]
-    assert {"alignment", "uniformity", "effective_rank", "edge_purity"} <= set(metrics)
+    assert {"alignment", "uniformity", "i_nce", "effective_rank", "edge_purity"} <= set(metrics)
     assert [row["epoch"] for row in run.read_history()] == ["1", "2", "3"]
     assert float(run.read_history()[-1]["online_knn"]) > 34
     again = evaluate_run(path, Console(quiet=True))

@@ -20,7 +20,7 @@ from cl_as_gnn.training.fit import continue_run, train
 
 SCORES = (
     *("loss", "knn_top1", "linear_top1", "label1_top1", "label10_top1"),
-    *("alignment", "uniformity", "effective_rank", "graph_purity"),
+    *("alignment", "uniformity", "effective_rank", "graph_purity", "i_nce", "i_nce_ceiling"),
 )
 
 
