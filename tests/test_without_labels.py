@@ -61,7 +61,7 @@ def test_view_agreement_is_that_of_the_features(configure, tmp_path, clgnn, smal
     code, out, err = clgnn("train", *small, "run_dir=run")
     assert code == 0, err
     metrics, run = metrics_of(tmp_path / "run"), open_run(tmp_path / "run")
-    assert f"view agreement {metrics['view_agreement']:.1f} %" in out.splitlines()[-2]
+    assert f"view agreement {metrics['view_agreement']:.1f} %" in out.splitlines()[-3]
     assert len(out.splitlines()[-2]) <= 80
     task = load_task(run.load_config(), False)
     method, images = load_method(run.load_config(), task, run), task.data.train.images
