@@ -18,11 +18,12 @@ from cl_as_gnn.compare.suite import Cell, Suite
 from cl_as_gnn.evaluation.scores import Score, all_scores, find_score, has_accuracies, short
 
 
-def columns(known: Container[str]) -> dict[str, Score]:
-    """The scores by which runs are compared that have the scores ``known``: those of the short table and those of other
-    packages; on data without labels view agreement and effective rank in place of the accuracies."""
+def columns(known: Container[str], more: Sequence[str] = ()) -> dict[str, Score]:
+    """The scores by which runs are compared that have the scores ``known``: those of the short table, those of other
+    packages, and ``more``; on data without labels view agreement and effective rank in place of the accuracies."""
     foreign = {key: score for key, score in all_scores().items() if score.measure}
-    return {key: score for key, score in short(known).items() if key not in ("alignment", "uniformity")} | foreign
+    table = {key: score for key, score in short(known).items() if key not in ("alignment", "uniformity")}
+    return table | foreign | {key: find_score(key) for key in more}
 
 
 def compared(results: Mapping[str, Any]) -> tuple[str, ...]:
@@ -58,7 +59,7 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         assert metrics is not None
         table.setdefault(cell.row, {})[cell.seed] = metrics
     base = table[suite.baseline]
-    scores = columns(next(iter(base.values())))
+    scores = columns(next(iter(base.values())), suite.scores)
     rows = {}
     for row, by_seed in table.items():
         entry: dict[str, Any] = {"seeds": {str(seed): {k: m.get(k) for k in scores} for seed, m in by_seed.items()}}
@@ -84,7 +85,9 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         "budget": None if suite.budget is None else suite.budget.model_dump(),
         "base": suite.base,
         "runs": suite.runs,
+        "scores": suite.scores,
         "curves": suite.curves,
+        "curves_over": suite.curves_over,
         **{key: first[key] for key in ("dataset", "epochs", "protocol", "versions", "device", "precision")},
         "machine": {"processor": platform.processor() or platform.machine(), "cores": available_cores()},
         "date": time.strftime("%Y-%m-%d"),
@@ -113,7 +116,7 @@ def _delta(results: Mapping[str, Any], row: str, key: str) -> str:
 def markdown(results: Mapping[str, Any]) -> str:
     """The table with its protocol, as Markdown."""
     known = results["rows"][results["baseline"]]
-    scores, keys = columns(known).values(), compared(results)
+    scores, keys = columns(known, results.get("scores", ())).values(), compared(results)
     budget, seeds = results.get("budget"), len(results["seeds"])
     if budget is None:
         work = f"{results['epochs']} epochs"
@@ -154,7 +157,7 @@ def rich_table(results: Mapping[str, Any]) -> Table:
     known = results["rows"][results["baseline"]]
     title = f"{results['suite']}{_unit(known)}".replace(", ", ": ", 1)
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
-    scores, first = columns(known).values(), compared(results)[0]
+    scores, first = columns(known, results.get("scores", ())).values(), compared(results)[0]
     table.add_column("")
     for title in (*(score.title for score in scores), f"Δ {find_score(first).title} to {results['baseline']}"):
         table.add_column(title, justify="right")
@@ -189,19 +192,23 @@ def differences(results: Mapping[str, Any]) -> Figure:
 
 
 def curves(results: Mapping[str, Any]) -> Figure:
-    """Draw accuracy against graph purity, mean ± standard deviation over the seeds; the baseline is a line."""
+    """Draw accuracy against graph purity or another score, mean ± standard deviation over the seeds; the baseline is a
+    line."""
+    over = results.get("curves_over", "graph_purity")
     figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, key in zip(figure.subplots(1, 2), (compared(results)[0], "knn_top1"), strict=True):
+    first = compared(results)[0] if over == "graph_purity" else "linear_top1"
+    for axes, key in zip(figure.subplots(1, 2), (first, "knn_top1"), strict=True):
         base = results["rows"][results["baseline"]].get(key)
         if base is not None:
             axes.axhline(base["mean"], color="#404040", linewidth=0.8, label=results["baseline"])
         for name, rows in results["curves"].items():
             entries = [results["rows"][row] for row in rows]
-            points = [(e["graph_purity"], e[key]) for e in entries if "graph_purity" in e and key in e]
+            found = [(e[over], e[key]) for e in entries if over in e and key in e]
+            points = [(x["mean"] if isinstance(x, Mapping) else x, y) for x, y in found]
             spread = [0 if np.isnan(score["std"]) else score["std"] for _, score in points]
             x, y = [purity for purity, _ in points], [score["mean"] for _, score in points]
             axes.errorbar(x, y, yerr=spread, fmt="o-", markersize=4, capsize=3, label=name)
-        _label(axes, f"{find_score(key).title}, %", "purity of the graph", grid="both")
+        _label(axes, f"{find_score(key).title}, %", "purity of the graph" if over == "graph_purity" else find_score(over).title, grid="both")
     figure.axes[0].legend(fontsize=8)
     return figure
 

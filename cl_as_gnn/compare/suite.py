@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from cl_as_gnn.config import RunConfig, Settings, build_config, merge, parse_overrides, read_yaml, told
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, unknown
+from cl_as_gnn.evaluation.scores import all_scores
 from cl_as_gnn.runs.folder import RunFolder
 
 
@@ -41,9 +42,11 @@ class Suite(Settings):
     base: dict[str, Any] = Field(default_factory=dict, description="settings of every run")
     runs: dict[str, dict[str, Any]] = Field(min_length=1, description="name of the run: settings over the base")
     redraw: bool = Field(False, description="each seed also draws its own split of the images (data.split_seed)")
+    scores: tuple[str, ...] = Field((), description="keys of more scores to compare, such as i_nce")
     curves: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="name of a curve of accuracy against graph purity: its runs, in order"
     )
+    curves_over: str = Field("graph_purity", description="another key for the axis of the curves, one of scores")
 
     def config(self, row: str, given: Mapping[str, Any], seed: int) -> RunConfig:
         """The config of one run, with ``given`` over the settings of the suite."""
@@ -116,6 +119,10 @@ def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, 
         raise ConfigError(f"{path}: seeds={list(suite.seeds)} has {twice[0]} twice: name each seed once")
     if suite.baseline not in suite.runs:
         raise ConfigError(f"{path}: baseline {suite.baseline!r} is not one of its runs: {', '.join(suite.runs)}")
+    if suite.curves_over not in ("graph_purity", *suite.scores):
+        raise ConfigError(f"{path}: curves_over={suite.curves_over} is not one of scores: add it there")
+    for key in set(suite.scores) - set(all_scores()):
+        raise ConfigError(f"{path}: {unknown('score', key, all_scores())}")
     for name in sorted({row for rows in suite.curves.values() for row in rows} - set(suite.runs)):
         raise ConfigError(f"{path}: curves name {name!r}, which is not one of its runs: {', '.join(suite.runs)}")
     cells = []

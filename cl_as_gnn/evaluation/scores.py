@@ -94,7 +94,7 @@ _BUILT_IN = (
         "%",
         ".1f",
     ),
-    Score("i_nce", "I_NCE", "information two views share, in nats: a lower bound", format=".2f"),
+    Score("i_nce", "I_NCE, nats", "information two views share, in nats: a lower bound", format=".2f"),
     Score("i_nce_ceiling", "Ceiling of I_NCE", "log K, K the samples among which a view is to be told", format=".2f"),
     Score("collapsed_at", "Collapsed since epoch", "the images share nearly one feature vector from then on"),
     Score("edge_purity", "Edge purity", "share of nearest-neighbor edges within a class", "up"),

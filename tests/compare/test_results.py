@@ -4,7 +4,7 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from cl_as_gnn.compare import compared, interval, markdown, rich_table
-from cl_as_gnn.compare.results import differences
+from cl_as_gnn.compare.results import curves, differences
 
 
 def test_interval_is_students():
@@ -53,3 +53,17 @@ def test_color_is_for_intervals_clear_of_zero():
     gray = color(1.0, 2.0)
     assert len({gray, color(3.0, 2.0), color(-3.0, 2.0)}) == 3
     assert color(3.0, float("nan")) == gray, "one seed shows nothing"
+
+
+def test_curves_are_over_the_purity_or_another_score():
+    rows = {name: scores(knn=knn, linear=5, label1=6) for name, knn in (("a", 1), ("b", 2), ("c", 3))}
+    for i, row in enumerate(rows.values()):
+        row |= {"graph_purity": i / 10, "i_nce": {"mean": float(i)}}
+    results = {"baseline": "a", "rows": rows, "curves": {"k": ["b", "c"]}}
+    drawn = curves(results).axes[1].containers[0].lines[0]
+    assert list(drawn.get_xdata()) == [0.1, 0.2]
+    assert list(drawn.get_ydata()) == [2, 3]
+    figure = curves(results | {"curves_over": "i_nce"})
+    assert list(figure.axes[1].containers[0].lines[0].get_xdata()) == [1, 2]
+    assert [axes.get_title() for axes in figure.axes] == ["linear, %", "kNN, %"]
+    assert figure.axes[0].get_xlabel() == "I_NCE, nats"

@@ -21,6 +21,7 @@ base:
 runs:
   simclr: {method: {name: simclr}}
   gcn: {method: {name: gcn, start: 0}}
+scores: [i_nce]
 curves:
   kNN: [gcn]
 """
@@ -51,6 +52,8 @@ def test_a_suite_runs_goes_on_and_reports(suite, tmp_path):
     found = [results["rows"][row]["seeds"]["0"]["knn_top1"] for row in ("gcn", "simclr")]
     assert results["rows"]["gcn"]["knn_top1"]["mean"] == found[0]
     assert results["rows"]["gcn"]["knn_top1"]["delta"] == pytest.approx(found[0] - found[1])
+    assert 0 < results["rows"]["gcn"]["i_nce"]["mean"] < 5.55
+    assert "| 10 labels | I_NCE, nats | Δ" in (out / "results.md").read_text()
     assert "| `gcn` |" in (out / "results.md").read_text()
     assert (out / "results.png").stat().st_size > 5000
     assert (out / "curves.png").stat().st_size > 5000
