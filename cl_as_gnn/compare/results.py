@@ -196,7 +196,9 @@ def curves(results: Mapping[str, Any]) -> Figure:
     line."""
     over = results.get("curves_over", "graph_purity")
     figure = Figure(figsize=(9, 4), layout="constrained")
-    first = compared(results)[0] if over == "graph_purity" else "linear_top1"
+    first, xlabel = compared(results)[0], "purity of the graph"
+    if over != "graph_purity":
+        first, xlabel = "linear_top1", find_score(over).title
     for axes, key in zip(figure.subplots(1, 2), (first, "knn_top1"), strict=True):
         base = results["rows"][results["baseline"]].get(key)
         if base is not None:
@@ -208,7 +210,7 @@ def curves(results: Mapping[str, Any]) -> Figure:
             spread = [0 if np.isnan(score["std"]) else score["std"] for _, score in points]
             x, y = [purity for purity, _ in points], [score["mean"] for _, score in points]
             axes.errorbar(x, y, yerr=spread, fmt="o-", markersize=4, capsize=3, label=name)
-        _label(axes, f"{find_score(key).title}, %", "purity of the graph" if over == "graph_purity" else find_score(over).title, grid="both")
+        _label(axes, f"{find_score(key).title}, %", xlabel, grid="both")
     figure.axes[0].legend(fontsize=8)
     return figure
 

@@ -21,6 +21,7 @@ from cl_as_gnn.evaluation.probes import (
     span_coordinates,
     validated_probe,
 )
+from cl_as_gnn.evaluation.regression import regression_error
 
 __all__ = [
     "Probe",
@@ -35,6 +36,7 @@ __all__ = [
     "knn_accuracy",
     "leave_one_out_knn",
     "linear_probe",
+    "regression_error",
     "shared_information",
     "span_coordinates",
     "uniformity",

@@ -34,6 +34,7 @@ class Score:
         unit: ``%`` for accuracies.
         format: format specification of a value.
         headline: whether the short tables show it.
+        extra: whether they show it for runs that have it.
         measure: computes the score from the features of a task: for images ``train``, ``test`` and ``validation``, for
             nodes also ``nodes``, for whole graphs ``graphs``; each a tensor (n × d) with its ``<split>_labels`` (n).
             It returns ``None`` where the score is undefined. Scores of this package are computed by the tasks.
@@ -46,6 +47,7 @@ class Score:
     unit: str = ""
     format: str = ".4g"
     headline: bool = False
+    extra: bool = False
     measure: Callable[[dict[str, Tensor]], float | None] | None = None
 
     def text(self, value: float | None) -> str:
@@ -96,6 +98,9 @@ _BUILT_IN = (
     ),
     Score("i_nce", "I_NCE, nats", "information two views share, in nats: a lower bound", format=".2f"),
     Score("i_nce_ceiling", "Ceiling of I_NCE", "log K, K the samples among which a view is to be told", format=".2f"),
+    Score("digit_error", "digit", "error of the linear probe of the digit, %", "down", "%", ".1f", extra=True),
+    Score("background_error", "background", "the same of the background’s class, %", "down", "%", ".1f", extra=True),
+    Score("position_error", "position", "mean miss of the digit’s position, px", "down", format=".2f", extra=True),
     Score("collapsed_at", "Collapsed since epoch", "the images share nearly one feature vector from then on"),
     Score("edge_purity", "Edge purity", "share of nearest-neighbor edges within a class", "up"),
     Score("graph_energy", "Dirichlet energy", "of a minibatch on its augmentation graph: 0 is smooth"),
@@ -143,7 +148,7 @@ def short(known: Container[str]) -> dict[str, Score]:
     Without labels they are those of :data:`LABEL_FREE` in place of the accuracies of this package.
     """
     if has_accuracies(known):
-        return headline()
+        return headline() | {key: score for key, score in all_scores().items() if score.extra and key in known}
     accuracies = {score.key for score in _BUILT_IN if score.headline}
     return {key: find_score(key) for key in LABEL_FREE} | {k: s for k, s in headline().items() if k not in accuracies}
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from cl_as_gnn.config import GraphDataConfig, RunConfig
 from cl_as_gnn.datasets import DATASETS, NodeData, load_graphs
+from cl_as_gnn.datasets.factors import FactorData
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.tasks.base import Task
+from cl_as_gnn.tasks.factors import FactorTask
 from cl_as_gnn.tasks.graphs import WholeGraphTask
 from cl_as_gnn.tasks.images import ImageTask, probed_data, scored_data
 from cl_as_gnn.tasks.nodes import NodeTask, propagated
@@ -22,7 +24,10 @@ def load_task(config: RunConfig, progress: bool = True) -> Task:
         task = NodeTask(config, graphs) if isinstance(graphs, NodeData) else WholeGraphTask(config, graphs)
     else:
         images = scored_data(config, progress)
-        task = ImageTask(config, images, probed_data(config, images, progress))
+        if isinstance(images, FactorData):
+            task = FactorTask(config, images)
+        else:
+            task = ImageTask(config, images, probed_data(config, images, progress))
     reads = METHODS[config.method.name].reads
     if task.kind not in reads:
         names = ", ".join(name for name, data in DATASETS.items() if data.holds in reads)

@@ -204,6 +204,11 @@ class ImageTask(Task):
             z = self._two_views(views, device, lambda pixels: method.projector(method.encoder(pixels)), self.data.test)
         return scores | {"view_agreement": view_agreement(first, second)} | information(z)
 
+    @staticmethod
+    def measured(size: int) -> Tensor:
+        """Positions of the images on which views are measured."""
+        return evenly(_GEOMETRY_IMAGES, size)
+
     def _two_views(
         self, views: nn.Module, device: torch.device, encode: Callable[[Tensor], Tensor], split: Split
     ) -> Tensor:
@@ -211,7 +216,7 @@ class ImageTask(Task):
         assert isinstance(views, BatchedViews)
         generator = torch.Generator(device=device).manual_seed(0)
         parts = []
-        for index in evenly(_GEOMETRY_IMAGES, len(split)).split(256):
+        for index in self.measured(len(split)).split(256):
             images, aspect = split.read(index)
             drawn = views(images.to(device), 2, generator, None if aspect is None else aspect.to(device))
             parts.append(encode(drawn).float().cpu().unflatten(0, (2, -1)))
