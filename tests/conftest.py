@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -212,6 +213,22 @@ def resumes_alike(monkeypatch, weights):
         return whole, resumed
 
     return run
+
+
+@pytest.fixture(scope="session")
+def write_classes():
+    """Writes two class folders of 40 colored images of 32 px; returns their folder."""
+
+    def write(folder: Path) -> Path:
+        rng = np.random.default_rng(0)
+        for name, top in (("dark", 128), ("light", 256)):
+            (folder / name).mkdir(parents=True)
+            for i in range(40):
+                pixels = rng.integers(top - 128, top, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
+        return folder
+
+    return write
 
 
 @pytest.fixture
