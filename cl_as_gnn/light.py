@@ -9,14 +9,14 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
 PREFIX = "light:"  # begins the module name of every class that was read in this way
 _REAL = ("cl_as_gnn.config.", "cl_as_gnn.errors.", "cl_as_gnn.light.", "cl_as_gnn.registry.")
-_READ = ("cl_as_gnn.datasets.", "cl_as_gnn.encoders.", "cl_as_gnn.methods.")
+_READ = ("cl_as_gnn.datasets.", "cl_as_gnn.encoders.", "cl_as_gnn.methods.", "cl_as_gnn.evaluation.scores.")
 _LIGHT = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", *sys.stdlib_module_names}
 
 
@@ -33,6 +33,9 @@ class Absent:
 
     def __bool__(self) -> bool:
         raise TypeError("an absent package has no value")
+
+    def __iter__(self) -> Iterator[Any]:  # which __getitem__ would make endless
+        raise TypeError("an absent package has no items")
 
     __getitem__ = __or__ = __ror__ = __call__
 

@@ -143,7 +143,7 @@ def test_settings_read_from_source_are_those_of_the_classes():
 )
 def test_listings_and_mistakes_do_not_import_torch(words, tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 0")
-    (tmp_path / "suite.yaml").write_text("{baseline: a, runs: {a: {method: {name: simclr}}}}")
+    (tmp_path / "suite.yaml").write_text("{baseline: a, scores: [i_nce], runs: {a: {method: {name: simclr}}}}")
     words = [word.replace("RUN", str(tmp_path)) for word in words]
     code = f"import sys; from cl_as_gnn import cli; sys.argv[1:] = {words!r}\n"
     code += "try: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
