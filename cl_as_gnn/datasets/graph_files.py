@@ -138,10 +138,12 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
 
 def _integers(path: Path, columns: int | None = None) -> Tensor:
     """Lines of whole numbers ``(n, columns)``, separated by commas."""
-    table = _read(path, lambda: np.loadtxt(path, np.int64, comments=None, delimiter=",", ndmin=2))
+    # numpy before 2 reads 1.5 and NaN as whole numbers, if told to read those.
+    table = _read(path, lambda: np.loadtxt(path, np.float64, comments=None, delimiter=",", ndmin=2))
     _check(table.size > 0, path, "is empty")
     _check(columns in (None, table.shape[1]), path, f"has {table.shape[1]} numbers a line where {columns} are expected")
-    return torch.from_numpy(table)
+    _check(bool((abs(table) < 2**53).all() and (table == table.round()).all()), path, "holds more than whole numbers")
+    return torch.from_numpy(table.astype(np.int64))
 
 
 def _matrix(path: Path) -> Tensor:
