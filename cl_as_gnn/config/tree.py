@@ -162,6 +162,9 @@ class TrainerConfig(Settings):
     devices: int = Field(1, ge=1, description="GPUs of each machine, or processes where there are none")
     num_nodes: int = Field(1, ge=1, description="machines")
     compile: bool = Field(False, description="torch.compile the encoder: pays off in long runs")
+    checkpoint_every: int = Field(
+        1000, ge=0, description="steps between two checkpoints within an epoch; 0: only at its end"
+    )
 
     @property
     def ranks(self) -> int:
@@ -229,8 +232,10 @@ class RunConfig(Settings):
         return self
 
     def experiment(self) -> dict[str, Any]:
-        """All settings except ``run_dir`` and ``data.root``, nested, as JSON has them."""
-        return self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root"}})
+        """All settings that can change a number, nested, as JSON has them: without ``run_dir``, ``data.root`` and
+        ``trainer.checkpoint_every``."""
+        where = {"run_dir": True, "data": {"root"}, "trainer": {"checkpoint_every"}}
+        return self.model_dump(mode="json", exclude=where)
 
     @property
     def digest(self) -> str:

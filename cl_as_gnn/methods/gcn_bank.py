@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -38,8 +39,17 @@ class GCNBank(DiffusionMethod):
 
     def build_modules(self) -> None:
         self.bank = SampleBank(self.num_samples, self.heads.projector_dim)
-        # Rebuilt from the bank before each epoch, so the checkpoint does not hold it.
         self.walk: Tensor | None = None
+        # Checkpoints of versions before 0.3 have no walk.
+        self.register_load_state_dict_pre_hook(lambda _, state, prefix, *more: state.setdefault(f"{prefix}_extra_state"))
+
+    def get_extra_state(self) -> tuple[Tensor, Tensor] | None:
+        """The walk, which a run that continues within an epoch cannot build: the bank has changed since."""
+        return None if self.walk is None else (self.walk.indices(), self.walk.values())
+
+    def set_extra_state(self, state: tuple[Tensor, Tensor] | None) -> None:
+        size = (self.num_samples, self.num_samples)
+        self.walk = None if state is None else torch.sparse_coo_tensor(*state, size, is_coalesced=True)
 
     def begin_epoch(self, progress: float) -> None:
         if progress >= self.config.start:
@@ -48,6 +58,7 @@ class GCNBank(DiffusionMethod):
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if self.walk is None:
             return data
+        self.walk = self.walk.to(batch.sample.device)  # that of a checkpoint is on the CPU
         return self.join(data, *restricted_diffusion(self.walk, self.config.num_hops, batch.sample))
 
     def diffuse(self, data: HeteroData) -> LinearOperator:
