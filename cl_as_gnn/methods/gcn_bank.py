@@ -41,15 +41,16 @@ class GCNBank(DiffusionMethod):
         self.bank = SampleBank(self.num_samples, self.heads.projector_dim)
         self.walk: Tensor | None = None
         # Checkpoints of versions before 0.3 have no walk.
-        self.register_load_state_dict_pre_hook(lambda _, state, prefix, *more: state.setdefault(f"{prefix}_extra_state"))
+        self.register_load_state_dict_pre_hook(lambda _, state, prefix, *__: state.setdefault(f"{prefix}_extra_state"))
 
     def get_extra_state(self) -> tuple[Tensor, Tensor] | None:
         """The walk, which a run that continues within an epoch cannot build: the bank has changed since."""
         return None if self.walk is None else (self.walk.indices(), self.walk.values())
 
     def set_extra_state(self, state: tuple[Tensor, Tensor] | None) -> None:
-        size = (self.num_samples, self.num_samples)
-        self.walk = None if state is None else torch.sparse_coo_tensor(*state, size, is_coalesced=True)
+        if state is not None:
+            size, sure = (self.num_samples, self.num_samples), {"check_invariants": True, "is_coalesced": True}
+            self.walk = torch.sparse_coo_tensor(*state, size, **sure)
 
     def begin_epoch(self, progress: float) -> None:
         if progress >= self.config.start:
