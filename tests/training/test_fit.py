@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import METHODS
@@ -55,22 +56,47 @@ def test_measuring_the_graph_changes_nothing(tmp_path, configure):
     assert {row["graph_mismatch"] for row in open_run(tmp_path / "b").read_history()} == {""}
 
 
-def test_a_run_killed_between_two_epochs_resumes_to_the_same_numbers(tmp_path, configure, small):
-    words = ["method.name=jk", "trainer.epochs=40", "data.validation=0.6", "eval.split=validation"]
-    command = [sys.executable, "-m", "cl_as_gnn.cli", "train", *small, *words]
-    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen([*command, f"run_dir={tmp_path}/part"], cwd=tmp_path, env=env)
-    history = tmp_path / "part" / "metrics.csv"
-    deadline = time.time() + 120
-    while time.time() < deadline and not (history.exists() and len(history.read_text().splitlines()) > 3):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = len(history.read_text().splitlines()) - 1
-    assert 2 <= done < 40, "killed in the middle"
-    _, resumed = continue_run(tmp_path / "part", {})
-    whole = train(configure(tmp_path / "whole", *words))
-    assert scores(resumed) == scores(whole)
+# Killed in the first epoch, while it writes its second checkpoint.
+DIES = """
+import os, signal
+from pathlib import Path
+from cl_as_gnn import cli
+from lightning.pytorch import Trainer
+
+save = Trainer.save_checkpoint
+
+
+def half(self, path):
+    if self.global_step == 4:
+        Path(path).write_bytes(b"half of a checkpoint")
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(self, path)
+
+
+Trainer.save_checkpoint = half
+cli.main()
+"""
+
+
+def test_a_run_killed_in_its_first_epoch_and_in_a_checkpoint_resumes_to_the_same_numbers(
+    tmp_path, small, configure, same_numbers
+):
+    draw = np.random.default_rng(0)
+    (tmp_path / "photographs").mkdir()
+    for i in range(22):
+        Image.fromarray(draw.integers(0, 255, (12, 12, 3), dtype=np.uint8)).save(tmp_path / f"photographs/{i}.png")
+    words = [f"data.root={tmp_path}/photographs", "data.image_size=8", "data.memory=0", "trainer.batch_size=4"]
+    words += ["method.name=jk"]
+    (tmp_path / "dies.py").write_text(DIES)
+    command = [sys.executable, "dies.py", "train", *small, *words, "trainer.checkpoint_every=2", "run_dir=part"]
+    killed = subprocess.run(command, cwd=tmp_path, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "part" / "checkpoints" / "last.part").exists()
+    assert not (tmp_path / "part" / "metrics.csv").exists()
+    train(configure(tmp_path / "whole", *words))
+    continue_run(tmp_path / "part", {})
+    same_numbers(tmp_path / "whole", tmp_path / "part")
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_resume_refuses_what_contradicts_the_run(tmp_path, configure):
