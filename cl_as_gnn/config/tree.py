@@ -234,8 +234,9 @@ class RunConfig(Settings):
     def experiment(self) -> dict[str, Any]:
         """All settings that can change a number, nested, as JSON has them: without ``run_dir``, ``data.root`` and
         ``trainer.checkpoint_every``."""
-        where = {"run_dir": True, "data": {"root"}, "trainer": {"checkpoint_every"}}
-        return self.model_dump(mode="json", exclude=where)
+        return self.model_dump(
+            mode="json", exclude={"run_dir": True, "data": {"root"}, "trainer": {"checkpoint_every"}}
+        )
 
     @property
     def digest(self) -> str:

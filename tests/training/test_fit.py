@@ -16,8 +16,8 @@ from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.runs.folder import open_run
 from cl_as_gnn.tasks.images import ImageTask
-from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
+from cl_as_gnn.training.module import ContrastiveModule
 
 SCORES = (
     *("loss", "knn_top1", "linear_top1", "label1_top1", "label10_top1"),
@@ -79,7 +79,7 @@ cli.main()
 
 
 def test_a_run_killed_in_its_first_epoch_and_in_a_checkpoint_resumes_to_the_same_numbers(
-    tmp_path, small, configure, same_numbers
+    tmp_path, small, configure, same_numbers, clgnn
 ):
     draw = np.random.default_rng(0)
     (tmp_path / "photographs").mkdir()
@@ -93,6 +93,11 @@ def test_a_run_killed_in_its_first_epoch_and_in_a_checkpoint_resumes_to_the_same
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "part" / "checkpoints" / "last.part").exists()
     assert not (tmp_path / "part" / "metrics.csv").exists()
+    for code, *command in ((2, "evaluate", "part"), (2, "embed", "part", "--out", "f.npz"), (0, "report", "part")):
+        found, out, error = clgnn(*command)
+        assert (found, error.count("\n")) == (code, code // 2)
+        assert "clgnn train resume=part" in (out + error).replace("\n", " ")
+    assert clgnn("inspect", "--run", "part", "--samples", 4)[::2] == (0, "")
     train(configure(tmp_path / "whole", *words))
     continue_run(tmp_path / "part", {})
     same_numbers(tmp_path / "whole", tmp_path / "part")
@@ -142,14 +147,17 @@ def test_other_scores_of_a_finished_run(tmp_path, configure, monkeypatch):
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch, configure):
-    def interrupt(self, trainer, module):
-        if trainer.current_epoch == 1:
+    step = ContrastiveModule.training_step
+
+    def interrupt(self, batch, batch_idx):
+        if (self.trainer.current_epoch, batch_idx) == (1, 3):
             raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.EpochLog, "on_train_epoch_start", interrupt)
-        with pytest.raises(RunError, match=r"interrupted in epoch 2: continue with clgnn train resume="):
-            train(configure(tmp_path / "run"))
+        patch.setattr(ContrastiveModule, "training_step", interrupt)
+        with pytest.raises(RunError, match=r"interrupted in epoch 2, 1 step after the last checkpoint: continue with "):
+            train(configure(tmp_path / "run", "trainer.checkpoint_every=2"))
     _, metrics = continue_run(tmp_path / "run", {})
     assert metrics["epochs"] == 3
 
