@@ -245,6 +245,9 @@ class RunConfig(Settings):
         root = tree["eval"].pop("root")
         if root is not None:
             tree["eval"]["root"] = True
+        # Encoders of images have these since version 0.3: off, they leave the digest as it was.
+        off = {"weights": None, "freeze": 0, "layer_decay": 1.0, "drop_path": None, "checkpointing": False}
+        tree["encoder"] = {key: value for key, value in tree["encoder"].items() if (key, value) not in off.items()}
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -89,9 +89,11 @@ def test_a_run_killed_in_its_first_epoch_and_in_a_checkpoint_resumes_to_the_same
     words += ["method.name=jk"]
     (tmp_path / "dies.py").write_text(DIES)
     command = [sys.executable, "dies.py", "train", *small, *words, "trainer.checkpoint_every=2", "run_dir=part"]
-    killed = subprocess.run(command, cwd=tmp_path, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "part" / "checkpoints" / "last.part").exists()
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    killed = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    files = {path.name for path in (tmp_path / "part" / "checkpoints").iterdir()}
+    assert files == {"last.ckpt", "last.part"}, killed.stdout + killed.stderr
     assert not (tmp_path / "part" / "metrics.csv").exists()
     for code, *command in ((2, "evaluate", "part"), (2, "embed", "part", "--out", "f.npz"), (0, "report", "part")):
         found, out, error = clgnn(*command)
