@@ -20,8 +20,9 @@ from cl_as_gnn import cli
 from cl_as_gnn.config import DataConfig, load_config
 from cl_as_gnn.datasets import DATASETS, ImageData, ImageDataset, Split, load_images
 from cl_as_gnn.nn.operators import adjacency
-from cl_as_gnn.training import callbacks
+from cl_as_gnn.runs.folder import open_run
 from cl_as_gnn.training.fit import continue_run, train
+from cl_as_gnn.training.module import ContrastiveModule
 
 # `import benchmarks` is the folder beside these tests, which is not installed and need not be on the path.
 _FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -189,27 +190,48 @@ def weights():
     return lambda path: torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.fixture
-def resumes_alike(monkeypatch, weights):
-    """Trains a run, and again with a stop before the third epoch; the weights must agree. Returns both metrics."""
-    log = callbacks.EpochLog.on_train_epoch_start
+@pytest.fixture(scope="session")
+def same_numbers(weights):
+    """Asserts that two runs have equal weights, memories, encoder files and rows of each epoch but for the seconds."""
 
-    def stop(self, trainer, module):
-        if trainer.current_epoch == 2:
+    def rows(path):
+        return [{**row, "seconds": ""} for row in open_run(path).read_history()]
+
+    def check(one, two):
+        states = weights(one), weights(two)
+        assert states[0].keys() == states[1].keys()
+        for key in states[0]:
+            pairs = zip(*(tree_leaves(state[key]) for state in states), strict=True)
+            assert all(a is b is None or torch.equal(a, b) for a, b in pairs), key
+        assert rows(one) == rows(two)
+        assert (one / "encoder.safetensors").read_bytes() == (two / "encoder.safetensors").read_bytes()
+
+    return check
+
+
+@pytest.fixture
+def resumes_alike(monkeypatch, same_numbers):
+    """Trains a run, and again with a stop in the last step of the third epoch, after a checkpoint if it is not the
+    only step; all numbers must agree. Returns both metrics."""
+    step = ContrastiveModule.training_step
+
+    def stop(self, batch, batch_idx):
+        if (self.trainer.current_epoch, batch_idx) == (2, self.trainer.num_training_batches - 1):
             raise KeyError("the power went")
-        log(self, trainer, module)
+        return step(self, batch, batch_idx)
 
     def run(folder, make):
         whole = train(make(folder / "whole"))
+        config = make(folder / "part")
+        config = config.model_copy(update={"trainer": config.trainer.model_copy(update={"checkpoint_every": 1})})
         with monkeypatch.context() as patch:
-            patch.setattr(callbacks.EpochLog, "on_train_epoch_start", stop)
+            patch.setattr(ContrastiveModule, "training_step", stop)
             with pytest.raises(KeyError):
-                train(make(folder / "part"))
+                train(config)
         torch.manual_seed(99)
-        _, resumed = continue_run(folder / "part", {})
-        one, two = weights(folder / "whole"), weights(folder / "part")
-        assert one.keys() == two.keys()
-        assert all(torch.equal(one[key], two[key]) for key in one)
+        _, resumed = continue_run(folder / "part", {"trainer": {"checkpoint_every": 0}})
+        same_numbers(folder / "whole", folder / "part")
+        assert whole["config_digest"] == resumed["config_digest"]
         return whole, resumed
 
     return run

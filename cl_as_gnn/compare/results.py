@@ -97,6 +97,11 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
+def has_purity(results: Mapping[str, Any]) -> bool:
+    """Whether the purity of any graph is known, which takes labels."""
+    return any("graph_purity" in entry for entry in results["rows"].values())
+
+
 def _unit(known: Container[str]) -> str:
     return ", top-1 in %" if has_accuracies(known) else ", without labels (view agreement in %)"
 
@@ -125,27 +130,28 @@ def markdown(results: Mapping[str, Any]) -> str:
     many, over = f"{seeds} seeds, mean ± standard deviation", " over the same seeds ± half of its 95 % interval"
     if seeds == 1:
         many, over = "one seed", ""
+    pure = has_purity(results)
     titles = [*(score.title for score in scores), *(f"Δ {find_score(key).title}" for key in keys)]
     lines = [
         f"**{results['suite']}**: {results['dataset']}, {work}, {many}{_unit(known)}. Δ: paired difference to "
         f"`{results['baseline']}`{over}.",
         "",
-        "| run | " + " | ".join(titles) + " | purity | seconds | × |",
-        "|---|" + "---|" * (len(titles) + 3),
+        "| run | " + " | ".join(titles) + " | purity" * pure + " | seconds | × |",
+        "|---|" + "---|" * (len(titles) + 2 + pure),
     ]
     base_seconds = results["rows"][results["baseline"]]["seconds"]
     for row, entry in results["rows"].items():
         cells = [_cell(entry, score) for score in scores] + [_delta(results, row, key) for key in keys]
-        cells.append(f"{entry['graph_purity']:.2f}" if "graph_purity" in entry else "–")
+        cells += [f"{entry['graph_purity']:.2f}" if "graph_purity" in entry else "–"] * pure
         cells += [f"{entry['seconds']:.0f}", f"{entry['seconds'] / base_seconds:.2f}"]
         lines.append(f"| `{row}` | " + " | ".join(cells) + " |")
     for name, row in results["baselines"].items():
         values = [score.text(row.get(score.key)) for score in scores]
-        lines.append(f"| {name} | " + " | ".join(values) + " |" * (len(keys) + 4))
+        lines.append(f"| {name} | " + " | ".join(values) + " |" * (len(keys) + 3 + pure))
     lines += [
         "",
-        "Purity: share within a class of the minibatch's affinity graph in the last epoch. Seconds: median wall time "
-        "of a run with its evaluation, and × that of the baseline.",
+        "Purity: share within a class of the minibatch's affinity graph in the last epoch. " * pure
+        + "Seconds: median wall time of a run with its evaluation, and × that of the baseline.",
         "",
         f"Protocol: {results['protocol']}.",
     ]
@@ -185,7 +191,12 @@ def differences(results: Mapping[str, Any]) -> Figure:
             color = ("#1f7a3d" if find_score(key).gain(delta) > 0 else "#b03a2e") if abs(delta) > half else "#9a9a9a"
             axes.errorbar(delta, y, xerr=0 if np.isnan(half) else half, fmt="o", color=color, capsize=3)
         axes.locator_params(axis="x", nbins=5)
-        _label(axes, f"{find_score(key).title}: Δ to {results['baseline']}", "points", grid="x")
+        _label(
+            axes,
+            f"{find_score(key).title}: Δ to {results['baseline']}",
+            "points" if find_score(key).unit else "",
+            grid="x",
+        )
     panels[0].set_yticks(range(len(rows)), rows)
     panels[0].invert_yaxis()
     return figure

@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cl_as_gnn.compare.results import available_cores, curves, differences, markdown, summarize
+from cl_as_gnn.compare.results import available_cores, curves, differences, has_purity, markdown, summarize
 from cl_as_gnn.compare.suite import Cell, Suite
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.folder import RunFolder
@@ -28,7 +28,7 @@ from cl_as_gnn.runs.stop import PARENT, interruptible
 
 def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console) -> dict[str, Any]:
     """Train the runs that have not finished, ``jobs`` at a time, and write results.json, results.md, results.png and,
-    if the suite has curves, curves.png.
+    if the suite has curves and the images have labels, curves.png.
 
     A stopped run continues from its checkpoint; finished runs are kept. Each run is a process with its own GPU, if the
     machine has several, and with its share of the cores. On a CPU the number of threads changes the order of sums, so
@@ -79,7 +79,7 @@ def _run_suite(
     run.write(out / "results.json", json.dumps(results, indent=2) + "\n")
     run.write(out / "results.md", markdown(results))
     differences(results).savefig(out / "results.png", dpi=150)
-    if suite.curves:
+    if suite.curves and has_purity(results):
         curves(results).savefig(out / "curves.png", dpi=150)
     return results
 

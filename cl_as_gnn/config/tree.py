@@ -162,6 +162,9 @@ class TrainerConfig(Settings):
     devices: int = Field(1, ge=1, description="GPUs of each machine, or processes where there are none")
     num_nodes: int = Field(1, ge=1, description="machines")
     compile: bool = Field(False, description="torch.compile the encoder: pays off in long runs")
+    checkpoint_every: int = Field(
+        1000, ge=0, description="steps between two checkpoints within an epoch; 0: only at its end"
+    )
 
     @property
     def ranks(self) -> int:
@@ -229,8 +232,11 @@ class RunConfig(Settings):
         return self
 
     def experiment(self) -> dict[str, Any]:
-        """All settings except ``run_dir`` and ``data.root``, nested, as JSON has them."""
-        return self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root"}})
+        """All settings that can change a number, nested, as JSON has them: without ``run_dir``, ``data.root`` and
+        ``trainer.checkpoint_every``."""
+        return self.model_dump(
+            mode="json", exclude={"run_dir": True, "data": {"root"}, "trainer": {"checkpoint_every"}}
+        )
 
     @property
     def digest(self) -> str:
@@ -239,6 +245,9 @@ class RunConfig(Settings):
         root = tree["eval"].pop("root")
         if root is not None:
             tree["eval"]["root"] = True
+        # Encoders of images have these since version 0.3: off, they leave the digest as it was.
+        off = {"weights": None, "freeze": 0, "layer_decay": 1.0, "drop_path": None, "checkpointing": False}
+        tree["encoder"] = {key: value for key, value in tree["encoder"].items() if (key, value) not in off.items()}
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 

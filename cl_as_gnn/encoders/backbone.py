@@ -1,4 +1,4 @@
-"""Networks of other packages as encoders: what timm's, torchvision's and one's own have in common."""
+"""Networks of images as encoders: what this package's, timm's, torchvision's and one's own have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cl_as_gnn.errors import ConfigError
 
 
 class BackboneConfig(EncoderConfig):
-    """Settings of every network of another package."""
+    """Settings of every network of images."""
 
     weights: str | None = Field(None, description="file of weights to start from, or pretrained")
     freeze: int = Field(0, ge=0, description="first parts that are not trained: 1 the stem, 2 also the first stage")
@@ -38,6 +38,17 @@ def unknown_model(name: str, known: Iterable[str], listing: str) -> str:
     close = [f"{package}/{other}" for other in difflib.get_close_matches(model, list(known), n=3)]
     cure = f"did you mean {', '.join(close)}?" if close else f"{listing} names those that there are"
     return f"unknown encoder.name={name}: {cure}"
+
+
+def fit_stem(net: Any, in_channels: int, image_size: int) -> None:
+    """Give a ResNet a stem for its images, in place: that of SimCLR for CIFAR up to 64 px."""
+    width: int = net.bn1.num_features
+    if image_size <= 64:
+        net.conv1 = nn.Conv2d(in_channels, width, 3, stride=1, padding=1, bias=False)
+        net.maxpool = nn.Identity()
+    elif in_channels != 3:
+        net.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
 
 
 class Backbone(Encoder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from cl_as_gnn.compat import is_tracing
-from cl_as_gnn.config import EncoderConfig
-from cl_as_gnn.encoders.base import Encoder, Inputs, image_side
+from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig
 from cl_as_gnn.encoders.batch_norm import BatchNorm2d
+from cl_as_gnn.errors import ConfigError
 
 _ConvNorm = partial(Conv2dNormActivation, padding=1, norm_layer=BatchNorm2d)
 
@@ -59,12 +59,12 @@ class _MeanMax(torch.autograd.Function):
         return to_x
 
 
-class SmallConfig(EncoderConfig):
+class SmallConfig(BackboneConfig):
     name: Literal["small"] = "small"
     width: int = Field(32, ge=8, le=512, multiple_of=2, description="channels w; features are 8w wide")
 
 
-class SmallEncoder(Encoder):
+class SmallEncoder(Backbone):
     """Four convolutions for images of 8 to 32 px, designed for a CPU.
 
     Channels ``C -> w/2 -> 2w -> 2w (residual) -> average pool -> 4w`` for width w; then the mean and the maximum over
@@ -72,29 +72,32 @@ class SmallEncoder(Encoder):
     most of the work is wide 3×3 convolutions over small maps, where a CPU comes nearest to its peak.
 
     The side is halved ``round(log2(image_size / 4))`` times, at most three and the latest layers first: images of 8, 16
-    and 32 px all end in maps of 4×4. Kernels are fastest in the channels-last layout, which :meth:`build` sets.
+    and 32 px all end in maps of 4×4. Kernels are fastest in the channels-last layout, which ``build`` sets.
     """
 
     Config = SmallConfig
     summary = "four convolutions for images of 8 to 32 px, fast on a CPU"
 
-    @classmethod
-    def build(cls, config: SmallConfig, inputs: Inputs) -> SmallEncoder:
-        return cls(inputs.channels, image_side(inputs), config.width).to(memory_format=torch.channels_last)
+    stages: ClassVar = {"stem": r"0\.", "blocks": r"(\d)\."}
 
-    def __init__(self, in_channels: int, image_size: int, width: int = 64) -> None:
-        super().__init__()
-        halvings = round(math.log2(image_size / 4))
+    @classmethod
+    def make(cls, config: SmallConfig, channels: int, side: int) -> nn.Module:
+        if config.drop_path is not None:
+            raise ConfigError(f"encoder.drop_path={config.drop_path}: {config.name} has no stochastic depth, drop it")
+        width, halvings = config.width, round(math.log2(side / 4))
         stem, first = (2 if halvings >= needed else 1 for needed in (3, 2))
-        self.out_dim = 8 * width
-        self.body = nn.Sequential(
-            _ConvNorm(in_channels, width // 2, 2 + stem, stem),
+        return nn.Sequential(
+            _ConvNorm(channels, width // 2, 2 + stem, stem),
             _ConvNorm(width // 2, 2 * width, 3, first),
             Residual(2 * width),
             # Averaging, then a convolution of stride 1: its backward pass is a third cheaper than that of stride 2.
             nn.AvgPool2d(2, ceil_mode=True) if halvings >= 1 else nn.Identity(),
             _ConvNorm(2 * width, 4 * width),
         )
+
+    @property
+    def network(self) -> nn.Module:
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.body(x)

@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig, unknown_model
+from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig, fit_stem, unknown_model
 from cl_as_gnn.encoders.base import Inputs
-from cl_as_gnn.encoders.resnet import fit_stem
 from cl_as_gnn.errors import ConfigError
 
 

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.ops import StochasticDepth
 
-from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig, unknown_model
+from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig, fit_stem, unknown_model
 from cl_as_gnn.encoders.base import Inputs
-from cl_as_gnn.encoders.resnet import fit_stem
 from cl_as_gnn.errors import ConfigError
 
 

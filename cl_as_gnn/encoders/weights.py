@@ -51,7 +51,10 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
     state = _converted(_unprefixed(state, own), network)
     fits = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
     if not fits.keys() & dict(network.named_parameters()).keys():
-        raise ConfigError(f"encoder.weights={source} fits nothing in the encoder: name weights of the same model")
+        raise ConfigError(
+            f"encoder.weights={source} fits nothing in the encoder: it holds {_shapes(state)}, and the encoder expects "
+            f"{_shapes(own)}: name weights of the same model"
+        )
     network.load_state_dict(fits, strict=False)
     lacks, spare = ([name for name in names if name not in fits] for names in (own, state))
     parts = []
@@ -82,6 +85,11 @@ def _converted(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor
     except Exception:  # it expects whole checkpoints of its model; what fits is loaded all the same
         return state
     return converted
+
+
+def _shapes(state: Mapping[str, Tensor], most: int = 2) -> str:
+    some = [f"{name} ({' × '.join(map(str, value.shape))})" for name, value in list(state.items())[:most]]
+    return ", ".join([*some, "…"] if len(state) > most else some)
 
 
 def _listed(names: list[str], most: int = 3) -> str:

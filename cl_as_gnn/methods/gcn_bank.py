@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import SampleBank
@@ -17,6 +18,10 @@ from cl_as_gnn.nn.operators import LinearOperator
 class GCNBankConfig(DiffusionConfig):
     name: Literal["gcn_bank"] = "gcn_bank"
     k: int = Field(10, ge=1, description="nearest neighbors per sample in the whole training set")
+
+
+def _without_walk(module: nn.Module, state: dict[str, Any], prefix: str, *more: Any) -> None:
+    state.setdefault(f"{prefix}_extra_state", None)
 
 
 class GCNBank(DiffusionMethod):
@@ -38,8 +43,18 @@ class GCNBank(DiffusionMethod):
 
     def build_modules(self) -> None:
         self.bank = SampleBank(self.num_samples, self.heads.projector_dim)
-        # Rebuilt from the bank before each epoch, so the checkpoint does not hold it.
         self.walk: Tensor | None = None
+        # Checkpoints of versions before 0.3 have no walk.
+        self.register_load_state_dict_pre_hook(_without_walk)  # type: ignore[no-untyped-call]
+
+    def get_extra_state(self) -> tuple[Tensor, Tensor] | None:
+        """The walk, which a run that continues within an epoch cannot build: the bank has changed since."""
+        return None if self.walk is None else (self.walk.indices(), self.walk.values())
+
+    def set_extra_state(self, state: tuple[Tensor, Tensor] | None) -> None:
+        if state is not None:
+            size = self.num_samples, self.num_samples
+            self.walk = torch.sparse_coo_tensor(*state, size, check_invariants=True, is_coalesced=True)
 
     def begin_epoch(self, progress: float) -> None:
         if progress >= self.config.start:
@@ -48,6 +63,7 @@ class GCNBank(DiffusionMethod):
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if self.walk is None:
             return data
+        self.walk = self.walk.to(batch.sample.device)  # that of a checkpoint is on the CPU
         return self.join(data, *restricted_diffusion(self.walk, self.config.num_hops, batch.sample))
 
     def diffuse(self, data: HeteroData) -> LinearOperator:

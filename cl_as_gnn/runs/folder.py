@@ -154,7 +154,8 @@ def _wrong_metric(metrics: Any) -> str | None:
 
 def _is_free(key: str) -> bool:
     """Whether a setting may change between the parts of a run. The scored split decides on the training images."""
-    return key in ("run_dir", "data.root", "trainer.epochs") or (key.startswith("eval.") and key != "eval.split")
+    free = ("run_dir", "data.root", "trainer.epochs", "trainer.checkpoint_every")
+    return key in free or (key.startswith("eval.") and key != "eval.split")
 
 
 def check_same(run: RunFolder, file: Path, settings: Any, config: RunConfig) -> None:
@@ -203,7 +204,7 @@ def prepare_run(config: RunConfig) -> RunConfig:
     if is_first_rank(config.trainer):
         if run.config.exists():
             kept = f"already holds a run: continue it with resume={path}"
-            begun = "holds a run that has not ended its first epoch: if it is not training now, remove the folder"
+            begun = "holds a run without a checkpoint: if it is not training now, remove the folder"
             raise ConfigError(f"run_dir={path} {kept if run.checkpoint.exists() else begun}, or choose another run_dir")
         for file in (run.history, run.metrics, run.checkpoint, run.encoder):
             if file.exists():
@@ -246,8 +247,8 @@ def open_run(path: Path) -> RunFolder:
 def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
     """The config of a run that goes on with the settings ``given`` beside ``resume=``.
 
-    ``data.root`` and ``eval.*`` except ``eval.split`` may change, and ``trainer.epochs`` may rise. All other settings
-    must agree.
+    ``data.root``, ``trainer.checkpoint_every`` and ``eval.*`` except ``eval.split`` may change, and ``trainer.epochs``
+    may rise. All other settings must agree.
     """
     stored = run.load_config().model_dump(mode="json")
     config = build_config(merge(stored, given))

@@ -85,7 +85,7 @@ def load_checkpoint(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         RunError: it is broken, or of another run.
     """
     if not run.checkpoint.is_file():
-        raise ConfigError(f"{run.path} has no checkpoint, its first epoch did not end: remove it and start again")
+        raise ConfigError(f"{run.path} has no checkpoint, it was stopped before the first: remove it and start again")
     try:
         state: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
         if absent := _CHECKPOINT - state.keys() or _OWN - state["cl_as_gnn"].keys():

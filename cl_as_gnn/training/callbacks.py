@@ -30,13 +30,18 @@ def diverged(module: ContrastiveModule, epoch: int) -> RunError:
     )
 
 
+def check_finite(trainer: Trainer, module: LightningModule) -> None:
+    """Stop a run whose loss or weights are not finite."""
+    assert isinstance(module, ContrastiveModule)
+    if not (math.isfinite(module.epoch_loss) and all(p.isfinite().all() for p in module.parameters())):
+        raise diverged(module, trainer.current_epoch + 1)
+
+
 class LossGuard(Callback):
-    """Stops a run whose loss is not finite, before its weights replace the last good checkpoint."""
+    """Stops a run that has diverged before anything is written about the epoch."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ContrastiveModule)
-        if not (math.isfinite(pl_module.epoch_loss) and all(p.isfinite().all() for p in pl_module.parameters())):
-            raise diverged(pl_module, trainer.current_epoch + 1)
+        check_finite(trainer, pl_module)
 
 
 class EpochLog(Callback):
@@ -110,25 +115,58 @@ class EpochLog(Callback):
             trainer.logger.experiment.add_text("collapse", line, epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"collapsed_at": self.collapsed_at, "told": self._told, "collapsed": self._collapsed}
+        return {
+            "collapsed_at": self.collapsed_at,
+            "told": self._told,
+            "collapsed": self._collapsed,
+            "online_knn": self.online_knn,
+            "spectrum": self._spectrum,
+            "seconds": time.perf_counter() - self._start,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.collapsed_at, self._told = state_dict["collapsed_at"], state_dict["told"]
         self._collapsed = dict(state_dict["collapsed"])
+        # Versions before 0.3 store no more.
+        self.online_knn = state_dict.get("online_knn")
+        self._spectrum |= state_dict.get("spectrum", {})
+        self._start = time.perf_counter() - state_dict.get("seconds", 0.0)
 
 
 class Checkpoint(Callback):
-    """Replaces ``checkpoints/last.ckpt`` in one move after every epoch, so that a kill never leaves half a file."""
+    """Replaces ``checkpoints/last.ckpt`` in one move, so that a kill never leaves half a file.
+
+    It does so after every epoch, and after every ``trainer.checkpoint_every`` steps of a longer one.
+
+    Attributes:
+        step: optimizer steps in the checkpoint.
+    """
 
     def __init__(self, run: RunFolder):
-        self.run = run
+        self.run, self.step = run, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, ContrastiveModule)
+        every, done = pl_module.config.trainer.checkpoint_every, batch_idx + 1
+        if every and done % every == 0 and done < trainer.num_training_batches:
+            check_finite(trainer, pl_module)
+            self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
         draft = self.run.checkpoint.with_suffix(".part")
         try:
             trainer.save_checkpoint(draft)
             if trainer.is_global_zero:
                 os.replace(draft, self.run.checkpoint)
+            self.step = trainer.global_step
         except (OSError, RuntimeError) as error:
             if lost_rank(error) or not trainer.is_global_zero:
                 raise

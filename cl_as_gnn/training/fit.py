@@ -91,13 +91,15 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
 def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, console: Console) -> dict[str, Any]:
     """Train in a locked folder, save the encoder and score it."""
     config, task = module.config, module.task
-    rows = EpochLog(task, run, console)
-    trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), Checkpoint(run)])
+    rows, kept = EpochLog(task, run, console), Checkpoint(run)
+    trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), kept])
     keep_signals(trainer)
 
     def cure(what: str) -> str:
         epoch = trainer.current_epoch + 1
         where = f" in epoch {epoch}" if epoch <= config.trainer.epochs else ""
+        if run.checkpoint.is_file() and (lost := trainer.global_step - kept.step):
+            where += f", {lost} step{'s'[: lost > 1]} after the last checkpoint"
         return f"{what}{where}: {run.advice()}" if is_first_rank(config.trainer) else ""
 
     with interruptible(cure, end=lambda: kill_ranks(trainer.strategy.launcher)):

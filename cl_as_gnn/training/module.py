@@ -37,6 +37,11 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     return (seed * 1_000_003 + epoch * 8191 + rank) % 2**63
 
 
+def _stacked(scalars: list[Tensor]) -> Tensor:
+    """On the CPU, whose sums do not depend on when a run was resumed."""
+    return torch.stack(scalars).cpu() if scalars else torch.empty(0)
+
+
 def prefetched(items: Iterable[Tensor], read: Callable[[Tensor], tuple[Tensor, Tensor | None]]) -> Iterator[Any]:
     """Yield ``(item, *read(item))`` in order, while a thread reads the next two."""
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
@@ -55,7 +60,8 @@ class EpochBatches:
 
     Of samples that are not in memory, each batch also holds the images and their width / height.
 
-    The first batch fixes the order: Lightning creates the iterator before it restores the epoch of a resumed run.
+    The first batch fixes order and position: Lightning creates the iterator before it restores the progress of a
+    resumed run, which may continue within an epoch.
     """
 
     def __init__(self, module: LightningModule, total: int, config: RunConfig, read: Any = None):
@@ -68,9 +74,10 @@ class EpochBatches:
 
     def __iter__(self) -> Iterator[Any]:
         trainer = self.module.trainer
+        done = trainer.fit_loop.batch_idx + 1
         shuffle = torch.Generator().manual_seed(epoch_seed(self.seed, trainer.current_epoch))
         order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size]
-        order = order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
+        order = order.view(-1, self.size)[done:].chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
         yield from order.to(self.module.device) if self.read is None else prefetched(order, self.read)
 
 
@@ -143,6 +150,7 @@ class ContrastiveModule(LightningModule):
         self.labels: Tensor | None
         keep_local(self, ["inputs", "aspect", "labels"])  # every rank has read them from its own disk
         self._draws: tuple[torch.Generator, ...] = ()
+        self._random: list[Tensor] = []  # states of the generators in the checkpoint of a resumed run
         self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
         self._purities: list[Tensor] = []
@@ -153,13 +161,32 @@ class ContrastiveModule(LightningModule):
     def train_dataloader(self) -> EpochBatches:
         return EpochBatches(self, self.task.size, self.config, self.task.read)
 
-    def on_train_epoch_start(self) -> None:
+    def _seed(self) -> None:
+        """Seed the epoch."""
         run, epoch = self.config.seed, self.trainer.current_epoch
         torch.manual_seed(epoch_seed(run, epoch, 1))
         if self.trainer.world_size > 1:
             # All ranks draw the same edges of their one graph, and each draws its own views.
             seed = epoch_seed(run, epoch, 2 + self.trainer.global_rank)
             self._draws = (torch.Generator(self.device).manual_seed(seed),)
+
+    def _generators(self) -> list[torch.Generator]:
+        """The sources of all randomness of this rank."""
+        on_gpu = [torch.cuda.default_generators[self.device.index]] if self.device.type == "cuda" else []
+        return [torch.default_generator, *on_gpu, *self._draws]
+
+    def on_train_start(self) -> None:
+        """Continue the epoch of the checkpoint, if there is one: within an epoch, Lightning does not start it again."""
+        self._losses = [loss.to(self.device) for loss in self._losses]
+        self._purities = [purity.to(self.device) for purity in self._purities]
+        self._seed()
+        generators = self._generators()
+        if len(self._random) == len(generators):  # on another kind of device, the numbers differ in any case
+            for generator, state in zip(generators, self._random, strict=True):
+                generator.set_state(state)
+
+    def on_train_epoch_start(self) -> None:
+        self._seed()
         self._losses.clear()
         self._purities.clear()
         self.method.begin_epoch(self.progress)
@@ -197,31 +224,42 @@ class ContrastiveModule(LightningModule):
     @property
     def epoch_loss(self) -> float:
         """Mean loss of the steps of the current epoch, or of the last epoch before the checkpoint."""
-        return float(torch.stack(self._losses).mean()) if self._losses else math.nan
+        return float(_stacked(self._losses).mean())
 
     @property
     def graph_purity(self) -> float | None:
         """Mean over the steps of the last epoch; ``None`` before it, or if no batch had labels and neighbors."""
-        mean = float(torch.stack(self._purities).nanmean()) if self._purities else math.nan
+        mean = float(_stacked(self._purities).nanmean())
         return None if math.isnan(mean) else mean
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cl_as_gnn"] = {
             "config": self.config.model_dump(mode="json"),
             "seconds": self.elapsed(),
-            "loss": self.epoch_loss,
-            "graph_purity": self.graph_purity,
+            "loss": _stacked(self._losses),  # of the steps of this epoch so far
+            "graph_purity": _stacked(self._purities),
+            "random": self._random_states(),
             "extended": self.extended,
         }
+
+    def _random_states(self) -> list[list[Tensor]]:
+        """The states of the generators of every rank."""
+        own = [generator.get_state() for generator in self._generators()]
+        states = [own] * self.trainer.world_size
+        if self.trainer.world_size > 1:
+            torch.distributed.all_gather_object(states, own)
+        return states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored = checkpoint["cl_as_gnn"]
         self.extended = list(stored.get("extended", ()))
         if (epochs := stored["config"]["trainer"]["epochs"]) < self.config.trainer.epochs:
             self.extended.append(epochs)
-        self._losses = [torch.tensor(stored["loss"], dtype=torch.float64)]
-        if (purity := stored.get("graph_purity")) is not None:
-            self._purities = [torch.tensor(purity, dtype=torch.float64)]
+        # Checkpoints of versions before 0.3 hold the means, and no generators: they are of the end of an epoch.
+        self._losses = list(torch.as_tensor(stored["loss"]).reshape(-1))
+        purities = stored.get("graph_purity")
+        self._purities = [] if purities is None else list(torch.as_tensor(purities).reshape(-1))
+        self._random = stored["random"][self.trainer.global_rank] if "random" in stored else []
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = build_optimizer(self.config.optim, self.method)

@@ -1,12 +1,16 @@
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 import cl_as_gnn.methods
-from cl_as_gnn.compare import load_suite, run_suite
+from cl_as_gnn.compare import load_suite, rich_table, run_suite
+from cl_as_gnn.compare.results import differences
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.lock import locked
+from cl_as_gnn.training.fit import train
 
 assert cl_as_gnn.methods
 
@@ -62,6 +66,36 @@ def test_a_suite_runs_goes_on_and_reports(suite, tmp_path):
     _, changed = load_suite(suite, ["optim.lr=0.01"], out)
     with pytest.raises(ConfigError, match="holds other settings"):
         run_suite(loaded, changed, out, 1, QUIET)
+
+
+def test_runs_without_labels_are_compared_by_what_needs_none(tmp_path):
+    draw = np.random.default_rng(0)
+    (tmp_path / "photographs").mkdir()
+    for i in range(16):
+        Image.fromarray(draw.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(tmp_path / f"photographs/{i}.png")
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SUITE.replace("baselines: false", "baselines: true"))
+    suite, cells = load_suite(path, [f"data.root={tmp_path}/photographs"], tmp_path / "out")
+    for cell in cells:
+        train(cell.config)
+    results = run_suite(suite, cells, tmp_path / "out", 1, QUIET)
+    title, *table = [line for line in (tmp_path / "out" / "results.md").read_text().splitlines() if "|" in line]
+    heads = ["View agreement", "Effective rank", "Δ View agreement", "Δ Effective rank", "seconds", "×"]
+    assert title == f"| run | {' | '.join(heads)} |"
+    assert {line.count("|") for line in table} == {title.count("|")}
+    assert [line.split(" | ")[0] for line in table[1:]] == [
+        "| `simclr`",
+        "| `gcn`",
+        "| untrained encoder",
+        "| raw pixels",
+    ]
+    for cell in cells:
+        entry = results["rows"][cell.row]
+        assert not [key for key in entry if key.endswith("_top1") or "purity" in key]
+        assert entry["view_agreement"]["mean"] == cell.metrics["view_agreement"]
+    assert [axes.get_xlabel() for axes in differences(results).axes] == ["points", ""]
+    assert not (tmp_path / "out" / "curves.png").exists()
+    assert [column.header for column in rich_table(results).columns][1:3] == heads[:2]
 
 
 def test_a_failed_run_is_named_and_the_others_are_kept(suite, tmp_path):

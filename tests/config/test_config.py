@@ -45,7 +45,10 @@ def test_round_trip_through_yaml(tmp_path):
 def test_digest_tells_experiments_apart_but_not_folders():
     base = load_config()
     assert load_config(None, ["run_dir=elsewhere"]).digest == base.digest
-    assert load_config(None, ["seed=1"]).digest != base.digest
+    assert load_config(None, ["trainer.checkpoint_every=0"]).digest == base.digest
+    assert base.digest == "f5c83feef2", "as in version 0.2, whose suites go on"
+    for setting in ("seed=1", "encoder.freeze=1", "encoder.weights=a.pth"):
+        assert load_config(None, [setting]).digest != base.digest
 
 
 def test_another_method_keeps_the_settings_that_both_share(tmp_path):

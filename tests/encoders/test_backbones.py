@@ -129,15 +129,19 @@ def test_drop_path_and_checkpointing_reach_the_model():
     torch.testing.assert_close(*grads)
 
 
-def test_frozen_parts_stay_as_they_are():
-    encoder = build("timm/test_resnet", freeze=2)
+@pytest.mark.parametrize("name", ["timm/test_resnet", "resnet18", "small"])
+def test_frozen_parts_stay_as_they_are(name):
+    encoder = build(name, side=16, freeze=2)
     names = {name.split(".")[1] for name, p in encoder.named_parameters() if not p.requires_grad}
-    assert names == {"conv1", "bn1", "layer1"}
+    assert names == ({"0", "1"} if name == "small" else {"conv1", "bn1", "layer1"})
     encoder.train()
     before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    encoder(torch.randn(4, 3, 64, 64))
+    encoder(torch.randn(4, 3, 16, 16))
     changed = {k.split(".")[1] for k, v in encoder.state_dict().items() if not torch.equal(v, before[k])}
-    assert changed == {"layer2", "layer3", "layer4"}
+    assert changed == ({"2", "4"} if name == "small" else {"layer2", "layer3", "layer4"})
+
+
+def test_the_statistics_of_a_momentum_copy_move():
     copied = MomentumCopy(build("timm/test_resnet")).train()  # its weights are buffers, and its statistics move
     assert all(m.training for m in copied.modules() if isinstance(m, BatchNorm2d))
 
@@ -167,6 +171,9 @@ def test_own_sizes_and_statistics():
         stats = kind.own_stats(kind.Config(name=name, weights="pretrained"))
         assert (stats and stats[0][0]) == mean
     assert ENCODERS["small"].own_size(ENCODERS["small"].Config()) is None
+    ours = ENCODERS["resnet18"]
+    assert ours.own_stats(ours.Config(weights="pretrained"))[0][0] == 0.485
+    assert ours.own_stats(ours.Config(weights="runs/mine/encoder.safetensors")) is None
 
 
 NETS = """
@@ -237,7 +244,36 @@ def test_another_stem_is_left_out_and_told(tmp_path):
     assert "random in the encoder: conv1.weight; left out of the file: conv1.weight, fc.weight, fc.bias" in lines[0]
 
 
+@pytest.mark.parametrize("name", ["small", "resnet18"])
+def test_weights_of_another_run(tmp_path, name):
+    source = build(name, side=32)
+    torch.save(source.eval().state_dict(), tmp_path / "encoder.pth")
+    torch.manual_seed(8)
+    config = ENCODERS[name].Config(name=name, weights=str(tmp_path / "encoder.pth"), layer_decay=0.5)
+    encoder = build_encoder(config, Inputs(3, 32)).eval()
+    x = torch.randn(2, 3, 32, 32)
+    assert not torch.equal(encoder(x), source(x))
+    assert encoder.start(config) == []
+    assert torch.equal(encoder(x), source(x))
+    rates = encoder.rate_factors()
+    assert rates.keys() == dict(encoder.named_parameters()).keys()
+    assert list(rates.values()) == sorted(rates.values())
+    assert min(rates.values()) == 0.5 ** (len(set(rates.values())) - 1) < max(rates.values()) == 1
+    gray = build_encoder(config, Inputs(1, 32))
+    (line,) = gray.start(config)
+    first = "0.0.weight" if name == "small" else "conv1.weight"
+    assert line.endswith(f"tensors loaded; random in the encoder: {first}; left out of the file: {first}")
+
+
 def test_weights_that_do_not_fit_are_one_line(tmp_path):
+    torch.save(build("small", width=16).state_dict(), tmp_path / "small.pth")
+    message = r"it holds 0.0.weight \(8 × 3 × 4 × 4\), .*expects 0.0.weight \(16 × 3 × 4 × 4\), .* of the same model"
+    with pytest.raises(ConfigError, match=message):
+        started("small", tmp_path / "small.pth")
+    for setting in ({"drop_path": 0.1}, {"checkpointing": True}, {"freeze": 4}):
+        with pytest.raises(ConfigError, match=f"encoder.{next(iter(setting))}="):
+            build("small", **setting)
+
     class Code:
         def __reduce__(self):
             return print, ("code ran",)

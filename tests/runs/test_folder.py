@@ -52,7 +52,7 @@ def test_a_folder_is_never_written_over(tmp_path, configure):
         train(configure(tmp_path))
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text("seed: 0")
-    with pytest.raises(ConfigError, match=r"not ended its first epoch.*remove the folder"):
+    with pytest.raises(ConfigError, match=r"holds a run without a checkpoint.*remove the folder"):
         train(configure(tmp_path / "begun"))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["metrics.csv", "config.yaml"]
 

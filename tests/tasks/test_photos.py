@@ -32,7 +32,7 @@ def photographs(tmp_path):
 def test_a_run_that_reads_by_the_batch_resumes_and_equals_one_in_memory(
     photographs, configure, resumes_alike, weights, tmp_path
 ):
-    words = (*SETTINGS, "data.name=folder", f"data.root={photographs}", "eval.baselines=false")
+    words = (*SETTINGS, "trainer.batch_size=8", f"data.root={photographs}", "data.name=folder", "eval.baselines=false")
     (photographs / "10.jpg").unlink()  # in memory it is left out, by the batch replaced
     streamed, resumed = resumes_alike(tmp_path, lambda path: configure(path, *words, "data.memory=0"))
     kept = train(configure(tmp_path / "kept", *words))

@@ -7,7 +7,8 @@ from cl_as_gnn.datasets import ImageData, Split
 from cl_as_gnn.encoders import backbone
 from cl_as_gnn.runs.folder import open_run
 from cl_as_gnn.runs.load import evaluate_run, load_encoder
-from cl_as_gnn.tasks import ImageTask
+from cl_as_gnn.tasks import ImageTask, load_task
+from cl_as_gnn.training.fit import train
 
 
 def test_a_backbone_starts_from_weights_once_and_resumes_to_the_same_numbers(tmp_path, resumes_alike, monkeypatch):
@@ -35,6 +36,22 @@ def test_a_backbone_starts_from_weights_once_and_resumes_to_the_same_numbers(tmp
     start, end = torch.load(tmp_path / "elsewhere.pth"), load_encoder(open_run(tmp_path / "whole")).network.state_dict()
     assert torch.equal(start["conv_stem.weight"], end["conv_stem.weight"])
     assert not torch.equal(start["conv_head.weight"], end["conv_head.weight"])
+
+
+def test_a_run_starts_from_the_encoder_of_another_run(tmp_path, configure, weights):
+    few = ("data.validation=0.6", "eval.split=validation", "trainer.epochs=1")
+    train(configure(tmp_path / "first", *few))
+    file = tmp_path / "first" / "encoder.safetensors"
+    config = configure(tmp_path / "second", *few, "seed=1", f"encoder.weights={file}", "encoder.freeze=1")
+    task, before = load_task(config, progress=False), load_encoder(open_run(tmp_path / "first"))
+    encoder = task.encoder()
+    assert encoder.start(config.encoder) == []
+    at, device = task.features(encoder.eval(), torch.device("cpu")), torch.device("cpu")
+    assert torch.equal(at["train"], task.features(before, device)["train"])
+    train(config)
+    start, end = weights(tmp_path / "first"), weights(tmp_path / "second")
+    still = {name for name in start if name.startswith("method.encoder.") and torch.equal(start[name], end[name])}
+    assert {name.split(".")[3] for name in still} == {"0"}
 
 
 def test_weights_bring_their_mean_and_deviation():

@@ -14,11 +14,16 @@ def test_epoch_seeds_differ_by_seed_epoch_and_rank():
 
 
 def test_ranks_share_the_batches_and_the_edges_but_not_the_views():
-    def epoch(ranks, rank):
+    def epoch(ranks, rank, done=0):
         config = load_config(None, [f"trainer.devices={ranks}", "trainer.batch_size=64", "encoder.width=8"])
         module = ContrastiveModule(config, load_images(config.data))
         module._trainer = SimpleNamespace(
-            current_epoch=3, world_size=ranks, global_rank=rank, global_step=0, estimated_stepping_batches=1
+            current_epoch=3,
+            world_size=ranks,
+            global_rank=rank,
+            global_step=0,
+            estimated_stepping_batches=1,
+            fit_loop=SimpleNamespace(batch_idx=done - 1),
         )
         batches = list(module.train_dataloader())
         module.on_train_epoch_start()
@@ -30,3 +35,6 @@ def test_ranks_share_the_batches_and_the_edges_but_not_the_views():
     assert torch.equal(torch.cat([first[0], second[0]], dim=1), whole)
     assert not torch.equal(first[1], second[1])
     assert torch.equal(first[2], second[2])
+    rest, *_ = epoch(2, 1, done=5)
+    assert torch.equal(rest[0], second[0][5])
+    assert len(rest) == len(second[0]) - 5

@@ -5,18 +5,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.runs.folder import open_run
 from cl_as_gnn.tasks.images import ImageTask
-from cl_as_gnn.training import callbacks
 from cl_as_gnn.training.fit import continue_run, train
+from cl_as_gnn.training.module import ContrastiveModule
 
 SCORES = (
     *("loss", "knn_top1", "linear_top1", "label1_top1", "label10_top1"),
@@ -55,22 +56,54 @@ def test_measuring_the_graph_changes_nothing(tmp_path, configure):
     assert {row["graph_mismatch"] for row in open_run(tmp_path / "b").read_history()} == {""}
 
 
-def test_a_run_killed_between_two_epochs_resumes_to_the_same_numbers(tmp_path, configure, small):
-    words = ["method.name=jk", "trainer.epochs=40", "data.validation=0.6", "eval.split=validation"]
-    command = [sys.executable, "-m", "cl_as_gnn.cli", "train", *small, *words]
+# Killed in the first epoch, while it writes its second checkpoint.
+DIES = """
+import os, signal
+from pathlib import Path
+from cl_as_gnn import cli
+from lightning.pytorch import Trainer
+
+save = Trainer.save_checkpoint
+
+
+def half(self, path):
+    if self.global_step == 4:
+        Path(path).write_bytes(b"half of a checkpoint")
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(self, path)
+
+
+Trainer.save_checkpoint = half
+cli.main()
+"""
+
+
+def test_a_run_killed_in_its_first_epoch_and_in_a_checkpoint_resumes_to_the_same_numbers(
+    tmp_path, small, configure, same_numbers, clgnn
+):
+    draw = np.random.default_rng(0)
+    (tmp_path / "photographs").mkdir()
+    for i in range(22):
+        Image.fromarray(draw.integers(0, 255, (12, 12, 3), dtype=np.uint8)).save(tmp_path / f"photographs/{i}.png")
+    words = [f"data.root={tmp_path}/photographs", "data.image_size=8", "data.memory=0", "trainer.batch_size=4"]
+    words += ["method.name=jk"]
+    (tmp_path / "dies.py").write_text(DIES)
+    command = [sys.executable, "dies.py", "train", *small, *words, "trainer.checkpoint_every=2", "run_dir=part"]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen([*command, f"run_dir={tmp_path}/part"], cwd=tmp_path, env=env)
-    history = tmp_path / "part" / "metrics.csv"
-    deadline = time.time() + 120
-    while time.time() < deadline and not (history.exists() and len(history.read_text().splitlines()) > 3):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = len(history.read_text().splitlines()) - 1
-    assert 2 <= done < 40, "killed in the middle"
-    _, resumed = continue_run(tmp_path / "part", {})
-    whole = train(configure(tmp_path / "whole", *words))
-    assert scores(resumed) == scores(whole)
+    killed = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    files = {path.name for path in (tmp_path / "part" / "checkpoints").iterdir()}
+    assert files == {"last.ckpt", "last.part"}, killed.stdout + killed.stderr
+    assert not (tmp_path / "part" / "metrics.csv").exists()
+    for code, *command in ((2, "evaluate", "part"), (2, "embed", "part", "--out", "f.npz"), (0, "report", "part")):
+        found, out, error = clgnn(*command)
+        assert (found, error.count("\n")) == (code, code // 2)
+        assert "clgnn train resume=part" in (out + error).replace("\n", " ")
+    assert clgnn("inspect", "--run", "part", "--samples", 4)[::2] == (0, "")
+    train(configure(tmp_path / "whole", *words))
+    continue_run(tmp_path / "part", {})
+    same_numbers(tmp_path / "whole", tmp_path / "part")
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_resume_refuses_what_contradicts_the_run(tmp_path, configure):
@@ -116,14 +149,17 @@ def test_other_scores_of_a_finished_run(tmp_path, configure, monkeypatch):
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch, configure):
-    def interrupt(self, trainer, module):
-        if trainer.current_epoch == 1:
+    step = ContrastiveModule.training_step
+
+    def interrupt(self, batch, batch_idx):
+        if (self.trainer.current_epoch, batch_idx) == (1, 3):
             raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.EpochLog, "on_train_epoch_start", interrupt)
-        with pytest.raises(RunError, match=r"interrupted in epoch 2: continue with clgnn train resume="):
-            train(configure(tmp_path / "run"))
+        patch.setattr(ContrastiveModule, "training_step", interrupt)
+        with pytest.raises(RunError, match=r"interrupted in epoch 2, 1 step after the last checkpoint: continue with "):
+            train(configure(tmp_path / "run", "trainer.checkpoint_every=2"))
     _, metrics = continue_run(tmp_path / "run", {})
     assert metrics["epochs"] == 3
 
