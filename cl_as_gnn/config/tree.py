@@ -88,6 +88,7 @@ class PhotoConfig(DataConfig):
         None, ge=4, le=512, description="side of the views in pixels, None = that of the images, or 64 if they differ"
     )
     memory: float = Field(2.0, ge=0, description="GB; more images than that are decoded by the batch, not kept")
+    cache: Path | None = Field(None, description="folder that keeps the decoded images, also for other runs")
     max_broken: float = Field(0.01, ge=0, lt=1, description="share of files that may be broken; they are left out")
 
 
@@ -229,8 +230,8 @@ class RunConfig(Settings):
         return self
 
     def experiment(self) -> dict[str, Any]:
-        """All settings except ``run_dir`` and ``data.root``, nested, as JSON has them."""
-        return self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root"}})
+        """All settings except ``run_dir``, ``data.root`` and ``data.cache``, nested, as JSON has them."""
+        return self.model_dump(mode="json", exclude={"run_dir": True, "data": {"root", "cache"}})
 
     @property
     def digest(self) -> str:

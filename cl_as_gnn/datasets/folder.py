@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,9 @@ from pydantic import Field
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.base import ImageDataset
 from cl_as_gnn.datasets.files import image_files
-from cl_as_gnn.datasets.images import Parts
-from cl_as_gnn.datasets.photos import read_photos, splits_of
+from cl_as_gnn.datasets.images import Catalog, Parts
+from cl_as_gnn.datasets.packed import is_packed, open_packed
+from cl_as_gnn.datasets.photos import read_photos
 from cl_as_gnn.datasets.store import FileStore
 from cl_as_gnn.errors import ConfigError
 
@@ -54,23 +55,38 @@ class Folder(ImageDataset):
 
     @classmethod
     def parts(cls, config: Any, progress: bool) -> Parts:
+        if config.root is not None and is_packed(config.root):
+            return _read_packed(config, progress)
         listing = list_folder(config)
         classes = tuple(sorted({name for names in listing.classes.values() for name in names if name}))
-        notes = []
+        notes: tuple[str, ...] = ()
         if len(classes) == 1:
-            notes.append(f"one class ({classes[0]!r}) only: read without labels")
+            notes = (f"one class ({classes[0]!r}) only: read without labels",)
             classes, listing.classes = (), {}
         number = {name: i for i, name in enumerate(classes)} | {"": -1}
-        files, labels = [], []
-        for name, found in listing.files.items():
-            files.append(found)
-            labels.append(torch.tensor([number[c] for c in listing.classes.get(name, [""] * len(found))]))
-        where = dict(zip(listing.files, torch.arange(sum(map(len, files))).split([len(f) for f in files]), strict=True))
-        paths, y = [path for found in files for path in found], torch.cat(labels).long()
-        splits = splits_of(where, y, classes, config.split_seed, notes)
+        labels = [
+            torch.tensor([number[c] for c in listing.classes.get(name, [""] * len(found))])
+            for name, found in listing.files.items()
+        ]
+        sizes = {name: len(found) for name, found in listing.files.items()}
+        paths = [path for found in listing.files.values() for path in found]
         store = FileStore(config.root, paths, max_broken=config.max_broken)
-        source = f"{len(classes)} classes ({listing.source})" if classes else "no labels"
-        return read_photos(config, store, y, splits, classes, source, tuple(notes), progress)
+        catalog = Catalog(sizes, torch.cat(labels).long(), classes, listing.source, notes)
+        return read_photos(config, store, catalog, progress)
+
+
+def _read_packed(config: Any, progress: bool) -> Parts:
+    """The images of a packed folder in place of those from which it was made."""
+    store, catalog = open_packed(config.root, config.max_broken)
+    if config.labels == "none":
+        catalog = replace(catalog, labels=torch.full_like(catalog.labels, -1), classes=())
+    elif config.labels != "auto" and config.labels not in catalog.source:
+        raise ConfigError(
+            f"data.labels={config.labels}: {config.root} was packed with {catalog.source} instead: drop it, or pack "
+            "again"
+        )
+    config = config.model_copy(update={"image_size": config.image_size or store.header.side})
+    return read_photos(config, store, catalog, progress)
 
 
 def list_folder(config: Any) -> Listing:

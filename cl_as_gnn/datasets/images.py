@@ -157,6 +157,32 @@ class Parts(NamedTuple):
     broken: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Catalog:
+    """All images of a source, before test and validation images are drawn from them.
+
+    Attributes:
+        sizes: number of images of ``train``, and of ``validation``, ``test`` and ``unlabeled`` where there are any; the
+            images lie in this order.
+        labels: int64 ``(N,)``, −1 where unknown.
+        classes: names of the labels; without any, all training images are unlabeled.
+        source: where the labels come from, in words.
+        notes: lines that say what was read.
+    """
+
+    sizes: dict[str, int]
+    labels: Tensor
+    classes: tuple[str, ...]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> dict[str, Tensor]:
+        """The positions of each split."""
+        at = torch.arange(len(self.labels)).split(list(self.sizes.values()))
+        return dict(zip(self.sizes, at, strict=True))
+
+
 def evenly(count: int, size: int) -> Tensor:
     """At most ``count`` indices, evenly spread over ``size`` samples that may be sorted by class."""
     return torch.linspace(0, size - 1, min(count, size)).long()

@@ -154,7 +154,8 @@ def _wrong_metric(metrics: Any) -> str | None:
 
 def _is_free(key: str) -> bool:
     """Whether a setting may change between the parts of a run. The scored split decides on the training images."""
-    return key in ("run_dir", "data.root", "trainer.epochs") or (key.startswith("eval.") and key != "eval.split")
+    folder = key in ("run_dir", "data.root", "data.cache")
+    return folder or key == "trainer.epochs" or (key.startswith("eval.") and key != "eval.split")
 
 
 def check_same(run: RunFolder, file: Path, settings: Any, config: RunConfig) -> None:
@@ -246,8 +247,8 @@ def open_run(path: Path) -> RunFolder:
 def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
     """The config of a run that goes on with the settings ``given`` beside ``resume=``.
 
-    ``data.root`` and ``eval.*`` except ``eval.split`` may change, and ``trainer.epochs`` may rise. All other settings
-    must agree.
+    ``data.root``, ``data.cache`` and ``eval.*`` except ``eval.split`` may change, and ``trainer.epochs`` may rise. All
+    other settings must agree.
     """
     stored = run.load_config().model_dump(mode="json")
     config = build_config(merge(stored, given))

@@ -33,6 +33,14 @@ _GEOMETRY_IMAGES = 2048
 _RAW_SIDE = 32
 
 
+def sized(config: RunConfig, section: DataConfig) -> DataConfig:
+    """The settings of the images with the size that weights to start from expect, unless the config names one."""
+    encoder = ENCODERS[config.encoder.name]
+    if isinstance(section, PhotoConfig) and section.image_size is None and encoder.own_stats(config.encoder):
+        return section.model_copy(update={"image_size": encoder.own_size(config.encoder)})
+    return section
+
+
 def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
     """The images of a run: ``test`` is the scored split, ``train`` serves training and as reference.
 
@@ -41,12 +49,7 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
     """
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
-    section = config.data
-    encoder = ENCODERS[config.encoder.name]
-    if isinstance(section, PhotoConfig) and section.image_size is None and encoder.own_stats(config.encoder):
-        # Weights to start from expect images of their own size.
-        section = section.model_copy(update={"image_size": encoder.own_size(config.encoder)})
-    data = load_images(section, progress)
+    data = load_images(sized(config, config.data), progress)
     if config.eval.split == "test" or (not data.classes and config.eval.root is not None):
         return data.pooled()
     if not data.classes:
