@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -102,7 +103,7 @@ def list_folder(config: Any) -> Listing:
         return Listing(files, _listed_classes(table, files), "labels.csv")
     if config.labels == "none":
         return Listing(files)
-    folders = {name: [_class_of(path, root, name) for path in found] for name, found in files.items()}
+    folders = {name: [_class_of(path, name) for path in found] for name, found in files.items()}
     known = set(folders["train"])
     loose = [path for path, c in zip(files["train"], folders["train"], strict=True) if not c]
     if loose and (config.labels == "folders" or len(files) > 1):
@@ -156,12 +157,12 @@ def _folder_of(root: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _class_of(file: str, root: Path, split: str) -> str:
+def _class_of(file: str, split: str) -> str:
     """The first folder of a file within its split, empty if it lies in none."""
-    parts = file.split("/")
-    if (root / parts[0]).name in _SPLITS[split] and len(parts) > 1:
-        parts = parts[1:]
-    return parts[0] if len(parts) > 1 and split != "unlabeled" else ""
+    first, inside, rest = file.partition("/")
+    if first in _SPLITS[split] and inside:
+        first, inside, _ = rest.partition("/")
+    return sys.intern(first) if inside and split != "unlabeled" else ""
 
 
 def _listed_classes(table: Path, files: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -88,10 +88,11 @@ class Split:
         """Center squares to look at, at most 96 px wide."""
         return self.squares(index, min(96, self.images.shape[-1]))
 
-    def batches(self, side: int, size: int = 512) -> Iterator[Tensor]:
-        """Center squares of all pictures in order, at most ``size`` at a time."""
-        for index in torch.arange(len(self)).split(size):
-            yield self.squares(index, side)
+    def batches(self, side: int, index: Tensor | None = None) -> Iterator[Tensor]:
+        """Center squares of the pictures at some positions, or of all, in order, :func:`at_once` at a time."""
+        index = torch.arange(len(self)) if index is None else index
+        for part in index.split(at_once(side)):
+            yield self.squares(part, side)
 
     def broken(self) -> dict[str, str]:
         """The files that were found broken so far, with the reason."""
@@ -181,6 +182,11 @@ class Catalog:
         """The positions of each split."""
         at = torch.arange(len(self.labels)).split(list(self.sizes.values()))
         return dict(zip(self.sizes, at, strict=True))
+
+
+def at_once(side: int) -> int:
+    """Images of a side in pixels that are encoded at a time: 512 up to 96 px, and fewer of larger ones."""
+    return max(1, min(512, 512 * 96**2 // side**2))
 
 
 def evenly(count: int, size: int) -> Tensor:

@@ -286,7 +286,7 @@ def _create(folder: Path, index: Index) -> None:
         try:
             for path, size in ((pixels, need), (marks, 4 * len(index.names))):
                 with path.open("ab") as file:
-                    _reserve(file.fileno(), size)
+                    reserve(file.fileno(), size)
             index.write(folder)
         except OSError:
             if not is_packed(folder):
@@ -294,7 +294,7 @@ def _create(folder: Path, index: Index) -> None:
             raise
 
 
-def _reserve(file: int, size: int) -> None:
+def reserve(file: int, size: int) -> None:
     """Give a file its size in zeros, with room for it on the disk where the file system can reserve room."""
     os.ftruncate(file, size)
     try:

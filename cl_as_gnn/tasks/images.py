@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from cl_as_gnn.datasets import (
     ImageData,
     ImageDataset,
     Split,
+    at_once,
     channel_stats,
     evenly,
     load_images,
@@ -26,7 +28,7 @@ from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
 from cl_as_gnn.methods import Method, build_method
 from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of
-from cl_as_gnn.tasks.embed import embed
+from cl_as_gnn.tasks.embed import embed, kept_rows, rows
 
 _GEOMETRY_IMAGES = 2048
 # Raw pixels of larger images are scored at this side.
@@ -155,9 +157,7 @@ class ImageTask(Task):
         return sorted({*known, *read})
 
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
-        side = self.data.image_size
-        batches = (self.data.train.squares(part, side) for part in index.split(512))
-        return embed(encoder, batches, self.stats, device)
+        return embed(encoder, self.data.train.batches(self.data.image_size, index), self.stats, device)
 
     def _splits(self) -> dict[str, Split]:
         """What has images: ``train``, ``validation`` and ``test`` of the run, ``eval_train`` and ``eval_test``."""
@@ -166,15 +166,22 @@ class ImageTask(Task):
             found |= {"eval_train": self.probed.train, "eval_test": self.probed.test}
         return {name: split for name, split in found.items() if len(split)}
 
-    def features(self, encoder: nn.Module, device: torch.device) -> Features:
-        return self._with_labels(lambda batches: embed(encoder, batches, self.stats, device))
+    def features(self, encoder: nn.Module, device: torch.device, scored: bool = False) -> Features:
+        """As in :class:`Task`; without labels the scores look at 2,048 images of a split."""
+        kept = getattr(self.config.data, "memory", math.inf)
 
-    def _with_labels(self, mapped: Callable[[Iterable[Tensor]], Tensor]) -> Features:
+        def mapped(batches: Iterable[Tensor], count: int) -> Tensor:
+            return embed(encoder, batches, self.stats, device, lambda d: rows(count, d, kept, self.config.run_dir))
+
+        return self._with_labels(mapped, few=scored and self.scored is None)
+
+    def _with_labels(self, mapped: Callable[[Iterable[Tensor], int], Tensor], few: bool = False) -> Features:
         out: Features = {}
         for name, split in self._splits().items():
-            x = mapped(self._squares(split))
+            split = split.take(evenly(_GEOMETRY_IMAGES, len(split))) if few else split
+            x = mapped(self._squares(split), len(split))
             at = split.readable()
-            out |= {name: x[at], f"{name}_labels": split.labels[at]}
+            out |= {name: kept_rows(x, at), f"{name}_labels": split.labels[at]}
         return out
 
     def _squares(self, split: Split) -> Iterator[Tensor]:
@@ -210,7 +217,7 @@ class ImageTask(Task):
         assert isinstance(views, BatchedViews)
         generator = torch.Generator(device=device).manual_seed(0)
         parts = []
-        for index in evenly(_GEOMETRY_IMAGES, self.size).split(256):
+        for index in evenly(_GEOMETRY_IMAGES, self.size).split(max(1, at_once(self.data.image_size) // 2)):
             images, aspect = self.data.train.read(index)
             drawn = views(images.to(device), 2, generator, None if aspect is None else aspect.to(device))
             parts.append(encode(drawn).float().cpu().unflatten(0, (2, -1)))
@@ -221,20 +228,20 @@ class ImageTask(Task):
             return super().baselines(device)
         torch.manual_seed(self.config.seed)
         method = build_method(self.config.method, self.encoder(), self.config.encoder, self.size).eval().to(device)
-        views, untrained = self.views().to(device), self.features(method.encoder, device)
+        views, untrained = self.views().to(device), self.features(method.encoder, device, scored=True)
         scores = self.score(untrained) | self.geometry(method, views, untrained, device)
         return {"untrained encoder": scores, **self._floors()}
 
     def _floors(self) -> dict[str, Scores]:
         """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``_RAW_SIDE`` px wide."""
         if self.scored is not None:
-            return {"raw pixels": self.score(self._with_labels(_raw_pixels))}
+            return {"raw pixels": self.score(self._with_labels(lambda batches, count: _raw_pixels(batches)))}
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in self.stats)
         first, second = self._two_views(
             self.views(), torch.device("cpu"), lambda x: _raw_pixels([(x * std + mean) * 255])
         )
         index = evenly(_GEOMETRY_IMAGES, self.size)
-        pixels = _raw_pixels(self.data.train.squares(part, self.data.image_size) for part in index.split(512))
+        pixels = _raw_pixels(self.data.train.batches(self.data.image_size, index))
         return {"raw pixels": {"effective_rank": rank_of(pixels), "view_agreement": view_agreement(first, second)}}
 
     def protocol(self) -> str:
