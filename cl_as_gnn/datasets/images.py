@@ -16,6 +16,8 @@ from cl_as_gnn.datasets.store import DecodedStore, Store
 from cl_as_gnn.errors import ConfigError
 
 TEST_SHARE = 0.25
+WINDOW = 8
+"""Chunks among which samples are shuffled, where a store has chunks."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,20 @@ class Split:
         if isinstance(self.images, Rows):
             return self.images.store.fetch(self.images.index[index.cpu()])
         return self.images[index], None if self.aspect is None else self.aspect[index]
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """A shuffle of the positions, the same for the same state of the generator.
+
+        Where the store has chunks, these are shuffled, and then the images within each ``WINDOW`` of them, so that a
+        chunk is read once an epoch.
+        """
+        shuffle = torch.randperm(len(self), generator=generator)
+        if not isinstance(self.images, Rows) or self.images.store.chunk_ends is None:
+            return shuffle
+        ends = self.images.store.chunk_ends
+        place = torch.randperm(len(ends), generator=generator)
+        chunk = torch.searchsorted(ends, self.images.index[shuffle], right=True)
+        return shuffle[(place[chunk] // WINDOW).argsort(stable=True)]
 
     def squares(self, index: Tensor, side: int) -> Tensor:
         """Center squares of the pictures at some positions, uint8 ``(n, C, side, side)``."""

@@ -122,7 +122,7 @@ class PackedStore(DecodedStore):
         self._bytes = int(np.prod(self.shape[1:]))
         self._learn_broken()
         if source is not None:
-            source.broken = self.broken
+            source.broken, self.chunk_ends = self.broken, source.chunk_ends
 
     def open(self, row: int) -> Any:
         raise NotImplementedError("packed images are decoded already")

@@ -26,9 +26,11 @@ class Store(ABC):
 
     Attributes:
         shape: (N, C, P, P).
+        chunk_ends: the row after each chunk, ascending, where neighboring rows are best read together; else ``None``.
     """
 
     shape: tuple[int, int, int, int]
+    chunk_ends: Tensor | None = None
 
     def __len__(self) -> int:
         return self.shape[0]

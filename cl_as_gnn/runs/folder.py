@@ -82,7 +82,13 @@ class RunFolder:
     def save_config(self, config: RunConfig) -> None:
         # With absolute roots the run can be resumed from another working directory.
         sections = {
-            key: part.model_copy(update={"root": part.root.absolute() if part.root else None})
+            key: part.model_copy(
+                update={
+                    name: path.absolute()
+                    for name in ("root", "cache")
+                    if isinstance(path := getattr(part, name, None), Path)
+                }
+            )
             for key, part in (("data", config.data), ("eval", config.eval))
         }
         self.write(self.config, to_yaml(config.model_copy(update=sections)))

@@ -70,6 +70,10 @@ class Task(ABC):
     def views(self) -> nn.Module:
         """The augmentation: maps rows of ``inputs`` (or indices of samples) and a number of views to encoder inputs."""
 
+    def order(self, generator: torch.Generator) -> Tensor:
+        """A shuffle of the training samples, the same for the same state of the generator."""
+        return torch.randperm(self.size, generator=generator)
+
     @abstractmethod
     def encoder(self) -> Encoder:
         """A new encoder with random weights."""

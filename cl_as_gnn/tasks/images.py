@@ -128,6 +128,9 @@ class ImageTask(Task):
             self.config.data.augment or source.augment, self.data.image_size, self.data.channels, *self.stats
         )
 
+    def order(self, generator: torch.Generator) -> Tensor:
+        return self.data.train.order(generator)
+
     def encoder(self) -> Encoder:
         return build_encoder(self.config.encoder, Inputs(self.data.channels, self.data.image_size))
 

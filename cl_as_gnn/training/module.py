@@ -58,7 +58,7 @@ class EpochBatches:
     The first batch fixes the order: Lightning creates the iterator before it restores the epoch of a resumed run.
     """
 
-    def __init__(self, module: LightningModule, total: int, config: RunConfig, read: Any = None):
+    def __init__(self, module: ContrastiveModule, total: int, config: RunConfig, read: Any = None):
         self.module, self.total, self.seed, self.read = module, total, config.seed, read
         size = min(config.trainer.batch_size, total)
         self.size = size - size % config.trainer.ranks
@@ -69,7 +69,7 @@ class EpochBatches:
     def __iter__(self) -> Iterator[Any]:
         trainer = self.module.trainer
         shuffle = torch.Generator().manual_seed(epoch_seed(self.seed, trainer.current_epoch))
-        order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size]
+        order = self.module.task.order(shuffle)[: len(self) * self.size]
         order = order.view(-1, self.size).chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
         yield from order.to(self.module.device) if self.read is None else prefetched(order, self.read)
 
