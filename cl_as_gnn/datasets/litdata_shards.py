@@ -110,9 +110,8 @@ class LitStore(DecodedStore):
         serializers = dict.fromkeys(_RAW, Raw()) | dict.fromkeys(_UNPICKLED, Refused())
         try:
             self.samples = StreamingDataset(str(root), serializers=serializers)
-            count = len(self.samples)
-            if count:
-                self.samples[0]
+            self.samples[0]  # opens the data set
+            ends = [interval[2] for interval in self.samples.cache.get_chunk_intervals()]
         except (ConfigError, KeyboardInterrupt):
             raise
         except BaseException as error:  # of LitData, or of the client of the storage
@@ -120,11 +119,10 @@ class LitStore(DecodedStore):
             raise ConfigError(
                 f"data.root={root} cannot be read by litdata ({type(error).__name__}: {reason})"
             ) from None
-        if not count:
-            raise ConfigError(f"data.root={root} holds no samples")
-        super().__init__([f"sample {row}" for row in range(count)], max_broken=max_broken)
-        self.chunk_ends = torch.tensor([interval[2] for interval in self.samples.cache.get_chunk_intervals()])
-        self.token = f"{root} {self.chunk_ends.tolist()}"
+        # Not len(samples), which is the share of a rank.
+        super().__init__([f"sample {row}" for row in range(ends[-1])], max_broken=max_broken)
+        self.chunk_ends = torch.tensor(ends)
+        self.token = f"{root} {ends}"
         self._lock = threading.Lock()
         self._raw: dict[int, Any] = {}
 

@@ -77,6 +77,12 @@ def test_samples_are_the_images_of_the_files(shards, read, config):
             assert torch.equal(found[0], expected[0])
 
 
+def test_every_rank_knows_all_samples(shards, read, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("GLOBAL_RANK", "1")
+    assert len(read(shards / "bytes").train) == COUNT
+
+
 @pytest.mark.parametrize(("name", "classes"), [("bytes", ("0", "1")), ("arrays", ("a", "b"))])
 def test_labels_come_from_a_key(shards, read, name, classes):
     data = read(shards / name, label_key="label")
