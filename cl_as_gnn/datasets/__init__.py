@@ -4,7 +4,7 @@ from cl_as_gnn.datasets.augment import BatchedViews, channel_stats, normalize
 from cl_as_gnn.datasets.base import Dataset, ImageDataset, load_images
 from cl_as_gnn.datasets.graph_views import GraphViews, NodeViews
 from cl_as_gnn.datasets.graphs import GraphSet, NodeData, load_graphs
-from cl_as_gnn.datasets.images import ImageData, Split, at_once, evenly
+from cl_as_gnn.datasets.images import ImageData, Split, evenly
 from cl_as_gnn.datasets.photos import read_images
 from cl_as_gnn.registry import DATASETS
 
@@ -19,7 +19,6 @@ __all__ = [
     "NodeData",
     "NodeViews",
     "Split",
-    "at_once",
     "channel_stats",
     "evenly",
     "load_graphs",

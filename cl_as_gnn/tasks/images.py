@@ -18,11 +18,11 @@ from cl_as_gnn.datasets import (
     ImageData,
     ImageDataset,
     Split,
-    at_once,
     channel_stats,
     evenly,
     load_images,
 )
+from cl_as_gnn.datasets.images import at_once
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
