@@ -15,7 +15,7 @@ from rich.table import Table
 
 from cl_as_gnn import light
 from cl_as_gnn.compat import quiet_command
-from cl_as_gnn.errors import ConfigError, Interrupted, RunError
+from cl_as_gnn.errors import ConfigError, Interrupted, in_one_line
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
 from cl_as_gnn.runs.stop import end_with_parent, handled
 
@@ -138,6 +138,21 @@ def embed(
     shapes = export_features(run, out, console, images)
     line = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     console.print(f"{out}: {line}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def pack(
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("packed"),
+) -> None:
+    """Decode the images of `data.root=PHOTOS` once, into a folder that trains without them: `data.root=OUT`.
+
+    Give the `data.image_size` of the runs to come. A stopped pack goes on where it was. The same folder serves as
+    `data.cache=OUT` of runs on the images themselves, which fill it in their first epoch if it is not there.
+    """
+    from cl_as_gnn.runs.pack import pack_images
+
+    pack_images(_load(settings), out, console)
 
 
 @app.command()
@@ -312,25 +327,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("CLGNN_TRACEBACK") and not isinstance(error, Interrupted):
             raise
-        message, code = _in_one_line(error)
+        message, code = in_one_line(error)
         if message:
             print(f"error: {message}", file=sys.stderr)  # noqa: T201  (rich would wrap the line)
         sys.exit(code)
-
-
-def _in_one_line(error: Exception) -> tuple[str, int]:
-    """What a user reads of an error, and the exit code."""
-    if isinstance(error, ConfigError | RunError):
-        code = error.code if isinstance(error, Interrupted) else 2 if isinstance(error, ConfigError) else 1
-        return " ".join(str(error).splitlines()), code
-    if usage := getattr(error, "format_message", None):  # typer's own errors, whichever click it is built on
-        return f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)", 2
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"cannot use {error.filename}: {error.strerror}", 1
-    if "No usable temporary directory" in str(error):  # torch asks for one
-        return f"{' '.join(error.args[1:])}: free some space in one of them, or set TMPDIR to another folder", 1
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)", 1
 
 
 if __name__ == "__main__":

@@ -37,3 +37,18 @@ def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) 
     close.sort(key=lambda other: sorted(other) != sorted(name))  # swapped letters first
     cure = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
     return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"
+
+
+def in_one_line(error: Exception) -> tuple[str, int]:
+    """What a user reads of an error, and the exit code."""
+    if isinstance(error, ConfigError | RunError):
+        code = error.code if isinstance(error, Interrupted) else 2 if isinstance(error, ConfigError) else 1
+        return " ".join(str(error).splitlines()), code
+    if usage := getattr(error, "format_message", None):  # typer's own errors, whichever click it is built on
+        return f"{usage()} (clgnn --help lists the commands, clgnn COMMAND --help their options)", 2
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"cannot use {error.filename}: {error.strerror}", 1
+    if "No usable temporary directory" in str(error):  # torch asks for one
+        return f"{' '.join(error.args[1:])}: free some space in one of them, or set TMPDIR to another folder", 1
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''} (CLGNN_TRACEBACK=1 shows where)", 1

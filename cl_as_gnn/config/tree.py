@@ -88,6 +88,7 @@ class PhotoConfig(DataConfig):
         None, ge=4, le=512, description="side of the views in pixels, None = that of the images, or 64 if they differ"
     )
     memory: float = Field(2.0, ge=0, description="GB; more images than that are decoded by the batch, not kept")
+    cache: Path | None = Field(None, description="folder that keeps the decoded images, also for other runs")
     max_broken: float = Field(0.01, ge=0, lt=1, description="share of files that may be broken; they are left out")
 
 
@@ -232,11 +233,10 @@ class RunConfig(Settings):
         return self
 
     def experiment(self) -> dict[str, Any]:
-        """All settings that can change a number, nested, as JSON has them: without ``run_dir``, ``data.root`` and
-        ``trainer.checkpoint_every``."""
-        return self.model_dump(
-            mode="json", exclude={"run_dir": True, "data": {"root"}, "trainer": {"checkpoint_every"}}
-        )
+        """All settings that can change a number, nested, as JSON has them: without ``run_dir``, ``data.root``,
+        ``data.cache`` and ``trainer.checkpoint_every``."""
+        left_out: dict[str, Any] = {"run_dir": True, "data": {"root", "cache"}, "trainer": {"checkpoint_every"}}
+        return self.model_dump(mode="json", exclude=left_out)
 
     @property
     def digest(self) -> str:

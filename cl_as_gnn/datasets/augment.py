@@ -39,14 +39,19 @@ def channel_stats(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
     if not len(split):
         raise ConfigError("the training split is empty, so that its mean color is unknown: add training images")
-    images = split.images
-    if not isinstance(images, Tensor):
-        images, _ = split.read(evenly(_MEASURED, len(split)))
+    images, channels = split.images, split.images.shape[1]
+    parts = (
+        images.split(_MEASURED)
+        if isinstance(images, Tensor)
+        else (split.read(index)[0] for index in evenly(_MEASURED, len(split)).split(128))
+    )
+    counts = torch.zeros(channels, 256, dtype=torch.long)
+    for part in parts:
+        counts += torch.stack([torch.bincount(part[:, c].flatten(), minlength=256) for c in range(channels)])
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
-    for channel in range(images.shape[1]):
-        share = torch.bincount(images[:, channel].flatten(), minlength=256).double()
-        share /= share.sum()
+    for count in counts.double():
+        share = count / count.sum()
         mean = (share * levels).sum()
         means.append(float(mean))
         stds.append(max(float((share * (levels - mean) ** 2).sum().sqrt()), 1 / 255))

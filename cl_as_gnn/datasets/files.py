@@ -77,7 +77,11 @@ def open_file(path: str) -> Image.Image:
     if not os.path.isfile(path):  # a pipe would wait for a writer
         raise OSError("no such file")
     with open(path, "rb") as file:
-        data = file.read()
+        return open_bytes(file.read())
+
+
+def open_bytes(data: bytes) -> Image.Image:
+    """Open the content of an image file; the error is one of ``UNREADABLE``."""
     if not data:
         raise OSError("empty file")
     return Image.open(BytesIO(data))

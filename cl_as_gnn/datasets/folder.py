@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,9 @@ from pydantic import Field
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.base import ImageDataset
 from cl_as_gnn.datasets.files import image_files
-from cl_as_gnn.datasets.images import Parts
-from cl_as_gnn.datasets.photos import read_photos, splits_of
+from cl_as_gnn.datasets.images import Catalog, Parts
+from cl_as_gnn.datasets.packed import is_packed, open_packed
+from cl_as_gnn.datasets.photos import read_photos
 from cl_as_gnn.datasets.store import FileStore
 from cl_as_gnn.errors import ConfigError
 
@@ -54,23 +56,38 @@ class Folder(ImageDataset):
 
     @classmethod
     def parts(cls, config: Any, progress: bool) -> Parts:
+        if config.root is not None and is_packed(config.root):
+            return _read_packed(config, progress)
         listing = list_folder(config)
         classes = tuple(sorted({name for names in listing.classes.values() for name in names if name}))
-        notes = []
+        notes: tuple[str, ...] = ()
         if len(classes) == 1:
-            notes.append(f"one class ({classes[0]!r}) only: read without labels")
+            notes = (f"one class ({classes[0]!r}) only: read without labels",)
             classes, listing.classes = (), {}
         number = {name: i for i, name in enumerate(classes)} | {"": -1}
-        files, labels = [], []
-        for name, found in listing.files.items():
-            files.append(found)
-            labels.append(torch.tensor([number[c] for c in listing.classes.get(name, [""] * len(found))]))
-        where = dict(zip(listing.files, torch.arange(sum(map(len, files))).split([len(f) for f in files]), strict=True))
-        paths, y = [path for found in files for path in found], torch.cat(labels).long()
-        splits = splits_of(where, y, classes, config.split_seed, notes)
+        labels = [
+            torch.tensor([number[c] for c in listing.classes.get(name, [""] * len(found))])
+            for name, found in listing.files.items()
+        ]
+        sizes = {name: len(found) for name, found in listing.files.items()}
+        paths = [path for found in listing.files.values() for path in found]
         store = FileStore(config.root, paths, max_broken=config.max_broken)
-        source = f"{len(classes)} classes ({listing.source})" if classes else "no labels"
-        return read_photos(config, store, y, splits, classes, source, tuple(notes), progress)
+        catalog = Catalog(sizes, torch.cat(labels).long(), classes, listing.source, notes)
+        return read_photos(config, store, catalog, progress)
+
+
+def _read_packed(config: Any, progress: bool) -> Parts:
+    """The images of a packed folder in place of those from which it was made."""
+    store, catalog = open_packed(config.root, config.max_broken)
+    if config.labels == "none":
+        catalog = replace(catalog, labels=torch.full_like(catalog.labels, -1), classes=())
+    elif config.labels != "auto" and config.labels not in catalog.source:
+        raise ConfigError(
+            f"data.labels={config.labels}: {config.root} was packed with {catalog.source} instead: drop it, or pack "
+            "again"
+        )
+    config = config.model_copy(update={"image_size": config.image_size or store.header.side})
+    return read_photos(config, store, catalog, progress)
 
 
 def list_folder(config: Any) -> Listing:
@@ -86,7 +103,7 @@ def list_folder(config: Any) -> Listing:
         return Listing(files, _listed_classes(table, files), "labels.csv")
     if config.labels == "none":
         return Listing(files)
-    folders = {name: [_class_of(path, root, name) for path in found] for name, found in files.items()}
+    folders = {name: [_class_of(path, name) for path in found] for name, found in files.items()}
     known = set(folders["train"])
     loose = [path for path, c in zip(files["train"], folders["train"], strict=True) if not c]
     if loose and (config.labels == "folders" or len(files) > 1):
@@ -140,12 +157,12 @@ def _folder_of(root: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _class_of(file: str, root: Path, split: str) -> str:
+def _class_of(file: str, split: str) -> str:
     """The first folder of a file within its split, empty if it lies in none."""
-    parts = file.split("/")
-    if (root / parts[0]).name in _SPLITS[split] and len(parts) > 1:
-        parts = parts[1:]
-    return parts[0] if len(parts) > 1 and split != "unlabeled" else ""
+    first, inside, rest = file.partition("/")
+    if first in _SPLITS[split] and inside:
+        first, inside, _ = rest.partition("/")
+    return sys.intern(first) if inside and split != "unlabeled" else ""
 
 
 def _listed_classes(table: Path, files: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.base import ImageDataset
-from cl_as_gnn.datasets.images import Parts
-from cl_as_gnn.datasets.photos import read_photos, splits_of
+from cl_as_gnn.datasets.images import Catalog, Parts
+from cl_as_gnn.datasets.photos import read_photos
 from cl_as_gnn.datasets.store import ItemStore
 from cl_as_gnn.errors import ConfigError
 
@@ -47,7 +47,6 @@ class HuggingFace(ImageDataset):
                 "data.image_column"
             )
         sizes = [len(part) for part in opened.values()]
-        where = dict(zip(opened, torch.arange(sum(sizes)).split(sizes), strict=True))
         classes, labels = _labels(list(opened.values()), label)
         ends = torch.tensor(sizes).cumsum(0)
         parts = [part.select_columns([picture]) for part in opened.values()]
@@ -56,11 +55,10 @@ class HuggingFace(ImageDataset):
             owner = int(torch.searchsorted(ends, row, right=True))
             return parts[owner][row - int(ends[owner]) + sizes[owner]][picture]
 
-        notes: list[str] = []
-        splits = splits_of(where, labels, classes, config.split_seed, notes)
-        store = ItemStore(item, sum(sizes), config.max_broken)
-        source = f"{len(classes)} classes (column {label})" if classes else "no labels"
-        return read_photos(config, store, labels, splits, classes, source, tuple(notes), progress)
+        token = "-".join(str(getattr(part, "_fingerprint", "")) for part in opened.values())
+        store = ItemStore(item, sum(sizes), config.max_broken, token)
+        catalog = Catalog(dict(zip(opened, sizes, strict=True)), labels, classes, f"column {label}")
+        return read_photos(config, store, catalog, progress)
 
 
 def open_saved(root: Path | None) -> dict[str, Any]:

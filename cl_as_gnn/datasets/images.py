@@ -16,6 +16,8 @@ from cl_as_gnn.datasets.store import DecodedStore, Store
 from cl_as_gnn.errors import ConfigError
 
 TEST_SHARE = 0.25
+WINDOW = 8
+"""Chunks among which samples are shuffled, where a store has chunks."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,20 @@ class Split:
             return self.images.store.fetch(self.images.index[index.cpu()])
         return self.images[index], None if self.aspect is None else self.aspect[index]
 
+    def order(self, generator: torch.Generator) -> Tensor:
+        """A shuffle of the positions, the same for the same state of the generator.
+
+        Where the store has chunks, these are shuffled, and then the images within each ``WINDOW`` of them, so that a
+        chunk is read once an epoch.
+        """
+        shuffle = torch.randperm(len(self), generator=generator)
+        if not isinstance(self.images, Rows) or self.images.store.chunk_ends is None:
+            return shuffle
+        ends = self.images.store.chunk_ends
+        place = torch.randperm(len(ends), generator=generator)
+        chunk = torch.searchsorted(ends, self.images.index[shuffle], right=True)
+        return shuffle[(place[chunk] // WINDOW).argsort(stable=True)]
+
     def squares(self, index: Tensor, side: int) -> Tensor:
         """Center squares of the pictures at some positions, uint8 ``(n, C, side, side)``."""
         return center_square(*self.read(index), side)
@@ -88,10 +104,11 @@ class Split:
         """Center squares to look at, at most 96 px wide."""
         return self.squares(index, min(96, self.images.shape[-1]))
 
-    def batches(self, side: int, size: int = 512) -> Iterator[Tensor]:
-        """Center squares of all pictures in order, at most ``size`` at a time."""
-        for index in torch.arange(len(self)).split(size):
-            yield self.squares(index, side)
+    def batches(self, side: int, index: Tensor | None = None) -> Iterator[Tensor]:
+        """Center squares of the pictures at some positions, or of all, in order, :func:`at_once` at a time."""
+        index = torch.arange(len(self)) if index is None else index
+        for part in index.split(at_once(side)):
+            yield self.squares(part, side)
 
     def broken(self) -> dict[str, str]:
         """The files that were found broken so far, with the reason."""
@@ -155,6 +172,37 @@ class Parts(NamedTuple):
     """Side of the views; that of the images if not given."""
     notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All images of a source, before test and validation images are drawn from them.
+
+    Attributes:
+        sizes: number of images of ``train``, and of ``validation``, ``test`` and ``unlabeled`` where there are any; the
+            images lie in this order.
+        labels: int64 ``(N,)``, −1 where unknown.
+        classes: names of the labels; without any, all training images are unlabeled.
+        source: where the labels come from, in words.
+        notes: lines that say what was read.
+    """
+
+    sizes: dict[str, int]
+    labels: Tensor
+    classes: tuple[str, ...]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> dict[str, Tensor]:
+        """The positions of each split."""
+        at = torch.arange(len(self.labels)).split(list(self.sizes.values()))
+        return dict(zip(self.sizes, at, strict=True))
+
+
+def at_once(side: int) -> int:
+    """Images of a side in pixels that are encoded at a time: 512 up to 96 px, and fewer of larger ones."""
+    return max(1, min(512, 512 * 96**2 // side**2))
 
 
 def evenly(count: int, size: int) -> Tensor:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.files import image_files
-from cl_as_gnn.datasets.images import TEST_SHARE, Parts, Rows, Split, stratified
-from cl_as_gnn.datasets.store import DecodedStore, FileStore, stacked
+from cl_as_gnn.datasets.images import TEST_SHARE, Catalog, Parts, Rows, Split, stratified
+from cl_as_gnn.datasets.packed import PackedStore, cached
+from cl_as_gnn.datasets.store import DecodedStore, FileStore
 from cl_as_gnn.errors import ConfigError
 
 MIXED_SIDE = 64
@@ -28,51 +29,51 @@ def keep_whole(store: DecodedStore, image_size: int | None) -> int:
     return side
 
 
-def read_photos(
-    config: PhotoConfig,
-    store: DecodedStore,
-    labels: Tensor,
-    splits: dict[str, Tensor],
-    classes: tuple[str, ...],
-    source: str,
-    notes: tuple[str, ...],
-    progress: bool,
-) -> Parts:
+def read_photos(config: PhotoConfig, store: DecodedStore, catalog: Catalog, progress: bool) -> Parts:
     """Read the images of a store: into memory if they fit into ``config.memory``, else by the batch.
 
     Args:
         config: the settings of the data set.
         store: all images.
-        labels: of the images, −1 where unknown.
-        splits: the images of ``train``, and of ``validation``, ``test`` and ``unlabeled`` where there are any.
-        classes: names of the labels.
-        source: where the labels come from.
-        notes: more lines to print.
+        catalog: their labels and splits.
         progress: show a bar on stderr.
     """
-    side = keep_whole(store, config.image_size)
+    side, root = keep_whole(store, config.image_size), config.root
+    packed = store if isinstance(store, PackedStore) else None
+    if config.cache is not None:
+        if packed is not None:
+            raise ConfigError(f"data.root={root} is packed already: drop data.cache={config.cache}")
+        store = packed = cached(store, catalog, side, config.cache, root)
+    store.check_broken()
+    labels, notes = catalog.labels, list(catalog.notes)
+    splits = splits_of(catalog.where, labels, catalog.classes, config.split_seed, notes)
     count, channels, stored, _ = store.shape
     size = count * channels * stored**2 / 1e9
-    line = f"{count:,} images, {source}, views of {side} px"
+    source = f" ({catalog.source})" if catalog.source else ""
+    kind = f"{len(catalog.classes)} classes{source}" if catalog.classes else "no labels"
+    line = f"{count:,} images, {kind}, views of {side} px"
+    if packed is not None:
+        line += f"; {count - len(packed.missing):,} of them are decoded in {packed.folder}"
     if size > config.memory:
         read = {
             name: Split(Rows(store, at), labels[at], tuple(store.names[i] for i in at.tolist()))
             for name, at in splits.items()
         }
         line += f"; {size:.1f} GB decoded are above data.memory={config.memory:g}: read by the batch"
+        line += " (data.cache=FOLDER keeps them decoded)" * (packed is None)
     else:
         read = _in_memory(store, labels, splits, progress)
     if missing := len(store.broken):
         line += f"; {missing} broken file{'s' * (missing > 1)} left out (broken.txt)"
     if not len(read["train"]):
-        raise ConfigError(f"data.root={config.root} holds no image that can be trained on: add some")
+        raise ConfigError(f"data.root={root} holds no image that can be trained on: add some")
     empty = read["train"].take(torch.arange(0))
     broken = tuple(sorted(f"{store.names[i]}: {why}" for i, why in store.broken.items()))
     return Parts(
-        classes,
+        catalog.classes,
         read["train"],
         read.get("test", empty),
-        read.get("validation", None if classes else empty),
+        read.get("validation", None if catalog.classes else empty),
         read.get("unlabeled"),
         side,
         (line, *notes),
@@ -139,16 +140,15 @@ def _in_memory(store: DecodedStore, labels: Tensor, splits: dict[str, Tensor], p
     kept: dict[str, list[Tensor]] = {name: [] for name in splits}
     filled = dict.fromkeys(splits, 0)
     for name, part in bar:
-        images = store.decode(part.tolist())
-        good = [image for image in images if not isinstance(image, str)]
-        kept[name].append(part[torch.tensor([not isinstance(image, str) for image in images])])
-        here = slice(filled[name], filled[name] + len(good))
-        pixels[name][here], aspect[name][here] = stacked(good, store.shape)
-        filled[name] += len(good)
+        images, wide, good = store.decode(part)
+        kept[name].append(part[good])
+        here = slice(filled[name], filled[name] + int(good.sum()))
+        pixels[name][here], aspect[name][here] = images[good], wide[good]
+        filled[name] = here.stop
     square = all(bool((aspect[name][: filled[name]] == 1).all()) for name in splits)
     out = {}
     for name, parts in kept.items():
         at = torch.cat(parts) if parts else splits[name]
-        wide = None if square else aspect[name][: len(at)]
-        out[name] = Split(pixels[name][: len(at)], labels[at], tuple(store.names[i] for i in at.tolist()), wide)
+        sides = None if square else aspect[name][: len(at)]
+        out[name] = Split(pixels[name][: len(at)], labels[at], tuple(store.names[i] for i in at.tolist()), sides)
     return out

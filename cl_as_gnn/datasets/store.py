@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,11 @@ class Store(ABC):
 
     Attributes:
         shape: (N, C, P, P).
+        chunk_ends: the row after each chunk, ascending, where neighboring rows are best read together; else ``None``.
     """
 
     shape: tuple[int, int, int, int]
+    chunk_ends: Tensor | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -48,6 +51,10 @@ class DecodedStore(Store):
         channels: 1 for gray, 3 for RGB.
         max_broken: share of the images that may be broken.
 
+    Attributes:
+        broken: the rows that were found broken so far, with the reason.
+        token: a text that changes with the images, besides :meth:`stamps`.
+
     Raises:
         RunError: (when reading) more images than that are broken.
     """
@@ -57,6 +64,7 @@ class DecodedStore(Store):
         self.shape = (len(names), channels, 0, 0)
         self.broken: dict[int, str] = {}
         self.center = False
+        self.token = ""
 
     @abstractmethod
     def open(self, row: int) -> Image.Image:
@@ -84,24 +92,44 @@ class DecodedStore(Store):
         same = width if width == height and len(set(sizes)) == 1 else None
         return same, max(map(max, sizes))
 
+    def stamps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Two numbers per image ``(N, 2)`` that change with it, as far as that is known without reading it."""
+        return np.zeros((len(self), 2), np.int64)
+
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
 
-    def decode(self, rows: Sequence[int]) -> list[tuple[Pixels, float] | str]:
-        """Decode some images; a text in place of an image says why it cannot be decoded."""
-        parts = self._pool.map(self._part, [rows[first : first + _TASK] for first in range(0, len(rows), _TASK)])
-        out = [image for part in parts for image in part]
-        self.broken |= {row: image for row, image in zip(rows, out, strict=True) if isinstance(image, str)}
-        if self.broken and len(self.broken) >= len(self):
-            raise RunError(f"none of the {len(self):,} images can be decoded ({self.broken[0]}): name other files")
+    def decode(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode some images.
+
+        Returns:
+            uint8 ``(n, C, P, P)``, their width / height ``(n,)``, and a mask ``(n,)`` of those that are not broken.
+        """
+        wanted = rows.tolist()
+        parts = self._pool.map(self._part, [wanted[first : first + _TASK] for first in range(0, len(wanted), _TASK)])
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        aspect = torch.zeros(len(rows))
+        for i, image in enumerate(image for part in parts for image in part):
+            if isinstance(image, str):
+                self.broken[wanted[i]] = image
+            else:
+                images[i], aspect[i] = image[0].transpose(2, 0, 1), image[1]
+        self.check_broken()
+        return torch.from_numpy(images), aspect, aspect > 0
+
+    def check_broken(self) -> None:
+        """Raise RunError if more images are known to be broken than may be."""
+        if not self.broken:
+            return
+        row, reason = next(iter(self.broken.items()))
+        if len(self.broken) >= len(self):
+            raise RunError(f"none of the {len(self):,} images can be decoded ({reason}): name other files")
         if len(self.broken) > self.max_broken * len(self):
-            row, reason = next(iter(self.broken.items()))
             raise RunError(
                 f"{self.names[row]} cannot be decoded as an image ({reason}), and {len(self.broken)} of {len(self):,} "
                 f"cannot so far: repair or remove them, or raise data.max_broken (now {self.max_broken:g})"
             )
-        return out
 
     def _part(self, rows: Sequence[int]) -> list[tuple[Pixels, float] | str]:
         mode = "L" if self.shape[1] == 1 else "RGB"
@@ -116,14 +144,13 @@ class DecodedStore(Store):
         return out
 
     def fetch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        wanted = rows.tolist()
-        images = self.decode(wanted)
-        while missing := [i for i, image in enumerate(images) if isinstance(image, str)]:
-            for i in missing:
-                wanted[i] = (wanted[i] + 1) % len(self)
-            for i, image in zip(missing, self.decode([wanted[i] for i in missing]), strict=True):
-                images[i] = image
-        return stacked([image for image in images if not isinstance(image, str)], self.shape)
+        rows = rows.clone()
+        images, aspect, good = self.decode(rows)
+        while not good.all():
+            at = (~good).nonzero().view(-1)
+            rows[at] = (rows[at] + 1) % len(self)
+            images[at], aspect[at], good[at] = self.decode(rows[at])
+        return images, aspect
 
 
 class FileStore(DecodedStore):
@@ -144,6 +171,15 @@ class FileStore(DecodedStore):
     def open(self, row: int) -> Image.Image:
         return open_file(os.path.join(self.root, self.names[row]))
 
+    def stamps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Size and time of change of each file."""
+        out = np.zeros((len(self), 2), np.int64)
+        for row, name in enumerate(self.names):
+            with suppress(OSError):
+                known = os.stat(os.path.join(self.root, name))
+                out[row] = known.st_size, known.st_mtime_ns
+        return out
+
 
 class ItemStore(DecodedStore):
     """Items of a map-style data set of pictures.
@@ -151,12 +187,14 @@ class ItemStore(DecodedStore):
     Args:
         items: ``items(row)`` returns the picture.
         count: N.
-        max_broken: as in :class:`DecodedStore`.
+        max_broken, token: as in :class:`DecodedStore`.
     """
 
-    def __init__(self, items: Callable[[int], Image.Image], count: int, max_broken: float = 0.01) -> None:
+    def __init__(
+        self, items: Callable[[int], Image.Image], count: int, max_broken: float = 0.01, token: str = ""
+    ) -> None:
         super().__init__([f"image {row}" for row in range(count)], max_broken=max_broken)
-        self.items = items
+        self.items, self.token = items, token
 
     def open(self, row: int) -> Image.Image:
         picture = self.items(row)
@@ -202,14 +240,6 @@ class JoinedStore(Store):
             if len(place):
                 images[place], aspect[place] = store.fetch(rows[place] - int(self.ends[i]) + len(store))
         return images, aspect
-
-
-def stacked(images: Sequence[tuple[Pixels, float]], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Images ``(P, P, C)`` with their width / height as tensors ``(n, C, P, P)`` and ``(n,)``."""
-    out = np.empty((len(images), *shape[1:]), np.uint8)
-    for i, (pixels, _) in enumerate(images):
-        out[i] = pixels.transpose(2, 0, 1)
-    return torch.from_numpy(out), torch.tensor([aspect for _, aspect in images])
 
 
 def _cores() -> int:

@@ -18,8 +18,8 @@ from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from cl_as_gnn.config import AugmentConfig, DataConfig, PhotoConfig
 from cl_as_gnn.datasets.base import ImageDataset
-from cl_as_gnn.datasets.images import Parts, Rows, Split
-from cl_as_gnn.datasets.photos import read_photos, splits_of
+from cl_as_gnn.datasets.images import Catalog, Parts, Rows, Split
+from cl_as_gnn.datasets.photos import read_photos
 from cl_as_gnn.datasets.store import ItemStore, JoinedStore, MappedStore
 from cl_as_gnn.errors import ConfigError, unknown
 
@@ -121,18 +121,15 @@ class AnyTorchvision(ImageDataset):
     def parts(cls, config: Any, progress: bool) -> Parts:
         opened = open_any(config.name.partition("/")[2], config.root or Path("data"))
         sizes = [len(part) for part in opened.values()]
-        where = dict(zip(opened, torch.arange(sum(sizes)).split(sizes), strict=True))
         items: ConcatDataset[Any] = ConcatDataset(list(opened.values()))
         labels = torch.cat([_labels_of(part, config.name) for part in opened.values()])
         first = next(iter(opened.values()))
         named = [str(name) for name in getattr(first, "classes", ())]
         count = int(labels.max()) + 1
         classes = tuple(named) if len(named) >= count else tuple(map(str, range(count)))
-        notes: list[str] = []
-        splits = splits_of(where, labels, classes, config.split_seed, notes)
-        store = ItemStore(lambda row: items[row][0], len(labels), config.max_broken)
-        source = f"{len(classes)} classes"
-        return read_photos(config, store, labels, splits, classes, source, tuple(notes), progress)
+        store = ItemStore(lambda row: items[row][0], len(labels), config.max_broken, config.name)
+        catalog = Catalog(dict(zip(opened, sizes, strict=True)), labels, classes, "")
+        return read_photos(config, store, catalog, progress)
 
 
 def open_any(name: str, root: Path) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def _pictures(run: RunFolder, config: RunConfig) -> list[tuple[str, str]]:
     """Return titles and HTML; ConfigError or RunError if the run has no readable encoder or its images are missing."""
     encoder = load_encoder(run)
     root = config.data.root
-    if root is not None and not root.is_dir():
+    if isinstance(root, Path) and not root.is_dir():
         # torchvision would try to download a data set that has only moved.
         raise ConfigError(f"data.root={root} does not exist: put the images back, or change data.root in {run.config}")
     data = scored_data(config, progress=False)

@@ -82,7 +82,13 @@ class RunFolder:
     def save_config(self, config: RunConfig) -> None:
         # With absolute roots the run can be resumed from another working directory.
         sections = {
-            key: part.model_copy(update={"root": part.root.absolute() if part.root else None})
+            key: part.model_copy(
+                update={
+                    name: path.absolute()
+                    for name in ("root", "cache")
+                    if isinstance(path := getattr(part, name, None), Path)
+                }
+            )
             for key, part in (("data", config.data), ("eval", config.eval))
         }
         self.write(self.config, to_yaml(config.model_copy(update=sections)))
@@ -154,7 +160,7 @@ def _wrong_metric(metrics: Any) -> str | None:
 
 def _is_free(key: str) -> bool:
     """Whether a setting may change between the parts of a run. The scored split decides on the training images."""
-    free = ("run_dir", "data.root", "trainer.epochs", "trainer.checkpoint_every")
+    free = ("run_dir", "data.root", "data.cache", "trainer.epochs", "trainer.checkpoint_every")
     return key in free or (key.startswith("eval.") and key != "eval.split")
 
 
@@ -247,8 +253,8 @@ def open_run(path: Path) -> RunFolder:
 def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
     """The config of a run that goes on with the settings ``given`` beside ``resume=``.
 
-    ``data.root``, ``trainer.checkpoint_every`` and ``eval.*`` except ``eval.split`` may change, and ``trainer.epochs``
-    may rise. All other settings must agree.
+    ``data.root``, ``data.cache``, ``trainer.checkpoint_every`` and ``eval.*`` except ``eval.split`` may change, and
+    ``trainer.epochs`` may rise. All other settings must agree.
     """
     stored = run.load_config().model_dump(mode="json")
     config = build_config(merge(stored, given))

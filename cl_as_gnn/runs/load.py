@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cl_as_gnn.methods import Method, build_method
 from cl_as_gnn.runs.folder import RunFolder, check_same, open_run, replaced, resumed_config
 from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks import Task, load_task
-from cl_as_gnn.tasks.embed import embed
+from cl_as_gnn.tasks.embed import embed, kept_rows, rows
 
 # What Lightning and this package restore.
 _CHECKPOINT = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "epoch", "global_step", "cl_as_gnn"}
@@ -137,7 +138,7 @@ def evaluate_run(path: Path, console: Console, given: Mapping[str, Any] | None =
     task = load_task(config, console.is_terminal)
     with console.status("evaluating"):
         metrics: dict[str, Any] = {"method": config.method.name, "dataset": task.name}
-        features = task.features(encoder, device)
+        features = task.features(encoder, device, scored=True)
         metrics |= task.score(features)
         if not has_accuracies(metrics):
             if not run.checkpoint.is_file():
@@ -179,9 +180,16 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         if "image_size" not in header:
             raise ConfigError(f"--images {images}: the encoder of {path} reads graphs: leave --images out")
         split = read_images(images, header["channels"], header["image_size"], header.get("picture_size"))
-        x = embed(encoder, split.batches(header["image_size"]), (header["mean"], header["std"]), device)
+        memory = getattr(config.data, "memory", math.inf)
+        x = embed(
+            encoder,
+            split.batches(header["image_size"]),
+            (header["mean"], header["std"]),
+            device,
+            lambda dim: rows(len(split), dim, memory, out.parent),
+        )
         at = split.readable()
-        arrays = {"features": x[at].numpy(), "files": np.array([split.files[i] for i in at.tolist()])}
+        arrays = {"features": kept_rows(x, at).numpy(), "files": np.array([split.files[i] for i in at.tolist()])}
         for name, why in split.broken().items():
             console.print(f"left out {name}: {why}", soft_wrap=True, markup=False)
     try:

@@ -71,6 +71,10 @@ class Task(ABC):
     def views(self) -> nn.Module:
         """The augmentation: maps rows of ``inputs`` (or indices of samples) and a number of views to encoder inputs."""
 
+    def order(self, generator: torch.Generator) -> Tensor:
+        """A shuffle of the training samples, the same for the same state of the generator."""
+        return torch.randperm(self.size, generator=generator)
+
     @abstractmethod
     def encoder(self) -> Encoder:
         """A new encoder with random weights."""
@@ -84,8 +88,11 @@ class Task(ABC):
         """Features of the training samples ``index``, by the frozen encoder without augmentation, on the CPU."""
 
     @abstractmethod
-    def features(self, encoder: nn.Module, device: torch.device) -> Features:
-        """Features of every split and ``<split>_labels``, by the frozen encoder without augmentation, on the CPU."""
+    def features(self, encoder: nn.Module, device: torch.device, scored: bool = False) -> Features:
+        """Features of every split and ``<split>_labels``, by the frozen encoder without augmentation, on the CPU.
+
+        ``scored``: those that the scores look at suffice.
+        """
 
     def names(self) -> dict[str, Any]:
         """Names to go with the features: ``<split>_files``, and ``classes``, which the labels index."""
@@ -145,7 +152,7 @@ class Task(ABC):
     def baselines(self, device: torch.device) -> dict[str, Scores]:
         """The same scores without training."""
         torch.manual_seed(self.config.seed)
-        untrained = self.features(self.encoder().to(device), device)
+        untrained = self.features(self.encoder().to(device), device, scored=True)
         return {"untrained encoder": self.score(untrained), **self._floors()}
 
     def _leave_one_out(self, x: Tensor, y: Tensor) -> float:

@@ -33,7 +33,7 @@ class WholeGraphTask(GraphTask):
     def views(self) -> GraphViews:
         return GraphViews(self.data, self.data_config.augment)
 
-    def features(self, encoder: nn.Module, device: torch.device) -> Features:
+    def features(self, encoder: nn.Module, device: torch.device, scored: bool = False) -> Features:
         return {"graphs": self.embed(encoder, device), "graphs_labels": self.y}
 
     def _score(self, features: Features) -> Scores:

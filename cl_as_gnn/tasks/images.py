@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -21,16 +22,25 @@ from cl_as_gnn.datasets import (
     evenly,
     load_images,
 )
+from cl_as_gnn.datasets.images import at_once
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
 from cl_as_gnn.methods import Method, build_method
 from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, information, knn_and_few_labels, rank_of
-from cl_as_gnn.tasks.embed import embed
+from cl_as_gnn.tasks.embed import embed, kept_rows, rows
 
 _GEOMETRY_IMAGES = 2048
 # Raw pixels of larger images are scored at this side.
 _RAW_SIDE = 32
+
+
+def sized(config: RunConfig, section: DataConfig) -> DataConfig:
+    """The settings of the images with the size that weights to start from expect, unless the config names one."""
+    encoder = ENCODERS[config.encoder.name]
+    if isinstance(section, PhotoConfig) and section.image_size is None and encoder.own_stats(config.encoder):
+        return section.model_copy(update={"image_size": encoder.own_size(config.encoder)})
+    return section
 
 
 def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
@@ -41,12 +51,7 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
     """
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
-    section = config.data
-    encoder = ENCODERS[config.encoder.name]
-    if isinstance(section, PhotoConfig) and section.image_size is None and encoder.own_stats(config.encoder):
-        # Weights to start from expect images of their own size.
-        section = section.model_copy(update={"image_size": encoder.own_size(config.encoder)})
-    data = load_images(section, progress)
+    data = load_images(sized(config, config.data), progress)
     if config.eval.split == "test" or (not data.classes and config.eval.root is not None):
         return data.pooled()
     if not data.classes:
@@ -123,6 +128,9 @@ class ImageTask(Task):
             self.config.data.augment or source.augment, self.data.image_size, self.data.channels, *self.stats
         )
 
+    def order(self, generator: torch.Generator) -> Tensor:
+        return self.data.train.order(generator)
+
     def encoder(self) -> Encoder:
         return build_encoder(self.config.encoder, Inputs(self.data.channels, self.data.image_size))
 
@@ -152,9 +160,7 @@ class ImageTask(Task):
         return sorted({*known, *read})
 
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
-        side = self.data.image_size
-        batches = (self.data.train.squares(part, side) for part in index.split(512))
-        return embed(encoder, batches, self.stats, device)
+        return embed(encoder, self.data.train.batches(self.data.image_size, index), self.stats, device)
 
     def _splits(self) -> dict[str, Split]:
         """What has images: ``train``, ``validation`` and ``test`` of the run, ``eval_train`` and ``eval_test``."""
@@ -163,15 +169,22 @@ class ImageTask(Task):
             found |= {"eval_train": self.probed.train, "eval_test": self.probed.test}
         return {name: split for name, split in found.items() if len(split)}
 
-    def features(self, encoder: nn.Module, device: torch.device) -> Features:
-        return self._with_labels(lambda batches: embed(encoder, batches, self.stats, device))
+    def features(self, encoder: nn.Module, device: torch.device, scored: bool = False) -> Features:
+        """As in :class:`Task`; without labels the scores look at 2,048 images of a split."""
+        kept = getattr(self.config.data, "memory", math.inf)
 
-    def _with_labels(self, mapped: Callable[[Iterable[Tensor]], Tensor]) -> Features:
+        def mapped(batches: Iterable[Tensor], count: int) -> Tensor:
+            return embed(encoder, batches, self.stats, device, lambda d: rows(count, d, kept, self.config.run_dir))
+
+        return self._with_labels(mapped, few=scored and self.scored is None)
+
+    def _with_labels(self, mapped: Callable[[Iterable[Tensor], int], Tensor], few: bool = False) -> Features:
         out: Features = {}
         for name, split in self._splits().items():
-            x = mapped(self._squares(split))
+            split = split.take(evenly(_GEOMETRY_IMAGES, len(split))) if few else split
+            x = mapped(self._squares(split), len(split))
             at = split.readable()
-            out |= {name: x[at], f"{name}_labels": split.labels[at]}
+            out |= {name: kept_rows(x, at), f"{name}_labels": split.labels[at]}
         return out
 
     def _squares(self, split: Split) -> Iterator[Tensor]:
@@ -216,7 +229,7 @@ class ImageTask(Task):
         assert isinstance(views, BatchedViews)
         generator = torch.Generator(device=device).manual_seed(0)
         parts = []
-        for index in self.measured(len(split)).split(256):
+        for index in self.measured(len(split)).split(max(1, at_once(self.data.image_size) // 2)):
             images, aspect = split.read(index)
             drawn = views(images.to(device), 2, generator, None if aspect is None else aspect.to(device))
             parts.append(encode(drawn).float().cpu().unflatten(0, (2, -1)))
@@ -227,20 +240,20 @@ class ImageTask(Task):
             return super().baselines(device)
         torch.manual_seed(self.config.seed)
         method = build_method(self.config.method, self.encoder(), self.config.encoder, self.size).eval().to(device)
-        views, untrained = self.views().to(device), self.features(method.encoder, device)
+        views, untrained = self.views().to(device), self.features(method.encoder, device, scored=True)
         scores = self.score(untrained) | self.geometry(method, views, untrained, device)
         return {"untrained encoder": scores, **self._floors()}
 
     def _floors(self) -> dict[str, Scores]:
         """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``_RAW_SIDE`` px wide."""
         if self.scored is not None:
-            return {"raw pixels": self.score(self._with_labels(_raw_pixels))}
+            return {"raw pixels": self.score(self._with_labels(lambda batches, count: _raw_pixels(batches)))}
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in self.stats)
         first, second = self._two_views(
             self.views(), torch.device("cpu"), lambda x: _raw_pixels([(x * std + mean) * 255]), self.data.train
         )
         index = evenly(_GEOMETRY_IMAGES, self.size)
-        pixels = _raw_pixels(self.data.train.squares(part, self.data.image_size) for part in index.split(512))
+        pixels = _raw_pixels(self.data.train.batches(self.data.image_size, index))
         return {"raw pixels": {"effective_rank": rank_of(pixels), "view_agreement": view_agreement(first, second)}}
 
     def protocol(self) -> str:

@@ -52,7 +52,7 @@ class NodeTask(GraphTask):
     def views(self) -> NodeViews:
         return NodeViews(self.data, self.data_config.augment)
 
-    def features(self, encoder: nn.Module, device: torch.device) -> Features:
+    def features(self, encoder: nn.Module, device: torch.device, scored: bool = False) -> Features:
         return self._splits(self.embed(encoder, device))
 
     def _splits(self, x: Tensor) -> Features:

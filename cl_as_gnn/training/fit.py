@@ -189,7 +189,7 @@ def _score(
     """Score the frozen encoder, then its baselines, and write ``metrics.json`` after both."""
     config, device = task.config, next(method.parameters()).device
     with console.status("evaluating"):
-        features = task.features(method.encoder, device)
+        features = task.features(method.encoder, device, scored=True)
         for key in headline():  # another eval.root may leave some undefined
             metrics.pop(key, None)
         metrics |= task.score(features) | task.geometry(method, views, features, device)

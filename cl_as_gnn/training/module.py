@@ -64,7 +64,7 @@ class EpochBatches:
     resumed run, which may continue within an epoch.
     """
 
-    def __init__(self, module: LightningModule, total: int, config: RunConfig, read: Any = None):
+    def __init__(self, module: ContrastiveModule, total: int, config: RunConfig, read: Any = None):
         self.module, self.total, self.seed, self.read = module, total, config.seed, read
         size = min(config.trainer.batch_size, total)
         self.size = size - size % config.trainer.ranks
@@ -76,7 +76,7 @@ class EpochBatches:
         trainer = self.module.trainer
         done = trainer.fit_loop.batch_idx + 1
         shuffle = torch.Generator().manual_seed(epoch_seed(self.seed, trainer.current_epoch))
-        order = torch.randperm(self.total, generator=shuffle)[: len(self) * self.size]
+        order = self.module.task.order(shuffle)[: len(self) * self.size]
         order = order.view(-1, self.size)[done:].chunk(trainer.world_size, dim=1)[trainer.global_rank].contiguous()
         yield from order.to(self.module.device) if self.read is None else prefetched(order, self.read)
 

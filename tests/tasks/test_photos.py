@@ -82,3 +82,38 @@ def test_weights_to_start_from_set_the_size(photographs):
     assert side() == 64
     assert side("encoder.weights=pretrained") == 160
     assert side("encoder.weights=pretrained", "data.image_size=32") == 32
+
+
+def test_a_kept_cache_and_a_packed_folder_give_the_numbers_of_the_images(photographs, configure, tmp_path):
+    def run(name, *words):
+        more = ("trainer.epochs=2", "eval.baselines=true", *words)
+        metrics = train(configure(tmp_path / name, "data.name=folder", *SETTINGS, *more))
+        return {key: value for key, value in metrics.items() if "second" not in key}
+
+    cache = tmp_path / "cache"
+    for memory in ("data.memory=0", "data.memory=1"):
+        plain = run(f"plain-{memory}", f"data.root={photographs}", memory)
+        filled = run(f"filled-{memory}", f"data.root={photographs}", memory, f"data.cache={cache}")
+        kept = run(f"kept-{memory}", f"data.root={cache}", memory)
+        assert plain == filled == kept
+        assert plain["baselines"]
+    assert (tmp_path / f"kept-{memory}" / "broken.txt").read_text().startswith("10.jpg: ")
+
+
+def test_pack_tells_the_size_and_goes_on(clgnn, photographs):
+    words = ("pack", f"data.root={photographs}", "data.image_size=8", "data.max_broken=0.1", "--out", "packed")
+    code, out, err = clgnn(*words)
+    assert (code, err) == (0, "")
+    assert "40 images as squares of 16 px for data.image_size=8: 0.00 GB in packed, where " in out
+    assert "left out 10.jpg: " in out
+    assert clgnn(*words)[1].endswith("packed: done, train with data.root=packed data.image_size=8\n")
+    for other, part in (
+        (("pack", "data.root=packed", "--out", "more"), "packed already"),
+        (("pack", "--out", "more"), "data.name=digits"),
+        (("pack", f"data.root={photographs}", "--out", f"{photographs}"), "--out"),
+        ((*words, "data.cache=more"), "drop data.cache"),
+        (("train", "data.root=packed", "data.image_size=32"), "packed for data.image_size=8"),
+    ):
+        code, _, err = clgnn(*other)
+        assert (code, err.count("\n")) == (2, 1)
+        assert part in err
