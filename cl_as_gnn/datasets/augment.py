@@ -141,40 +141,55 @@ class BatchedViews(nn.Module):
                 source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
                     part = slice(view * batch + first, view * batch + first + len(source))
-                    self._view(source, {name: drawn[part] for name, drawn in draws.items()}, views[part])
+                    self._view(source, self._matrices(source, {n: d[part] for n, d in draws.items()}), views[part])
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
     def _draw(
         self, batch: int, height: int, width: int, generator: torch.Generator | None, aspect: Tensor | None
     ) -> dict[str, Tensor]:
         """All random quantities of ``batch`` views, one row per view."""
-        size = self.image_size
         top, left, tall, wide = self.draw_crops(batch, height, width, generator, aspect)
         mirrored = self._uniform(generator, batch) < self.config.flip
         draws = self._draw_colors(batch, generator)
-        draws["rows"] = interpolation(top, tall, height, size)
-        draws["columns"] = interpolation(left, wide, width, size, mirrored)
+        draws |= {"top": top, "left": left, "tall": tall, "wide": wide, "mirrored": mirrored}
         if self.config.blur > 0:
-            blur = self._draw_blur(batch, generator)
-            draws |= {"rows": blur @ draws["rows"], "columns": blur @ draws["columns"]}
+            draws |= self._draw_blur(batch, generator)
         if self.config.rotate > 0:
             limit = math.radians(self.config.rotate)
             draws["angle"] = self._uniform(generator, batch, between=(-limit, limit))
         return draws
 
+    def _matrices(self, images: Tensor, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The draws with ``rows`` ``(B, S, H)`` and ``columns`` ``(B, S, W)``: crop, resize, flip and blur of a side."""
+        height, width = images.shape[2:]
+        rows = interpolation(draws["top"], draws["tall"], height, self.image_size)
+        columns = interpolation(draws["left"], draws["wide"], width, self.image_size, draws["mirrored"])
+        if "kernel" in draws:
+            kernel, size = draws["kernel"], self.image_size
+            if images.is_cuda:
+                blur = (kernel @ self.taps).view(-1, size, size)
+                rows, columns = blur @ rows, blur @ columns
+            elif len(at := draws["blurred"].nonzero().view(-1)):  # to know which would make a GPU wait
+                blur = (kernel[at] @ self.taps).view(-1, size, size)
+                rows[at], columns[at] = blur @ rows[at], blur @ columns[at]
+        return draws | {"rows": rows, "columns": columns}
+
     def _view(self, images: Tensor, draws: dict[str, Tensor], out: Tensor) -> None:
         """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel are adjacent.
 
-        Turning the chroma commutes with all that moves pixels and comes first, where channels are planes. The rest of
-        the colors is a factor and a shift per channel and comes last.
+        Turning the chroma commutes with all that moves pixels. It comes first, where channels are planes, unless the
+        view has fewer pixels than the image. The rest of the colors is a factor and a shift per channel and comes last.
         """
         batch, channels, height, width = images.shape
         size = self.image_size
-        if "turn" in draws:
+        late = height * width > size**2
+        if "turn" in draws and not late:
             images = torch.bmm(draws["turn"], images.view(batch, channels, -1))
         # Transposed operands are read in place: nothing is copied between the products.
         drawn = torch.bmm(draws["columns"], images.view(batch, channels * height, width).transpose(1, 2))
         drawn = torch.bmm(draws["rows"], drawn.view(batch, size * channels, height).transpose(1, 2))
+        if "turn" in draws and late:
+            drawn = torch.bmm(draws["turn"], drawn.view(batch, -1, channels).mT).mT.reshape(drawn.shape)
         if "angle" in draws:
             drawn = _rotate(drawn.view(batch, size, size, channels), draws["angle"]).view_as(drawn)
         level = drawn.view(batch, -1) @ self.luma
@@ -230,14 +245,13 @@ class BatchedViews(nn.Module):
         low, high = between
         return torch.rand(shape, generator=generator, device=self.luma.device) * (high - low) + low
 
-    def _draw_blur(self, batch: int, generator: torch.Generator | None) -> Tensor:
-        """Matrices ``(B, S, S)`` of a Gaussian blur along one side; the unit matrix where none is drawn."""
+    def _draw_blur(self, batch: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Kernels ``(B, 2 · reach + 1)`` of a Gaussian blur along one side, 1 in the middle where none is drawn."""
         sigma = self._uniform(generator, batch, 1, between=BLUR_SIGMA)
         blurred = self._uniform(generator, batch, 1) < self.config.blur
         distance = torch.arange(-self.blur_reach, self.blur_reach + 1, device=self.luma.device)
         kernel = torch.where(blurred, torch.exp(-0.5 * (distance / sigma) ** 2), (distance == 0).float())
-        kernel = kernel / kernel.sum(1, keepdim=True)
-        return (kernel @ self.taps).view(batch, self.image_size, self.image_size)
+        return {"kernel": kernel / kernel.sum(1, keepdim=True), "blurred": blurred.squeeze(1)}
 
     def _draw_colors(self, batch: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Factor and shift ``(B,)`` of brightness and contrast; for RGB the matrices ``(B, 3, 3)`` of the chroma."""
