@@ -1,33 +1,38 @@
 """Steps of SimCLR by LightlyTrain, timed: runs with the Python of an environment that has ``lightly-train``, not ours.
 
-Usage: ``PYTHON peer.py FOLDER OUT SIDE BATCH SKIPPED TIMED WORKERS MODEL``; the last line of its output is JSON.
+``PYTHON peer.py FOLDER OUT MODEL SIDE BATCH SKIPPED TIMED WORKERS``; the last line of its output is JSON.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 
-def main(folder: str, out: str, side: int, batch: int, skipped: int, timed: int, workers: str, model: str) -> None:
-    """Train ``skipped + timed`` steps and print seconds of a timed one, with the versions and settings used."""
+def main(folder: str, out: str, model: str, numbers: list[int], workers: str) -> dict[str, Any]:
+    """Train with the defaults of LightlyTrain; returns seconds of a step, versions, and what it chose."""
     os.environ["LIGHTLY_TRAIN_EVENTS_DISABLED"] = "1"
     import lightly_train
     import torch
     from lightly_train._callbacks import callback_helpers
     from pytorch_lightning import Callback
 
+    side, batch, skipped, timed = numbers
     marks: list[float] = []
+    chosen: dict[str, Any] = {}
 
     class Watch(Callback):
-        def on_train_batch_end(self, *_: Any) -> None:
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
             marks.append(time.perf_counter())
+            loader = trainer.train_dataloader
+            chosen.update(precision=trainer.precision, workers=loader.num_workers, threads=torch.get_num_threads())
 
     build = callback_helpers.get_callbacks
-    callback_helpers.get_callbacks = lambda **kwargs: [*build(**kwargs), Watch()]
+    callback_helpers.get_callbacks = lambda **given: [*build(**given), Watch()]
     lightly_train.pretrain(
         out=out,
         data=folder,
@@ -35,24 +40,19 @@ def main(folder: str, out: str, side: int, batch: int, skipped: int, timed: int,
         method="simclr",
         epochs=1,
         batch_size=batch,
-        num_workers=workers if workers == "auto" else int(workers),
+        num_workers="auto" if workers == "auto" else int(workers),
         accelerator="cpu",
         transform_args={"image_size": (side, side)},
-        trainer_args={"max_steps": skipped + timed, "max_epochs": None},
-        callbacks={"model_checkpoint": None, "model_export": None},  # which write after the last step,
+        trainer_args={"max_steps": skipped + timed},
+        callbacks={"model_checkpoint": None, "model_export": None},
         overwrite=True,
     )
-    used = (Path(out) / "train.log").read_text(encoding="utf-8") if (Path(out) / "train.log").exists() else ""
-    precision = next((line.split(":")[1].strip(' ,"') for line in used.splitlines() if '"precision"' in line), None)
-    report = {
-        "seconds": (marks[-1] - marks[skipped - 1]) / timed,
-        "threads": torch.get_num_threads(),
-        "precision": precision,
-        "versions": {name: version(name) for name in ("lightly-train", "torch", "torchvision", "albumentations")},
-    }
-    print(json.dumps(report), flush=True)  # noqa: T201
+    packages = ("lightly-train", "torch", "torchvision", "albumentations")
+    seconds = [after - before for before, after in zip(marks[skipped - 1 :], marks[skipped:], strict=False)]
+    return {"seconds": seconds, **chosen, "versions": {name: version(name) for name in packages}}
 
 
 if __name__ == "__main__":
-    first, second, *numbers, loading, name = sys.argv[1:]
-    main(first, second, *map(int, numbers), loading, name)
+    folder, out, model, *numbers, workers = sys.argv[1:]
+    result = main(folder, out, model, list(map(int, numbers)), workers)
+    sys.stdout.write(f"\n{json.dumps(result)}\n")

@@ -62,7 +62,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 
 class BatchedViews(nn.Module):
-    """Crop, flip, rotate, blur and recolor a batch of uint8 images, each image and each view by its own draw.
+    """Crop, flip, rotate, blur, recolor and solarize a batch of uint8 images, each image and view by its own draw.
 
     Crop, flip, resize and blur are linear in the image and act on its sides one at a time, so that a view is
     ``R X Cᵀ`` with ``R`` of ``S × H`` and ``C`` of ``S × W``. Crops are drawn as in torchvision's
@@ -73,7 +73,8 @@ class BatchedViews(nn.Module):
     mean gray level of the crop, a pixel x becomes ``b c A(s, h) x + b (1 − c) m``, where ``A`` keeps the luma and turns
     and scales the chroma in YIQ by ``s · exp(2πi h)``; s = 0 drops the colors. The four steps commute, so their order,
     which torchvision draws, does not matter. Two things differ from torchvision: values are clamped to [0, 1] once, at
-    the end, and hue turns in YIQ instead of HSV. One-channel images change by brightness and contrast alone.
+    the end, and hue turns in YIQ instead of HSV. One-channel images change by brightness and contrast alone. Solarizing
+    comes last: values of at least 1/2 are subtracted from 1.
 
     Args:
         config: strengths and probabilities.
@@ -107,7 +108,11 @@ class BatchedViews(nn.Module):
         luma = (_YIQ[0].float() if rgb else torch.ones(1)).repeat(pixels) / pixels
         self.luma = nn.Buffer(luma, persistent=False)
         self.colors = nn.Buffer(_color_basis() if rgb else torch.ones(1, 1), persistent=False)
-        taps = _blur_taps(image_size, self.blur_reach) if config.blur > 0 else torch.empty(0)
+        # Probabilities in views 0, 2, … and in views 1, 3, …
+        blur, solarize = (torch.tensor(p).float().expand(2).clone() for p in (config.blur, config.solarize))
+        self.blur, self.solarize = nn.Buffer(blur, persistent=False), nn.Buffer(solarize, persistent=False)
+        self.blurs, self.solarizes = bool(blur.any()), bool(solarize.any())
+        taps = _blur_taps(image_size, self.blur_reach) if self.blurs else torch.empty(0)
         self.taps = nn.Buffer(taps, persistent=False)
 
     @torch.no_grad()
@@ -136,7 +141,7 @@ class BatchedViews(nn.Module):
         # Mixed precision would run the matrix products in bfloat16, which is coarser than the pixels.
         with torch.autocast(images.device.type, enabled=False):
             aspect = None if aspect is None else aspect.repeat(num_views)
-            draws = self._draw(len(views), images.shape[2], images.shape[3], generator, aspect)
+            draws = self._draw(num_views, batch, images.shape[2], images.shape[3], generator, aspect)
             for first in range(0, batch, step):
                 source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
@@ -145,22 +150,32 @@ class BatchedViews(nn.Module):
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
     def _draw(
-        self, batch: int, height: int, width: int, generator: torch.Generator | None, aspect: Tensor | None
+        self,
+        num_views: int,
+        samples: int,
+        height: int,
+        width: int,
+        generator: torch.Generator | None,
+        aspect: Tensor | None,
     ) -> dict[str, Tensor]:
-        """All random quantities of ``batch`` views, one row per view."""
+        """All random quantities of some views of each sample, one row per view."""
+        batch = num_views * samples
         top, left, tall, wide = self.draw_crops(batch, height, width, generator, aspect)
         mirrored = self._uniform(generator, batch) < self.config.flip
         draws = self._draw_colors(batch, generator)
         draws |= {"top": top, "left": left, "tall": tall, "wide": wide, "mirrored": mirrored}
-        if self.config.blur > 0:
-            draws |= self._draw_blur(batch, generator)
+        odd = torch.arange(batch, device=self.luma.device) // max(1, samples) % 2
+        if self.blurs:
+            draws |= self._draw_blur(self.blur[odd], generator)
         if self.config.rotate > 0:
             limit = math.radians(self.config.rotate)
             draws["angle"] = self._uniform(generator, batch, between=(-limit, limit))
+        if self.solarizes:
+            draws["solarized"] = self._uniform(generator, batch) < self.solarize[odd]
         return draws
 
     def _matrices(self, images: Tensor, draws: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The draws with ``rows`` ``(B, S, H)`` and ``columns`` ``(B, S, W)``: crop, resize, flip and blur of a side."""
+        """The draws with ``rows`` ``(B, S, H)`` and ``columns`` ``(B, S, W)``: crop, resize, flip and blur."""
         height, width = images.shape[2:]
         rows = interpolation(draws["top"], draws["tall"], height, self.image_size)
         columns = interpolation(draws["left"], draws["wide"], width, self.image_size, draws["mirrored"])
@@ -197,6 +212,9 @@ class BatchedViews(nn.Module):
         shift = ((draws["lift"] * level).unsqueeze(1) / 255 - self.shift) / self.scale
         factor, shift = (value.repeat(1, size).unsqueeze(1) for value in (factor, shift))
         torch.clamp(torch.addcmul(shift, drawn, factor), self.low, self.high, out=out)
+        if "solarized" in draws:
+            bright = (out >= (self.low + self.high) / 2) & draws["solarized"].view(-1, 1, 1)
+            torch.where(bright, self.low + self.high - out, out, out=out)
 
     def draw_crops(
         self,
@@ -245,10 +263,10 @@ class BatchedViews(nn.Module):
         low, high = between
         return torch.rand(shape, generator=generator, device=self.luma.device) * (high - low) + low
 
-    def _draw_blur(self, batch: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def _draw_blur(self, probability: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Kernels ``(B, 2 · reach + 1)`` of a Gaussian blur along one side, 1 in the middle where none is drawn."""
-        sigma = self._uniform(generator, batch, 1, between=BLUR_SIGMA)
-        blurred = self._uniform(generator, batch, 1) < self.config.blur
+        sigma = self._uniform(generator, len(probability), 1, between=BLUR_SIGMA)
+        blurred = self._uniform(generator, len(probability), 1) < probability.unsqueeze(1)
         distance = torch.arange(-self.blur_reach, self.blur_reach + 1, device=self.luma.device)
         kernel = torch.where(blurred, torch.exp(-0.5 * (distance / sigma) ** 2), (distance == 0).float())
         return {"kernel": kernel / kernel.sum(1, keepdim=True), "blurred": blurred.squeeze(1)}
