@@ -238,6 +238,25 @@ def test_blur_matches_torchvision(size: int, monkeypatch: pytest.MonkeyPatch) ->
     assert float(kept.float().mean()) == pytest.approx(0.5, abs=0.07)
 
 
+def test_solarizing_matches_torchvision_and_comes_after_the_colors() -> None:
+    images = natural(6)
+    out = views(off_but(solarize=1, grayscale=1))(images)
+    expected = tv.solarize(tv.rgb_to_grayscale(images / 255, 3), 0.5)
+    assert float(((out - expected).abs() > 1e-3).float().mean()) < 1e-3  # gray levels of just 1/2
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    scaled = BatchedViews(off_but(solarize=1, grayscale=1), 32, 3, mean, std)(images)
+    assert torch.allclose(scaled, tv.normalize(out, list(mean), list(std)), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["solarize", "blur"])
+def test_a_pair_of_probabilities_alternates_between_the_views(name: str) -> None:
+    images = natural(5)
+    out = views(off_but(**{name: (0, 1)}))(images, 4, rng()).reshape(4, 5, -1)
+    plain = (images / 255).flatten(1)
+    changed = [float((view - plain).abs().max()) > 0.01 for view in out]
+    assert changed == [False, True, False, True]
+
+
 def test_rotation_matches_torchvision_and_stays_within_its_limit() -> None:
     image = natural(1, 8, 1)
     out = views(off_but(rotate=15), 8, 1)(image.expand(200, -1, -1, -1), generator=rng())
