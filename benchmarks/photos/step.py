@@ -22,8 +22,8 @@ from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.training.module import ContrastiveModule
 
 MODEL = "torchvision/resnet18"
-BATCH = 64
-SKIPPED = 5
+BATCH = 32
+SKIPPED = 3
 """Steps that are not timed: the first ones take what queues hold."""
 PEER = Path(__file__).with_name("peer.py")
 

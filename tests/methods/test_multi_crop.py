@@ -28,6 +28,8 @@ def test_views_of_each_size_are_encoded_as_alone_and_join_one_graph(name):
     method.eval()
     with torch.no_grad():
         together = method.encode(batch)
-        alone = [method.encode(Batch(part, sample, 0.5, labels)) for part in whole.split(SAMPLES) + local.split(SAMPLES)]
+        alone = [
+            method.encode(Batch(part, sample, 0.5, labels)) for part in whole.split(SAMPLES) + local.split(SAMPLES)
+        ]
     for kind, features in together.items():
         torch.testing.assert_close(features, torch.cat([view[kind] for view in alone]), atol=1e-5, rtol=1e-4)
