@@ -219,6 +219,14 @@ def test_hue_turns_both_ways_within_its_limit_and_keeps_the_luma() -> None:
     assert abs(float(turned.mean())) < 0.005
 
 
+def test_colors_are_those_of_images_that_are_not_resized() -> None:
+    flat = torch.randint(256, (30, 3, 1, 1), dtype=torch.uint8, generator=rng())
+    module = views(off_but(jitter=(0.3, 0.3, 0.4, 0.3), jitter_prob=1, grayscale=0.2), 16)
+    small, large = (module(flat.expand(-1, -1, side, side).contiguous(), 2, rng()) for side in (16, 40))
+    assert torch.allclose(small, large, atol=1e-5)
+    assert float((small[:30] - flat / 255).abs().mean()) > 0.02
+
+
 def test_one_channel_changes_by_brightness_and_contrast_alone() -> None:
     images = natural(50, 8, 1)
     silent = views(off_but(jitter=(0, 0, 0.9, 0.5), jitter_prob=1, grayscale=1), 8, 1)(images)
