@@ -10,11 +10,12 @@ from rich.console import Console
 from benchmarks import cost, findings, scaling
 from benchmarks.common.page import Block, stale
 from benchmarks.graph_ssl import alignment, depth, graphs, memory, nodes, splits
+from benchmarks.photos import page as photos
 from benchmarks.speed import page as speed
 
 BLOCKS: dict[str, Block] = {
     name: block
-    for module in (findings, cost, scaling, speed, nodes, splits, graphs, depth, alignment, memory)
+    for module in (findings, cost, scaling, speed, photos, nodes, splits, graphs, depth, alignment, memory)
     for name, block in module.blocks().items()
 }
 

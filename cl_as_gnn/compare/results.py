@@ -91,7 +91,7 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         **{key: first[key] for key in ("dataset", "epochs", "protocol", "versions", "device", "precision")},
         "machine": {"processor": platform.processor() or platform.machine(), "cores": available_cores()},
         "date": time.strftime("%Y-%m-%d"),
-        "config_digests": {f"{c.row}/seed{c.seed}": c.config.digest for c in cells},
+        "config_digests": {f"{c.row}/seed{c.seed}": table[c.row][c.seed]["config_digest"] for c in cells},
         "baselines": first.get("baselines", {}),
         "rows": rows,
     }

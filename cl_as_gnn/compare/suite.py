@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from cl_as_gnn.config import RunConfig, Settings, build_config, merge, parse_overrides, read_yaml, told
+from cl_as_gnn.config import DataConfig, RunConfig, Settings, build_config, merge, parse_overrides, read_yaml, told
 from cl_as_gnn.errors import ConfigError, unknown
 from cl_as_gnn.evaluation.scores import all_scores
 from cl_as_gnn.runs.folder import RunFolder
@@ -85,9 +85,20 @@ class Cell:
         if not self.run.metrics.exists():
             return None
         found = self.run.load_metrics()
-        if found["config_digest"] != self.config.digest:
+        if found["config_digest"] not in self._digests():
             raise ConfigError(f"{self.run.path} holds other settings than the suite: remove it, or name another --out")
         return found if "baselines" in found or not self.config.eval.baselines else None
+
+    def _digests(self) -> Iterator[str]:
+        """The digest of the config, and what it is with each recipe of views that the run may have chosen."""
+        from cl_as_gnn.datasets.recipes import BYOL, MOCO, completed  # loads torch
+
+        yield self.config.digest
+        data = self.config.data
+        if isinstance(data, DataConfig):
+            for recipe in (MOCO, BYOL):
+                settled = data.model_copy(update={"augment": completed(recipe.augment, data.augment)})
+                yield self.config.model_copy(update={"data": settled}).digest
 
 
 def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, list[Cell]]:

@@ -45,7 +45,12 @@ class AugmentConfig(Settings):
     )
     jitter_prob: float = Field(0.8, ge=0, le=1, description="probability of jittering the colors")
     grayscale: float = Field(0.2, ge=0, le=1, description="probability of dropping the colors")
-    blur: float = Field(0.0, ge=0, le=1, description="probability of a Gaussian blur (sigma 0.1 to 2)")
+    # a pair holds the probabilities of views 0, 2, … and of views 1, 3, …
+    blur: Probabilities = Field(0.0, description="probability of a Gaussian blur (sigma 0.1 to 2)")
+    solarize: Probabilities = Field(0.0, description="probability of inverting what is brighter than half")
+    local_views: int = Field(0, ge=0, le=14, description="how many of method.num_views are small views (multi-crop)")
+    local_size: int | None = Field(None, ge=4, le=512, description="their side in pixels, None = 3/7 of the others'")
+    local_scale: tuple[float, float] = Field((0.05, 0.25), description="share of the image area that they keep")
 
     @field_validator("jitter")
     @classmethod
@@ -54,12 +59,12 @@ class AugmentConfig(Settings):
             raise ValueError(f"expects four strengths of at least 0, the last (hue) at most 0.5, got {list(value)}")
         return value
 
-    @field_validator("crop_scale", "crop_ratio")
+    @field_validator("crop_scale", "crop_ratio", "local_scale")
     @classmethod
     def _ordered(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
         if not 0 < value[0] <= value[1]:
             raise ValueError(f"expects two positive numbers, the smaller first, got {list(value)}")
-        if info.field_name == "crop_scale" and value[1] > 1:
+        if info.field_name != "crop_ratio" and value[1] > 1:
             raise ValueError(f"expects shares of the image, at most 1, got {list(value)}")
         return value
 
@@ -72,7 +77,7 @@ class DataConfig(Settings):
     image_size: int | None = Field(None, ge=4, le=512, description="side of the views in pixels, see PhotoConfig")
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
     split_seed: int = Field(0, ge=0, lt=2**31, description="seed of the split into training, validation and test")
-    augment: AugmentConfig | None = Field(None, description="None = the data set's own recipe")
+    augment: AugmentConfig | None = Field(None, description="None = the recipe of the data set or of the image size")
 
     @model_validator(mode="after")
     def _fits(self) -> DataConfig:
@@ -222,6 +227,12 @@ class RunConfig(Settings):
             raise ValueError(
                 f"encoder.pool={pool} is for whole graphs (data.name=tu), and data.name={self.data.name} is contrasted "
                 "node by node: drop it"
+            )
+        local = self.data.augment.local_views if isinstance(self.data.augment, AugmentConfig) else 0
+        if local and self.method.num_views < local + 2:
+            raise ValueError(
+                f"data.augment.local_views={local} of method.num_views={self.method.num_views} views leave fewer than "
+                f"two others: set method.num_views={local + 2} or more"
             )
         if self.eval.root is not None and holds != "images":
             raise ValueError(

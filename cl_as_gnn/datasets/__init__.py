@@ -5,6 +5,7 @@ from cl_as_gnn.datasets.base import Dataset, ImageDataset, load_images
 from cl_as_gnn.datasets.graph_views import GraphViews, NodeViews
 from cl_as_gnn.datasets.graphs import GraphSet, NodeData, load_graphs
 from cl_as_gnn.datasets.images import ImageData, Split, evenly
+from cl_as_gnn.datasets.multi_crop import MultiCrop
 from cl_as_gnn.datasets.photos import read_images
 from cl_as_gnn.registry import DATASETS
 
@@ -16,6 +17,7 @@ __all__ = [
     "GraphViews",
     "ImageData",
     "ImageDataset",
+    "MultiCrop",
     "NodeData",
     "NodeViews",
     "Split",

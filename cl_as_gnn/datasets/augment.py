@@ -67,7 +67,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 
 class BatchedViews(nn.Module):
-    """Crop, flip, rotate, blur and recolor a batch of uint8 images, each image and each view by its own draw.
+    """Crop, flip, rotate, blur, recolor and solarize a batch of uint8 images, each image and view by its own draw.
 
     Crop, flip, resize and blur are linear in the image and act on its sides one at a time, so that a view is
     ``R X Cᵀ`` with ``R`` of ``S × H`` and ``C`` of ``S × W``. Crops are drawn as in torchvision's
@@ -78,7 +78,8 @@ class BatchedViews(nn.Module):
     mean gray level of the crop, a pixel x becomes ``b c A(s, h) x + b (1 − c) m``, where ``A`` keeps the luma and turns
     and scales the chroma in YIQ by ``s · exp(2πi h)``; s = 0 drops the colors. The four steps commute, so their order,
     which torchvision draws, does not matter. Two things differ from torchvision: values are clamped to [0, 1] once, at
-    the end, and hue turns in YIQ instead of HSV. One-channel images change by brightness and contrast alone.
+    the end, and hue turns in YIQ instead of HSV. One-channel images change by brightness and contrast alone. Solarizing
+    comes last: values of at least 1/2 are subtracted from 1.
 
     Args:
         config: strengths and probabilities.
@@ -112,7 +113,11 @@ class BatchedViews(nn.Module):
         luma = (_YIQ[0].float() if rgb else torch.ones(1)).repeat(pixels) / pixels
         self.luma = nn.Buffer(luma, persistent=False)
         self.colors = nn.Buffer(_color_basis() if rgb else torch.ones(1, 1), persistent=False)
-        taps = _blur_taps(image_size, self.blur_reach) if config.blur > 0 else torch.empty(0)
+        # Probabilities in views 0, 2, … and in views 1, 3, …
+        blur, solarize = (torch.tensor(p).float().expand(2).clone() for p in (config.blur, config.solarize))
+        self.blur, self.solarize = nn.Buffer(blur, persistent=False), nn.Buffer(solarize, persistent=False)
+        self.blurs, self.solarizes = bool(blur.any()), bool(solarize.any())
+        taps = _blur_taps(image_size, self.blur_reach) if self.blurs else torch.empty(0)
         self.taps = nn.Buffer(taps, persistent=False)
 
     @torch.no_grad()
@@ -141,45 +146,70 @@ class BatchedViews(nn.Module):
         # Mixed precision would run the matrix products in bfloat16, which is coarser than the pixels.
         with torch.autocast(images.device.type, enabled=False):
             aspect = None if aspect is None else aspect.repeat(num_views)
-            draws = self._draw(len(views), images.shape[2], images.shape[3], generator, aspect)
+            draws = self._draw(num_views, batch, images.shape[2], images.shape[3], generator, aspect)
             for first in range(0, batch, step):
                 source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
                     part = slice(view * batch + first, view * batch + first + len(source))
-                    self._view(source, {name: drawn[part] for name, drawn in draws.items()}, views[part])
+                    self._view(source, self._matrices(source, {n: d[part] for n, d in draws.items()}), views[part])
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
     def _draw(
-        self, batch: int, height: int, width: int, generator: torch.Generator | None, aspect: Tensor | None
+        self,
+        num_views: int,
+        samples: int,
+        height: int,
+        width: int,
+        generator: torch.Generator | None,
+        aspect: Tensor | None,
     ) -> dict[str, Tensor]:
-        """All random quantities of ``batch`` views, one row per view."""
-        size = self.image_size
+        """All random quantities of some views of each sample, one row per view."""
+        batch = num_views * samples
         top, left, tall, wide = self.draw_crops(batch, height, width, generator, aspect)
         mirrored = self._uniform(generator, batch) < self.config.flip
         draws = self._draw_colors(batch, generator)
-        draws["rows"] = interpolation(top, tall, height, size)
-        draws["columns"] = interpolation(left, wide, width, size, mirrored)
-        if self.config.blur > 0:
-            blur = self._draw_blur(batch, generator)
-            draws |= {"rows": blur @ draws["rows"], "columns": blur @ draws["columns"]}
+        draws |= {"top": top, "left": left, "tall": tall, "wide": wide, "mirrored": mirrored}
+        odd = torch.arange(batch, device=self.luma.device) // max(1, samples) % 2
+        if self.blurs:
+            draws |= self._draw_blur(self.blur[odd], generator)
         if self.config.rotate > 0:
             limit = math.radians(self.config.rotate)
             draws["angle"] = self._uniform(generator, batch, between=(-limit, limit))
+        if self.solarizes:
+            draws["solarized"] = self._uniform(generator, batch) < self.solarize[odd]
         return draws
+
+    def _matrices(self, images: Tensor, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The draws with ``rows`` ``(B, S, H)`` and ``columns`` ``(B, S, W)``: crop, resize, flip and blur."""
+        height, width = images.shape[2:]
+        rows = interpolation(draws["top"], draws["tall"], height, self.image_size)
+        columns = interpolation(draws["left"], draws["wide"], width, self.image_size, draws["mirrored"])
+        if "kernel" in draws:
+            kernel, size = draws["kernel"], self.image_size
+            if images.is_cuda:
+                blur = (kernel @ self.taps).view(-1, size, size)
+                rows, columns = blur @ rows, blur @ columns
+            elif len(at := draws["blurred"].nonzero().view(-1)):  # to know which would make a GPU wait
+                blur = (kernel[at] @ self.taps).view(-1, size, size)
+                rows[at], columns[at] = blur @ rows[at], blur @ columns[at]
+        return draws | {"rows": rows, "columns": columns}
 
     def _view(self, images: Tensor, draws: dict[str, Tensor], out: Tensor) -> None:
         """One view of ``(B, C, H, W)`` into ``(B, S, S · C)``; the channels of a pixel are adjacent.
 
-        Turning the chroma commutes with all that moves pixels and comes first, where channels are planes. The rest of
-        the colors is a factor and a shift per channel and comes last.
+        Turning the chroma commutes with all that moves pixels. It comes first, where channels are planes, unless the
+        view has fewer pixels than the image. The rest of the colors is a factor and a shift per channel and comes last.
         """
         batch, channels, height, width = images.shape
         size = self.image_size
-        if "turn" in draws:
+        late = height * width > size**2
+        if "turn" in draws and not late:
             images = torch.bmm(draws["turn"], images.view(batch, channels, -1))
         # Transposed operands are read in place: nothing is copied between the products.
         drawn = torch.bmm(draws["columns"], images.view(batch, channels * height, width).transpose(1, 2))
         drawn = torch.bmm(draws["rows"], drawn.view(batch, size * channels, height).transpose(1, 2))
+        if "turn" in draws and late:
+            drawn = torch.bmm(draws["turn"], drawn.view(batch, -1, channels).mT).mT.reshape(drawn.shape)
         if "angle" in draws:
             drawn = _rotate(drawn.view(batch, size, size, channels), draws["angle"]).view_as(drawn)
         level = drawn.view(batch, -1) @ self.luma
@@ -187,6 +217,9 @@ class BatchedViews(nn.Module):
         shift = ((draws["lift"] * level).unsqueeze(1) / 255 - self.shift) / self.scale
         factor, shift = (value.repeat(1, size).unsqueeze(1) for value in (factor, shift))
         torch.clamp(torch.addcmul(shift, drawn, factor), self.low, self.high, out=out)
+        if "solarized" in draws:
+            bright = (out >= (self.low + self.high) / 2) & draws["solarized"].view(-1, 1, 1)
+            torch.where(bright, self.low + self.high - out, out, out=out)
 
     def draw_crops(
         self,
@@ -235,14 +268,13 @@ class BatchedViews(nn.Module):
         low, high = between
         return torch.rand(shape, generator=generator, device=self.luma.device) * (high - low) + low
 
-    def _draw_blur(self, batch: int, generator: torch.Generator | None) -> Tensor:
-        """Matrices ``(B, S, S)`` of a Gaussian blur along one side; the unit matrix where none is drawn."""
-        sigma = self._uniform(generator, batch, 1, between=BLUR_SIGMA)
-        blurred = self._uniform(generator, batch, 1) < self.config.blur
+    def _draw_blur(self, probability: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Kernels ``(B, 2 · reach + 1)`` of a Gaussian blur along one side, 1 in the middle where none is drawn."""
+        sigma = self._uniform(generator, len(probability), 1, between=BLUR_SIGMA)
+        blurred = self._uniform(generator, len(probability), 1) < probability.unsqueeze(1)
         distance = torch.arange(-self.blur_reach, self.blur_reach + 1, device=self.luma.device)
         kernel = torch.where(blurred, torch.exp(-0.5 * (distance / sigma) ** 2), (distance == 0).float())
-        kernel = kernel / kernel.sum(1, keepdim=True)
-        return (kernel @ self.taps).view(batch, self.image_size, self.image_size)
+        return {"kernel": kernel / kernel.sum(1, keepdim=True), "blurred": blurred.squeeze(1)}
 
     def _draw_colors(self, batch: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Factor and shift ``(B,)`` of brightness and contrast; for RGB the matrices ``(B, 3, 3)`` of the chroma."""

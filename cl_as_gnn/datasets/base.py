@@ -51,7 +51,7 @@ class ImageDataset(Dataset):
 
     holds = "images"
     augment: ClassVar[AugmentConfig] = AugmentConfig()
-    """How views are drawn unless the config says otherwise."""
+    """How views are drawn unless the config says otherwise; sets that leave it as it is take that of their size."""
 
     @classmethod
     def parts(cls, config: Any, progress: bool) -> Parts | tuple[tuple[str, ...], Split, Split]:

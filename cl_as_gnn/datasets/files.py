@@ -101,7 +101,7 @@ def to_square(opened: Image.Image, side: int, mode: str, center: bool = False) -
     if opened.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
         image = Image.fromarray((np.asarray(opened) / 257).clip(0, 255).round().astype(np.uint8)).convert(mode)
     else:
-        image = opened.convert(mode)
+        image = opened if opened.mode == mode else opened.convert(mode)
     if center and width != height:
         width = height = min(image.size)
         left, top = (image.width - width) // 2, (image.height - height) // 2

@@ -38,6 +38,7 @@ class Barlow(StandardizedMethod[BarlowConfig]):
     attracts = "each channel to itself in the other view"
     repels = "different channels, in proportion to their correlation"
     source = "Zbontar et al., ICML 2021"
+    unequal_views = True
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         return [ChannelCorrelation(self.config.off_diagonal, self.config.num_views)]

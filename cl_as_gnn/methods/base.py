@@ -54,8 +54,9 @@ class Batch:
     """V views of each of B samples, view-major: row v·B + s is view v of sample s.
 
     Args:
-        inputs: what the encoder reads: pixels ``(V·B, channels, height, width)`` of images, or one PyG ``Data`` with
-            every view of the nodes or whole graphs, which the encoder maps to V·B rows.
+        inputs: what the encoder reads: pixels ``(V·B, channels, height, width)`` of images, or one tensor for the views
+            of each size, in their order; or one PyG ``Data`` with every view of the nodes or whole graphs, which the
+            encoder maps to V·B rows.
         sample: data-set index of each sample, ``(B,)``.
         progress: completed share of the training, between 0 and 1.
         labels: label of each sample, ``(B,)``, −1 if unknown; ``None`` if the data set has none. Few methods read them.
@@ -63,7 +64,7 @@ class Batch:
     On several ranks every field holds the samples of this rank; :meth:`joined` gathers ``sample`` and ``labels``.
     """
 
-    inputs: Tensor | Data
+    inputs: Tensor | tuple[Tensor, ...] | Data
     sample: Tensor
     progress: float
     labels: Tensor | None = None
@@ -72,6 +73,17 @@ class Batch:
         """Return this batch with ``sample`` and ``labels`` of all ranks; ``inputs`` stay those of this rank."""
         labels = None if self.labels is None else gather_views(self.labels)
         return replace(self, sample=gather_views(self.sample), labels=labels)
+
+
+class Network(nn.Sequential):
+    """Encoder and projector. Views of several sizes are encoded in a pass each, and projected together."""
+
+    def forward(self, inputs: Any) -> Tensor:
+        encoder, projector = self
+        parts = inputs if isinstance(inputs, tuple) else (inputs,)
+        encoded = [encoder(part) for part in parts]
+        out: Tensor = projector(encoded[0] if len(encoded) == 1 else torch.cat(encoded))
+        return out
 
 
 def adjacency_of(data: HeteroData, kind: tuple[str, str, str]) -> Adjacency:
@@ -107,6 +119,8 @@ class Method(nn.Module, Generic[ConfigT]):
     repels: ClassVar[str]
     source: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ("images", "nodes", "graphs")
+    unequal_views: ClassVar[bool] = False
+    """Whether views of photographs are drawn as in BYOL, one of two blurred always and the other solarized at times."""
     reads_labels: ClassVar[bool] = False
     """Whether training reads labels, so that data without any are refused before it starts."""
     projector_norm: ClassVar[Literal["affine", "plain"] | None] = None
@@ -159,7 +173,7 @@ class Method(nn.Module, Generic[ConfigT]):
 
     def project(self, inputs: Any) -> Tensor:
         """Return the projector output for each view of this rank, not normalized."""
-        out: Tensor = self.projector(self.encoder(inputs))
+        out: Tensor = Network(self.encoder, self.projector)(inputs)
         return out
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
@@ -248,7 +262,7 @@ class TargetMethod(Method[ConfigT]):
 
     def build_modules(self) -> None:
         heads, follows = self.heads, isinstance(self.config, MomentumConfig)
-        self.target = MomentumCopy(nn.Sequential(self.encoder, self.projector)) if follows else None
+        self.target = MomentumCopy(Network(self.encoder, self.projector)) if follows else None
         self.predictor: nn.Module = nn.Identity()
         if self.has_predictor:
             self.predictor = mlp_head(heads.projector_dim, heads.predictor_hidden, heads.projector_dim, 2)
@@ -260,7 +274,7 @@ class TargetMethod(Method[ConfigT]):
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         if self.target is not None and self.training:
-            self.target.update(nn.Sequential(self.encoder, self.projector), self.momentum(batch.progress))
+            self.target.update(Network(self.encoder, self.projector), self.momentum(batch.progress))
         z = self.project(batch.inputs)
         view = self.predictor(z)
         return {"view": view, "target": z.detach() if self.target is None else self.target(batch.inputs)}

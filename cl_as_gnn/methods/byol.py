@@ -23,3 +23,4 @@ class BYOL(TargetMethod[BYOLConfig]):
     attracts = "the other views' projections by a momentum copy of the network, one-way"
     repels = "nothing (predictor and momentum target prevent collapse)"
     source = "Grill et al., NeurIPS 2020"
+    unequal_views = True

@@ -34,6 +34,7 @@ class VICReg(Method[VICRegConfig]):
     attracts = "the other views, by squared distance"
     repels = "the mean, per channel, while its deviation is below 1; and other channels by their covariance"
     source = "Bardes et al., ICLR 2022"
+    unequal_views = True
 
     def normalize(self, z: Tensor) -> Tensor:
         return z

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -124,10 +125,12 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     one_way = into_views and all(term.source is not None for term in terms)
     _add_attraction(data, terms, len(sample), one_way)
     mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in task.stats)
+    side = task.data.image_size
+    shown = torch.cat([F.interpolate(part, side) for part in pixels]) if isinstance(pixels, tuple) else pixels
     images, labels = {}, {"sample": train.labels[sample]}
     for name in {end for source, _, target in data.edge_types for end in (source, target)} - {"sample"}:
         if name in ("view", "target"):
-            owner, tiles = sample.repeat(config.method.num_views), pixels * std + mean
+            owner, tiles = sample.repeat(config.method.num_views), shown * std + mean
         else:
             owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
             tiles = torch.where((owner < 0).view(-1, 1, 1, 1), 0.8, train.squares(owner, task.data.image_size) / 255)

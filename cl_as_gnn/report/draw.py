@@ -62,6 +62,8 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
         raise ConfigError(f"data.name={config.data.name} is a graph: clgnn inspect draws minibatches of images")
     task = load_task(config, progress=sys.stderr.isatty())
     assert isinstance(task, ImageTask)
+    if run is None:
+        config = task.settle()
     torch.manual_seed(config.seed)
     method = load_method(config, task, run)
     batch = batch_graph(config, task, method, samples)

@@ -67,6 +67,10 @@ class Task(ABC):
     def __init__(self, config: RunConfig):
         self.config = config
 
+    def settle(self) -> RunConfig:
+        """Choose by the data what the config of a new run leaves open; returns the config, which is the task's now."""
+        return self.config
+
     @abstractmethod
     def views(self) -> nn.Module:
         """The augmentation: maps rows of ``inputs`` (or indices of samples) and a number of views to encoder inputs."""

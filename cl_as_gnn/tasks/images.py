@@ -11,22 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cl_as_gnn.config import DataConfig, PhotoConfig, RunConfig
+from cl_as_gnn.config import AugmentConfig, DataConfig, PhotoConfig, RunConfig
 from cl_as_gnn.datasets import (
     DATASETS,
     BatchedViews,
     ImageData,
     ImageDataset,
+    MultiCrop,
     Split,
     channel_stats,
     evenly,
     load_images,
 )
 from cl_as_gnn.datasets.images import at_once
+from cl_as_gnn.datasets.multi_crop import local_size
+from cl_as_gnn.datasets.recipes import Recipe, completed, recipe_of, told
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
-from cl_as_gnn.methods import Method, build_method
+from cl_as_gnn.methods import METHODS, Method, build_method
 from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, information, knn_and_few_labels, rank_of
 from cl_as_gnn.tasks.embed import embed, kept_rows, rows
 
@@ -104,6 +107,7 @@ class ImageTask(Task):
 
     def __init__(self, config: RunConfig, data: ImageData, probed: ImageData | None = None):
         super().__init__(config)
+        self.recipe: Recipe | None = None
         self.data, self.probed, self.name, self.size = data, probed, data.name, len(data.train)
         self.y = data.train.labels
         if isinstance(data.train.images, Tensor):
@@ -120,19 +124,41 @@ class ImageTask(Task):
         # Without labels nothing is scored among neighbors.
         self.reference = int((self.scored.train.labels >= 0).sum()) if self.scored else config.eval.knn_k
 
-    def views(self) -> nn.Module:
-        assert isinstance(self.config.data, DataConfig)
+    def settle(self) -> RunConfig:
+        data = self.config.data
+        assert isinstance(data, DataConfig)
+        unequal = METHODS[self.config.method.name].unequal_views
+        self.recipe = recipe_of(self._source, self.data.image_size, unequal)
+        if self.recipe is not None:
+            augment = completed(self.recipe.augment, data.augment)
+            data = data.model_copy(update={"augment": augment})
+            self.config = self.config.model_copy(update={"data": data})
+        return self.config
+
+    @property
+    def _source(self) -> type[ImageDataset]:
         source = DATASETS[self.config.data.name]
         assert issubclass(source, ImageDataset)
-        return BatchedViews(
-            self.config.data.augment or source.augment, self.data.image_size, self.data.channels, *self.stats
-        )
+        return source
+
+    @property
+    def augment(self) -> AugmentConfig:
+        """How views are drawn: as the config says, or else as the data set does."""
+        assert isinstance(self.config.data, DataConfig)
+        return self.config.data.augment or self._source.augment
+
+    def views(self) -> nn.Module:
+        kind = MultiCrop if self.augment.local_views else BatchedViews
+        return kind(self.augment, self.data.image_size, self.data.channels, *self.stats)
 
     def order(self, generator: torch.Generator) -> Tensor:
         return self.data.train.order(generator)
 
     def encoder(self) -> Encoder:
-        return build_encoder(self.config.encoder, Inputs(self.data.channels, self.data.image_size))
+        encoder = build_encoder(self.config.encoder, Inputs(self.data.channels, self.data.image_size))
+        if self.augment.local_views:
+            check_size(encoder, self.data.channels, local_size(self.augment, self.data.image_size))
+        return encoder
 
     def header(self) -> dict[str, Any]:
         return {
@@ -152,7 +178,7 @@ class ImageTask(Task):
         return out
 
     def notes(self) -> tuple[str, ...]:
-        return self.data.notes
+        return self.data.notes if self.recipe is None else (*self.data.notes, told(self.recipe, self.augment))
 
     def broken(self) -> list[str]:
         read = (f"{name}: {why}" for split in self._splits().values() for name, why in split.broken().items())
@@ -226,7 +252,7 @@ class ImageTask(Task):
         self, views: nn.Module, device: torch.device, encode: Callable[[Tensor], Tensor], split: Split
     ) -> Tensor:
         """Two views of some images, encoded: ``(2, m, d)`` on the CPU, the same views every time."""
-        assert isinstance(views, BatchedViews)
+        views = views.whole if isinstance(views, MultiCrop) else views
         generator = torch.Generator(device=device).manual_seed(0)
         parts = []
         for index in self.measured(len(split)).split(max(1, at_once(self.data.image_size) // 2)):
@@ -278,6 +304,21 @@ class ImageTask(Task):
             f"regression on standardized features, C=1; labelN: logistic regression on unit features, N labels per "
             f"class, C=10, mean of {config.draws} draws" + raw
         )
+
+
+def check_size(encoder: Encoder, channels: int, side: int) -> None:
+    """Raise ConfigError if an encoder cannot read images of ``side`` px, as those of the small views."""
+    trained = encoder.training
+    try:
+        with torch.no_grad():
+            encoder.eval()(torch.zeros(1, channels, side, side))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"data.augment.local_views: the encoder cannot read views of {side} px ({reason}): set "
+            "data.augment.local_size, or use an encoder for images of any size"
+        ) from None
+    encoder.train(trained)
 
 
 def _labeled(features: Features, name: str) -> tuple[Tensor, Tensor]:

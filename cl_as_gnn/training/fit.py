@@ -39,7 +39,7 @@ from cl_as_gnn.runs.process import (
     uses_gpu,
 )
 from cl_as_gnn.runs.stop import interruptible
-from cl_as_gnn.tasks import Task, load_task
+from cl_as_gnn.tasks import ImageTask, Task, load_task
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, ProgressBar, diverged
 from cl_as_gnn.training.module import ContrastiveModule
 
@@ -69,6 +69,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     quiet_lightning()
     keep_freed_memory(config.trainer)
     task = load_task(config, progress=console.is_terminal)
+    if resume is None:  # the folder of a run holds all settings
+        config = task.settle()
     before = 0.0 if resume is None else float(load_checkpoint(resume, config)["cl_as_gnn"]["seconds"])
     seed_everything(config.seed, verbose=False)
     encoder = task.encoder()
@@ -129,6 +131,7 @@ def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, con
             "precision": pick_precision(config.trainer),
             "images_per_second": module.samples_seen / fit_seconds or None,
             **({"extended_from": module.extended} if module.extended else {}),
+            **({"recipe": task.recipe.source} if isinstance(task, ImageTask) and task.recipe else {}),
         }
         return _score(run, task, module.method.eval(), module.augment, metrics, module.elapsed, console)
 

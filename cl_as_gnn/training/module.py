@@ -134,8 +134,8 @@ class ContrastiveModule(LightningModule):
 
     def __init__(self, config: RunConfig, task: Task | ImageData, encoder: nn.Module | None = None):
         super().__init__()
-        self.config = config
         self.task = ImageTask(config, task) if isinstance(task, ImageData) else task
+        self.config = self.task.settle() if isinstance(task, ImageData) else config
         self.augment = self.task.views()
         self.method: Method[Any] = build_method(
             config.method, encoder or self.task.encoder(), config.encoder, self.task.size

@@ -219,6 +219,14 @@ def test_hue_turns_both_ways_within_its_limit_and_keeps_the_luma() -> None:
     assert abs(float(turned.mean())) < 0.005
 
 
+def test_colors_are_those_of_images_that_are_not_resized() -> None:
+    flat = torch.randint(256, (30, 3, 1, 1), dtype=torch.uint8, generator=rng())
+    module = views(off_but(jitter=(0.3, 0.3, 0.4, 0.3), jitter_prob=1, grayscale=0.2), 16)
+    small, large = (module(flat.expand(-1, -1, side, side).contiguous(), 2, rng()) for side in (16, 40))
+    assert torch.allclose(small, large, atol=1e-5)
+    assert float((small[:30] - flat / 255).abs().mean()) > 0.02
+
+
 def test_one_channel_changes_by_brightness_and_contrast_alone() -> None:
     images = natural(50, 8, 1)
     silent = views(off_but(jitter=(0, 0, 0.9, 0.5), jitter_prob=1, grayscale=1), 8, 1)(images)
@@ -236,6 +244,25 @@ def test_blur_matches_torchvision(size: int, monkeypatch: pytest.MonkeyPatch) ->
     some = views(off_but(blur=0.5), size)(images[:1].expand(600, -1, -1, -1), generator=rng())
     kept = (some - images[:1] / 255).abs().amax((1, 2, 3)) < 1e-5
     assert float(kept.float().mean()) == pytest.approx(0.5, abs=0.07)
+
+
+def test_solarizing_matches_torchvision_and_comes_after_the_colors() -> None:
+    images = natural(6)
+    out = views(off_but(solarize=1, grayscale=1))(images)
+    expected = tv.solarize(tv.rgb_to_grayscale(images / 255, 3), 0.5)
+    assert float(((out - expected).abs() > 1e-3).float().mean()) < 1e-3  # gray levels of just 1/2
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    scaled = BatchedViews(off_but(solarize=1, grayscale=1), 32, 3, mean, std)(images)
+    assert torch.allclose(scaled, tv.normalize(out, list(mean), list(std)), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["solarize", "blur"])
+def test_a_pair_of_probabilities_alternates_between_the_views(name: str) -> None:
+    images = natural(5)
+    out = views(off_but(**{name: (0, 1)}))(images, 4, rng()).reshape(4, 5, -1)
+    plain = (images / 255).flatten(1)
+    changed = [float((view - plain).abs().max()) > 0.01 for view in out]
+    assert changed == [False, True, False, True]
 
 
 def test_rotation_matches_torchvision_and_stays_within_its_limit() -> None:

@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_as_gnn.config import load_config
-from cl_as_gnn.tasks import scored_data
+from cl_as_gnn.compare.suite import Cell
+from cl_as_gnn.config import AugmentConfig, load_config
+from cl_as_gnn.datasets.recipes import BYOL
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.report.draw import inspect_batch
+from cl_as_gnn.runs.folder import RunFolder
+from cl_as_gnn.tasks import load_task, scored_data
 from cl_as_gnn.training.fit import train
 
 SETTINGS = ("data.image_size=8", "data.max_broken=0.1", "encoder.width=8", "trainer.batch_size=16", "trainer.epochs=3")
@@ -117,3 +122,37 @@ def test_pack_tells_the_size_and_goes_on(clgnn, photographs):
         code, _, err = clgnn(*other)
         assert (code, err.count("\n")) == (2, 1)
         assert part in err
+
+
+def test_large_views_take_a_recipe_that_the_run_keeps(photographs, configure, resumes_alike, tmp_path):
+    words = (*SETTINGS, f"data.root={photographs}", "data.name=folder", "data.image_size=65", "method.name=byol")
+    more = ("method.num_views=3", "data.augment.local_views=1", "data.memory=0", "trainer.batch_size=20")
+    whole, resumed = resumes_alike(tmp_path, lambda path: configure(path, *words, *more))
+    stored = RunFolder(tmp_path / "whole").load_config()
+    assert stored.data.augment == BYOL.augment.model_copy(update={"local_views": 1})
+    assert whole["recipe"] == BYOL.source
+    assert whole["config_digest"] == resumed["config_digest"] == stored.digest
+    assert whole["view_agreement"] == resumed["view_agreement"]
+    given = configure(tmp_path / "whole", *words, *more)
+    assert given.digest != stored.digest
+    assert Cell("byol", 0, given).metrics["config_digest"] == stored.digest
+    other = given.model_copy(update={"data": given.data.model_copy(update={"augment": AugmentConfig(flip=0.1)})})
+    with pytest.raises(ConfigError, match="holds other settings"):
+        assert Cell("byol", 0, other).metrics
+    lines = inspect_batch(None, tmp_path / "whole", tmp_path / "graph.png", 4)
+    assert "4 images × 3 views" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("method.num_views=3", "data.augment.local_views=2"), ("local_views=2", "set method.num_views=4 or more")),
+        (("method.num_views=3", "data.augment.local_views=1", "encoder.name=timm/test_vit"), ("views of 24 px",)),
+    ],
+)
+def test_small_views_that_do_not_fit_are_one_line(photographs, words, parts):
+    with pytest.raises(ConfigError) as caught:
+        load_task(load_config(None, [f"data.root={photographs}", "data.max_broken=0.1", *words]), False).encoder()
+    for part in ("data.augment.local_views", *parts):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
