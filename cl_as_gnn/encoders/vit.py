@@ -116,6 +116,10 @@ class ViT(Encoder):
         out: Tensor = self.input(read) + self.position
         return out
 
+    def position_of(self, width: int) -> Tensor:
+        """Positions of the patches in another width, ``(P, width)``."""
+        return positions(self.num_patches, width)
+
     def mix(self, x: Tensor) -> Tensor:
         """Apply the layers to embedded patches, all or some of them: ``(n, p, width)`` to the same shape."""
         for block in self.blocks:

@@ -1,5 +1,12 @@
 """Measures of frozen features: tensors in, floats out."""
 
+from cl_as_gnn.evaluation.co_occurrence import (
+    connected_within,
+    singular_values,
+    tcas,
+    token_counts,
+    two_hop_purity,
+)
 from cl_as_gnn.evaluation.geometry import (
     alignment,
     dirichlet_energy,
@@ -25,6 +32,7 @@ from cl_as_gnn.evaluation.probes import (
 __all__ = [
     "Probe",
     "alignment",
+    "connected_within",
     "cross_validated_svm",
     "dirichlet_energy",
     "edge_purity",
@@ -36,7 +44,11 @@ __all__ = [
     "leave_one_out_knn",
     "linear_probe",
     "shared_information",
+    "singular_values",
     "span_coordinates",
+    "tcas",
+    "token_counts",
+    "two_hop_purity",
     "uniformity",
     "validated_probe",
     "view_agreement",

@@ -64,6 +64,8 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
     assert isinstance(task, ImageTask)
     torch.manual_seed(config.seed)
     method = load_method(config, task, run)
+    if run is None:
+        method.prepare(task.preview)
     batch = batch_graph(config, task, method, samples)
     count = len(batch.labels["sample"])
     state = "trained" if run else "untrained"
