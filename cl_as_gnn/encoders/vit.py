@@ -36,6 +36,13 @@ def positions(count: int, width: int) -> Tensor:
     return torch.cat([wave[:, None].expand(-1, side, -1), wave[None].expand(side, -1, -1)], 2).flatten(0, 1)
 
 
+def xavier(module: nn.Module) -> None:
+    """Draw the weights of a linear map as MAE does; its bias starts at zero. For ``nn.Module.apply``."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
 class Block(nn.Module):
     """A transformer layer: attention, then a two-layer MLP, each added to its input and normalized before it."""
 
@@ -104,6 +111,9 @@ class ViT(Encoder):
         self.position = nn.Buffer(positions(self.num_patches, config.width), persistent=False)
         self.blocks = nn.ModuleList(Block(config.width, config.attention_heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
+        self.apply(xavier)
+        if isinstance(self.input, nn.Linear):  # else positions, of size 1, drown the pixels
+            nn.init.normal_(self.input.weight, std=self.patch_dim**-0.5)
 
     def token(self, x: Tensor) -> Tensor:
         """Index in the codebook of each patch of images, ``(n, P)``."""

@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.encoders.tokenizers import Tokenizer
-from cl_as_gnn.encoders.vit import Block, ViT, patches
+from cl_as_gnn.encoders.vit import Block, ViT, patches, xavier
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import tcas, token_counts, two_hop_purity
 from cl_as_gnn.graph import view_graph
@@ -101,8 +101,11 @@ class ClusterMIM(Method[ClusterMIMConfig]):
         self.out: nn.Module = nn.Identity()
         if config.objective == "mae":
             self.out = nn.Linear(width, encoder.patch_dim)
+        for module in (self.into, self.blocks, self.out):
+            module.apply(xavier)
+        if config.objective == "mae":
             return
-        self.centers = nn.Parameter(torch.randn(config.num_tokens, width) * 0.02)
+        self.centers = nn.Parameter(torch.randn(config.num_tokens, width) * width**-0.5)
         self.tokenizer = Tokenizer(config.tokenizer, config.num_tokens, encoder.patch, count, encoder.patch_dim)
         self.measured = nn.Buffer(torch.full((2,), torch.nan))
 
