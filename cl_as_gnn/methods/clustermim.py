@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,21 +9,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.encoders.tokenizers import Tokenizer
-from cl_as_gnn.encoders.vit import Block, ViT, patches, xavier
+from cl_as_gnn.encoders.vit import Block, patches, xavier
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import tcas, token_counts, two_hop_purity
-from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.schema import TOKEN_TARGET
-from cl_as_gnn.methods.base import Batch, Method, Preview
-from cl_as_gnn.nn.distributed import gather_views, own_rank, world_size
+from cl_as_gnn.methods.base import Batch, Preview
+from cl_as_gnn.methods.patch_method import PatchConfig, PatchMethod, own_part
+from cl_as_gnn.nn.distributed import gather_views
 from cl_as_gnn.nn.terms import Regression, Term, TokenContrast
 
 
-class ClusterMIMConfig(MethodConfig):
+class ClusterMIMConfig(PatchConfig):
     name: Literal["clustermim"] = "clustermim"
-    num_views: int = Field(1, ge=1, le=1, description="always 1: its visible patches; the hidden ones are no view")
     objective: Literal["tokens", "mae"] = Field("tokens", description="predict tokens, or pixels as MAE does")
     tokenizer: Literal["pixels", "features", "class", "scrambled", "random"] = Field(
         "pixels", description="what a token is: k-means of pixels, or of features of a run; controls"
@@ -31,7 +29,6 @@ class ClusterMIMConfig(MethodConfig):
     num_tokens: int = Field(50, ge=2, le=65536, description="tokens K; as many as classes for tokenizer=class")
     run: Path | None = Field(None, description="tokenizer=features: folder of a run; {seed} is the seed of this one")
     mask: float = Field(0.75, gt=0, lt=1, description="share of the patches that are hidden")
-    temperature: float = Field(1.0, gt=0, le=10, description="temperature τ of the softmax over tokens")
     decoder_width: int = Field(32, ge=8, le=4096, multiple_of=8, description="width of the decoder")
     decoder_depth: int = Field(1, ge=1, le=64, description="transformer layers of the decoder")
 
@@ -50,13 +47,7 @@ def rows_at(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, index.view(*index.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:]))
 
 
-def own_part(x: Tensor) -> Tensor:
-    """The rows of this rank, of rows of all ranks."""
-    out: Tensor = x.unflatten(0, (world_size(), -1))[own_rank()]
-    return out
-
-
-class ClusterMIM(Method[ClusterMIMConfig]):
+class ClusterMIM(PatchMethod[ClusterMIMConfig]):
     r"""`ClusterMIM <https://arxiv.org/abs/2407.09087>`_: hidden patches attract to the centers of their tokens.
 
     .. math::
@@ -72,22 +63,10 @@ class ClusterMIM(Method[ClusterMIMConfig]):
 
     Config = ClusterMIMConfig
     attracts = "hidden patches to the centers of their tokens: over two hops, images that share tokens"
-    repels = "softmax over the centers of all tokens, one bipartite graph"
     source = "Du et al., ICLR 2024 (ClusterMIM)"
-    reads = ("images",)
-    needs_patches = True
-    nodes = "patch"
-
-    @classmethod
-    def recipe(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"encoder": {"name": "vit"}}
-
-    def build_projector(self, in_dim: int) -> nn.Module:
-        return nn.Identity()
 
     def build_modules(self) -> None:
-        config, encoder = self.config, self.encoder
-        assert isinstance(encoder, ViT)
+        config, encoder = self.config, self.vit
         count, width = encoder.num_patches, config.decoder_width
         self.visible = max(1, round(count * (1 - config.mask)))
         if self.visible >= count:
@@ -142,31 +121,22 @@ class ClusterMIM(Method[ClusterMIMConfig]):
 
     def graph(self, batch: Batch) -> HeteroData:
         """Build the minibatch graph: the visible part of each image, its hidden patches, tokens and their edges."""
-        pixels, everyone, encoder = batch.inputs, len(batch.sample), self.encoder
-        assert isinstance(encoder, ViT)
+        pixels, encoder = batch.inputs, self.vit
         assert isinstance(pixels, Tensor)
-        # One draw for all ranks, of which each takes its part.
-        draws = own_part(torch.rand(everyone, 2, encoder.num_patches, device=pixels.device))
-        order = draws[:, 0].argsort(1)
-        if not self.training:  # the same patches of every image, scattered by the golden ratio
-            order = torch.arange(order.size(1), device=order.device).mul(0.618034).frac().argsort().expand_as(order)
+        order, lots = self.draw(batch, pixels.device)
         keep, hidden = order[:, : self.visible], order[:, self.visible :]
         context = encoder.mix(rows_at(encoder.embed(pixels), keep))
-        predicted = self.decode(context, keep, hidden).flatten(0, 1)
+        predicted = self.decode(context, keep, hidden)
         with torch.autocast(pixels.device.type, enabled=False):
-            data = view_graph(gather_views(context.mean(1)), 1, batch.sample)
-            data["patch"].x = gather_views(predicted if predicted.dtype == torch.double else predicted.float())
-            data["patch"].view = torch.arange(everyone, device=pixels.device).repeat_interleave(hidden.size(1))
-            data["patch"].sample = batch.sample[data["patch"].view]
+            data = self.nodes_of(batch, context.mean(1), predicted)
             if self.config.objective == "mae":
                 target = rows_at(patches(pixels, encoder.patch), hidden).flatten(0, 1)
                 data["patch"].target = gather_views(target)
                 return data
             labels = None if batch.labels is None else own_part(batch.labels)
-            token = rows_at(self.tokenizer(pixels, labels, draws[:, 1]), hidden).flatten()
+            token = gather_views(rows_at(self.tokenizer(pixels, labels, lots), hidden).flatten())
             data["token"].x = self.centers
-            ends = torch.arange(len(data["patch"].view), device=pixels.device)
-            data[TOKEN_TARGET].edge_index = torch.stack([gather_views(token), ends])
+            data[TOKEN_TARGET].edge_index = torch.stack([token, torch.arange(len(token), device=token.device)])
         return data
 
     def decode(self, context: Tensor, keep: Tensor, hidden: Tensor) -> Tensor:

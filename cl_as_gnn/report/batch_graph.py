@@ -166,7 +166,10 @@ def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_wa
 
 def _add_two_hops(data: HeteroData, size: int) -> None:
     """Add the weights between different samples over the tokens that they are to predict."""
-    token, patch = data[TOKEN_TARGET].edge_index
-    meet = two_hops(joint(data["patch"].view[patch], token, size, len(data["token"].x))).fill_diagonal_(0)
+    edges = data[TOKEN_TARGET]
+    kept = edges.get("edge_weight", torch.ones(edges.edge_index.size(1))) > 0
+    target = edges.get("target", edges.edge_index[0])[kept]  # tokens, or tokens at a place
+    owner = data["patch"].view[edges.edge_index[1, kept]]
+    meet = two_hops(joint(owner, target, size, 1 + int(target.max()))).fill_diagonal_(0)
     target, source = meet.nonzero().t()
     data[ATTRACTION].edge_index, data[ATTRACTION].edge_weight = torch.stack([source, target]), meet[target, source]
