@@ -36,7 +36,8 @@ def make(name, **settings):
     config = build_config({"method": {"name": name, **settings}}).method
     torch.manual_seed(0)
     patches = METHODS[name].needs_patches
-    vit = ENCODERS["vit"].Config(width=8, **VIT.get(name, {}))
+    around = str(settings.get("objective", "")).startswith("masked")
+    vit = ENCODERS["vit"].Config(width=8, **(VIT.get(name, {}) | ({"causal": False} if around else {})))
     encoder = build_encoder(vit, Inputs(1, 4)) if patches else Flatten()
     return build_method(config, encoder, HEADS, num_samples=20)
 

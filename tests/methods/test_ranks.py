@@ -33,6 +33,8 @@ CASES = [
     ("siglip", {"num_views": 3}),
     *(("clustermim", {"tokenizer": kind, "num_tokens": 3}) for kind in ("class", "random")),
     ("clustermim", {"objective": "mae"}),
+    ("look", {"objective": "ar_diverse"}),
+    ("look", {"objective": "masked_varied", "causal": False}),
     ("simclr", {"encoder": "timm/test_efficientnet"}),  # batch normalization of timm
 ]
 
@@ -54,10 +56,14 @@ def steps(case):
     name, settings = case
     torch.manual_seed(0)
     own = settings.get("encoder")
-    config = build_config({"method": {"name": name, **{k: v for k, v in settings.items() if k != "encoder"}}}).method
+    config = build_config(
+        {"method": {"name": name, **{k: v for k, v in settings.items() if k not in ("encoder", "causal")}}}
+    ).method
     encoder = SmallConfig(width=8) if own is None else ENCODERS[own].Config(name=own)
     if METHODS[name].needs_patches:
-        encoder = ENCODERS["vit"].Config(width=8, **VIT.get(name, {}))
+        encoder = ENCODERS["vit"].Config(
+            width=8, **(VIT.get(name, {}) | {k: v for k, v in settings.items() if k == "causal"})
+        )
     method = build_method(config, build_encoder(encoder, Inputs(1, 8)), HEADS, SAMPLES).double()
     for module in method.modules():
         if isinstance(module, FeatureQueue | SampleBank):
