@@ -15,7 +15,7 @@ from rich.table import Table
 from scipy import stats
 
 from cl_as_gnn.compare.suite import Cell, Suite
-from cl_as_gnn.evaluation.scores import Score, all_scores, find_score, has_accuracies, short
+from cl_as_gnn.evaluation.scores import OF_METHODS, Score, all_scores, find_score, has_accuracies, short
 
 
 def columns(known: Container[str], more: Sequence[str] = ()) -> dict[str, Score]:
@@ -62,7 +62,7 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
     scores = columns(next(iter(base.values())), suite.scores)
     rows = {}
     for row, by_seed in table.items():
-        entry: dict[str, Any] = {"seeds": {str(seed): {k: m.get(k) for k in scores} for seed, m in by_seed.items()}}
+        entry: dict[str, Any] = {"seeds": {str(seed): _kept(m, scores) for seed, m in by_seed.items()}}
         for key in scores:
             pairs: list[tuple[Any, Any]] = [(m.get(key), base[seed].get(key)) for seed, m in by_seed.items()]
             if any(None in pair for pair in pairs):
@@ -100,6 +100,10 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
 def has_purity(results: Mapping[str, Any]) -> bool:
     """Whether the purity of any graph is known, which takes labels."""
     return any("graph_purity" in entry for entry in results["rows"].values())
+
+
+def _kept(metrics: Mapping[str, Any], scores: Mapping[str, Score]) -> dict[str, Any]:
+    return {k: metrics.get(k) for k in scores} | {k: metrics[k] for k in OF_METHODS if k in metrics}
 
 
 def _unit(known: Container[str]) -> str:

@@ -65,7 +65,7 @@ def _check_file(path: Path | str, tree: Mapping[str, Any], message: str) -> None
 
 
 def build_config(tree: Mapping[str, Any]) -> RunConfig:
-    """Check a nested mapping and freeze it. The recipe of its data set fills in what it leaves open.
+    """Check a nested mapping and freeze it. The recipes of its data set and its method fill in what it leaves open.
 
     A ``data.root`` without a ``data.name`` is a folder of images.
     """
@@ -76,6 +76,9 @@ def build_config(tree: Mapping[str, Any]) -> RunConfig:
     name = data.get("name", DATASETS.default)
     if isinstance(name, str) and name in DATASETS:
         tree = merge(DATASETS[name].recipe(data, method.get("name")), tree)
+        chosen = method.get("name", METHODS.default)
+        if DATASETS[name].holds == "images" and isinstance(chosen, str) and chosen in METHODS:
+            tree = merge(METHODS[chosen].recipe(method), tree)
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
@@ -193,7 +196,7 @@ def _one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:
         return f"unknown setting {key}={value}: {cure}"
     message = told(first, _length(location, tree))
     # A message about several keys names them itself.
-    if message.startswith("unknown ") or re.match(r"(data|encoder|trainer)\.\w+=", message):
+    if message.startswith("unknown ") or re.match(r"(data|encoder|method|trainer)\.\w+=", message):
         return message
     if first["type"] == "literal_error":
         return unknown("value", str(value), re.findall(r"'([^']*)'", first["ctx"]["expected"]), key=key)

@@ -223,6 +223,15 @@ class RunConfig(Settings):
                 f"encoder.name={self.encoder.name} reads {' and '.join(reads)}, and data.name={self.data.name} holds "
                 f"{holds}: use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
             )
+        if (
+            holds == "images"
+            and METHODS[self.method.name].needs_patches
+            and not ENCODERS[self.encoder.name].has_patches
+        ):
+            raise ValueError(
+                f"encoder.name={self.encoder.name} has no patches for method.name={self.method.name} to hide: use "
+                "encoder.name=vit"
+            )
         if (pool := getattr(self.encoder, "pool", None)) and holds != "graphs":
             raise ValueError(
                 f"encoder.pool={pool} is for whole graphs (data.name=tu), and data.name={self.data.name} is contrasted "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.errors import ConfigError
@@ -35,6 +35,8 @@ class Encoder(nn.Module):
     """What the samples are: ``images``, ``nodes``, ``graphs``."""
     summary: ClassVar[str] = ""
     """One line for ``clgnn encoders``."""
+    has_patches: ClassVar[bool] = False
+    """Whether it works on patches that a method can hide."""
     out_dim: int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -56,6 +58,12 @@ class Encoder(nn.Module):
     def own_stats(cls, config: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return mean and deviation of each channel, from 0 to 1, that the weights of a config expect, if any."""
         return None
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Return the features of images by position, ``(n, c, h, w)``; ConfigError if the encoder gives none."""
+        raise ConfigError(
+            f"{type(self).__name__} gives no features by position: name a run with encoder.name=small or vit"
+        )
 
     @property
     def network(self) -> nn.Module:

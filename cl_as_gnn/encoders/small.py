@@ -99,8 +99,12 @@ class SmallEncoder(Backbone):
     def network(self) -> nn.Module:
         return self
 
-    def forward(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> Tensor:
         y: Tensor = self.body(x)
+        return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.maps(x)
         positions = y.permute(0, 2, 3, 1).flatten(1, 2)
         # A saved trace cannot hold a custom autograd function.
         if is_tracing():

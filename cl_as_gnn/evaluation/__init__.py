@@ -1,5 +1,12 @@
 """Measures of frozen features: tensors in, floats out."""
 
+from cl_as_gnn.evaluation.co_occurrence import (
+    connected_within,
+    singular_values,
+    tcas,
+    token_counts,
+    two_hop_purity,
+)
 from cl_as_gnn.evaluation.geometry import (
     alignment,
     dirichlet_energy,
@@ -26,6 +33,7 @@ from cl_as_gnn.evaluation.regression import regression_error
 __all__ = [
     "Probe",
     "alignment",
+    "connected_within",
     "cross_validated_svm",
     "dirichlet_energy",
     "edge_purity",
@@ -38,7 +46,11 @@ __all__ = [
     "linear_probe",
     "regression_error",
     "shared_information",
+    "singular_values",
     "span_coordinates",
+    "tcas",
+    "token_counts",
+    "two_hop_purity",
     "uniformity",
     "validated_probe",
     "view_agreement",

@@ -18,6 +18,8 @@ from torch import Tensor
 from cl_as_gnn.errors import ConfigError
 
 GROUP = "cl_as_gnn.scores"
+OF_METHODS = ("tcas", "two_hop_purity", "token_nll", "connected", "sigma_2")
+"""Keys of what some methods measure of themselves."""
 LABEL_FREE = ("view_agreement", "effective_rank", "alignment", "uniformity")
 """Keys of what judges a run without labels, most telling first."""
 
@@ -101,6 +103,13 @@ _BUILT_IN = (
     Score("digit_error", "digit", "error of the linear probe of the digit, %", "down", "%", ".1f", extra=True),
     Score("background_error", "background", "the same of the background’s class, %", "down", "%", ".1f", extra=True),
     Score("position_error", "position", "mean miss of the digit’s position, px", "down", format=".2f", extra=True),
+    Score("tcas", "TCAS", "of the tokens, before training: 0 if each has its own class", "down", format=".3f"),
+    Score("two_hop_purity", "Two-hop purity", "weight within a class of images that share tokens", "up", format=".3f"),
+    Score("token_nll", "NLL", "of the next token in reading order, in nats, on held-out images", "down", format=".3f"),
+    Score(
+        "connected", "Connected", "pairs of contexts of one class with a common target, before training", format=".3f"
+    ),
+    Score("sigma_2", "σ₂", "second singular value of contexts × targets: 1 where they fall apart", format=".3f"),
     Score("collapsed_at", "Collapsed since epoch", "the images share nearly one feature vector from then on"),
     Score("edge_purity", "Edge purity", "share of nearest-neighbor edges within a class", "up"),
     Score("graph_energy", "Dirichlet energy", "of a minibatch on its augmentation graph: 0 is smooth"),

@@ -1,5 +1,6 @@
 """The minibatch as a PyG graph: views as nodes, augmentation and kNN affinity edges, memories, transforms."""
 
+from cl_as_gnn.graph.co_occurrence import co_occurrence_graph
 from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.memory import FeatureQueue, SampleBank
 from cl_as_gnn.graph.transforms.corrupt import DropEdges, DropNodes, MaskFeatures, TwoViews
@@ -20,6 +21,7 @@ __all__ = [
     "SampleBank",
     "TwoViews",
     "augmentation_edges",
+    "co_occurrence_graph",
     "knn_edges",
     "view_agreement",
     "view_graph",

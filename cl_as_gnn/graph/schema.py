@@ -29,3 +29,12 @@ NEAREST = "nearest"
 
 SAME_LABEL = "same_label"
 """Relation between nodes of one label, of any one node type."""
+
+TOKEN_TARGET = ("token", "target", "patch")
+"""The center of a token and the hidden patches that have it."""
+
+CONTEXT_TOKEN = ("token", "target", "context")
+"""A token and the contexts that are to predict it."""
+
+CO_OCCURRENCE = ("context", "co_occurrence", "context")
+"""Two contexts that are to predict the same token, over two hops."""

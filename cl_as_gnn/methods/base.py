@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch_geometric.data import Data, HeteroData
+from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig, MethodConfig
 from cl_as_gnn.encoders.base import Encoder
@@ -19,6 +19,8 @@ from cl_as_gnn.encoders.momentum import MomentumCopy
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph import FeatureQueue, view_graph
 from cl_as_gnn.graph.schema import AUGMENTATION, TARGET_AUGMENTATION
+from cl_as_gnn.methods.batch import Batch as Batch
+from cl_as_gnn.methods.batch import Preview as Preview
 from cl_as_gnn.nn.distributed import LocalRows, gather_views, local_rows
 from cl_as_gnn.nn.operators import Adjacency, LinearOperator
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term, objective
@@ -47,32 +49,6 @@ class QueueConfig(MethodConfig):
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 SoftmaxConfigT = TypeVar("SoftmaxConfigT", bound=SoftmaxConfig)
 QueueConfigT = TypeVar("QueueConfigT", bound=QueueConfig)
-
-
-@dataclass
-class Batch:
-    """V views of each of B samples, view-major: row v·B + s is view v of sample s.
-
-    Args:
-        inputs: what the encoder reads: pixels ``(V·B, channels, height, width)`` of images, or one tensor for the views
-            of each size, in their order; or one PyG ``Data`` with every view of the nodes or whole graphs, which the
-            encoder maps to V·B rows.
-        sample: data-set index of each sample, ``(B,)``.
-        progress: completed share of the training, between 0 and 1.
-        labels: label of each sample, ``(B,)``, −1 if unknown; ``None`` if the data set has none. Few methods read them.
-
-    On several ranks every field holds the samples of this rank; :meth:`joined` gathers ``sample`` and ``labels``.
-    """
-
-    inputs: Tensor | tuple[Tensor, ...] | Data
-    sample: Tensor
-    progress: float
-    labels: Tensor | None = None
-
-    def joined(self) -> Batch:
-        """Return this batch with ``sample`` and ``labels`` of all ranks; ``inputs`` stay those of this rank."""
-        labels = None if self.labels is None else gather_views(self.labels)
-        return replace(self, sample=gather_views(self.sample), labels=labels)
 
 
 class Network(nn.Sequential):
@@ -125,6 +101,10 @@ class Method(nn.Module, Generic[ConfigT]):
     """Whether training reads labels, so that data without any are refused before it starts."""
     projector_norm: ClassVar[Literal["affine", "plain"] | None] = None
     """Batch normalization after the last projector layer: with a learned scale and shift, without, or none."""
+    needs_patches: ClassVar[bool] = False
+    """Whether it hides patches of images, so that the encoder must be one that works on patches."""
+    nodes: ClassVar[str] = "view"
+    """Type of the nodes on which the terms act."""
     neighbors_from: ClassVar[str | None] = None
     """``"batch"`` or ``"training set"``: what caps the number ``method.k`` of neighbors of a sample, if anything."""
 
@@ -168,6 +148,22 @@ class Method(nn.Module, Generic[ConfigT]):
         own = self.encoder.rate_factors() if isinstance(self.encoder, Encoder) else {}
         return {f"encoder.{name}": factor for name, factor in own.items()}
 
+    @classmethod
+    def recipe(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a config on images leaves open, by section, given the settings of the method."""
+        return {}
+
+    def prepare(self, preview: Callable[[], Preview]) -> list[str]:
+        """Fit what is fitted before training, into buffers, to training images; return lines that say so.
+
+        Called once, not when a stopped run continues. The default does nothing.
+        """
+        return []
+
+    def scores(self, preview: Callable[[], Preview]) -> dict[str, Any]:
+        """Return scores of the method's own, for ``metrics.json``, on held-out images. The default has none."""
+        return {}
+
     def begin_epoch(self, progress: float) -> None:
         """Prepare an epoch, given the completed share of the training. The default does nothing."""
 
@@ -195,7 +191,7 @@ class Method(nn.Module, Generic[ConfigT]):
         return data
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
-        """Return the terms that act on ``data['view'].x``."""
+        """Return the terms that act on ``data[self.nodes].x``."""
         raise NotImplementedError
 
     def update_memory(self, data: HeteroData) -> None:
@@ -216,7 +212,7 @@ class Method(nn.Module, Generic[ConfigT]):
         """Return the loss of a batch, whose ``backward`` sends the messages to the encoder, and its graph."""
         batch = batch.joined()
         data = self.rewire(self.graph(batch), batch)
-        loss = objective(data["view"].x, *self.terms(data, batch))
+        loss = objective(data[self.nodes].x, *self.terms(data, batch))
         self.update_memory(data)
         return loss, data
 

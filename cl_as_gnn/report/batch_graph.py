@@ -12,7 +12,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED, TARGET_AUGMENTATION
+from cl_as_gnn.graph.co_occurrence import joint, two_hops
+from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED, TARGET_AUGMENTATION, TOKEN_TARGET
 from cl_as_gnn.methods import Batch, Method
 from cl_as_gnn.nn.operators import Mixture
 from cl_as_gnn.nn.terms import Attraction
@@ -55,12 +56,13 @@ class Relation(NamedTuple):
 
 @dataclass
 class BatchGraph:
-    """A minibatch graph with images and labels of its nodes.
+    """A minibatch graph with images and labels of its nodes. Hidden patches and tokens have no image, and no place in
+    the picture: their two hops are the attraction between samples.
 
     Attributes:
         data: result of ``Method.graph`` and ``Method.rewire``, and :data:`ATTRACTION` edges if samples attract others.
-        images: images ``(nodes, H, W, 3)`` in [0, 1] for each node type with edges except ``sample``.
-        labels: class of each node for the same types and ``sample``, −1 if unknown.
+        images: images ``(nodes, H, W, 3)`` in [0, 1] for each node type with edges that is drawn.
+        labels: class of each node for all of these types, −1 if unknown.
         gate: agreement of the views' neighborhoods and share λ, if the method has them.
         one_way: whether views attract only to nodes that receive no message from them.
     """
@@ -98,6 +100,9 @@ class BatchGraph:
         lines = [str(relation) for relation in self.relations()]
         alone = [name for name in self.data.node_types if name not in self.labels]
         lines += [f"{name}: {len(self.data[name].x)} nodes without edges, not drawn" for name in alone]
+        lines += [
+            f"{name}: {len(self.data[name].x)} nodes, not drawn" for name in ("token", "patch") if name in self.labels
+        ]
         if self.gate:
             lines.append("gate: " + ", ".join(f"{name} {value:.2f}" for name, value in self.gate.items()))
         return lines
@@ -124,11 +129,17 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     into_views = any(source != "view" for source, _, target in data.edge_types if target == "view")
     one_way = into_views and all(term.source is not None for term in terms)
     _add_attraction(data, terms, len(sample), one_way)
+    if TOKEN_TARGET in data.edge_types:
+        _add_two_hops(data, len(sample))
     mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in task.stats)
     side = task.data.image_size
     shown = torch.cat([F.interpolate(part, side) for part in pixels]) if isinstance(pixels, tuple) else pixels
     images, labels = {}, {"sample": train.labels[sample]}
     for name in {end for source, _, target in data.edge_types for end in (source, target)} - {"sample"}:
+        if name in ("token", "patch"):
+            owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
+            labels[name] = torch.where(owner < 0, -1, train.labels[owner])
+            continue
         if name in ("view", "target"):
             owner, tiles = sample.repeat(config.method.num_views), shown * std + mean
         else:
@@ -154,3 +165,14 @@ def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_wa
     if len(source):
         data[ATTRACTION].edge_index = torch.stack([source, target])
         data[ATTRACTION].edge_weight = between[target, source]
+
+
+def _add_two_hops(data: HeteroData, size: int) -> None:
+    """Add the weights between different samples over the tokens that they are to predict."""
+    edges = data[TOKEN_TARGET]
+    kept = edges.get("edge_weight", torch.ones(edges.edge_index.size(1))) > 0
+    target = edges.get("target", edges.edge_index[0])[kept]  # tokens, or tokens at a place
+    owner = data["patch"].view[edges.edge_index[1, kept]]
+    meet = two_hops(joint(owner, target, size, 1 + int(target.max()))).fill_diagonal_(0)
+    target, source = meet.nonzero().t()
+    data[ATTRACTION].edge_index, data[ATTRACTION].edge_weight = torch.stack([source, target]), meet[target, source]

@@ -66,6 +66,8 @@ def inspect_batch(config: RunConfig | None, run_path: Path | None, out: Path, sa
         config = task.settle()
     torch.manual_seed(config.seed)
     method = load_method(config, task, run)
+    if run is None:
+        method.prepare(task.preview)
     batch = batch_graph(config, task, method, samples)
     count = len(batch.labels["sample"])
     state = "trained" if run else "untrained"
@@ -104,7 +106,8 @@ def draw_graph(batch: BatchGraph, title: str = "") -> Figure:
         batch: result of :func:`cl_as_gnn.report.batch_graph.batch_graph`.
         title: title of the figure; if empty, the figure has no title and no legend.
     """
-    relations = [relation for relation in batch.relations() if len(relation.weight)]
+    drawn = {"sample", *batch.images}
+    relations = [one for one in batch.relations() if len(one.weight) and {one.kind[0], one.kind[2]} <= drawn]
     box, offset = _inside(batch, relations)
     half = np.abs(np.concatenate(list(offset.values()))).max(0) + 0.78
     center = _boxes(relations, box, half)

@@ -29,11 +29,13 @@ from cl_as_gnn.datasets.recipes import Recipe, completed, recipe_of, told
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
-from cl_as_gnn.methods import METHODS, Method, build_method
+from cl_as_gnn.methods import METHODS, Method, Preview, build_method
 from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, information, knn_and_few_labels, rank_of
 from cl_as_gnn.tasks.embed import embed, kept_rows, rows
 
 _GEOMETRY_IMAGES = 2048
+# What a method may see of a set at once: images, and numbers in them.
+_PREVIEWED, _PREVIEWED_VALUES = 2048, 2**26
 # Raw pixels of larger images are scored at this side.
 _RAW_SIDE = 32
 
@@ -187,6 +189,14 @@ class ImageTask(Task):
 
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
         return embed(encoder, self.data.train.batches(self.data.image_size, index), self.stats, device)
+
+    def preview(self, held_out: bool = False) -> Preview:
+        """Some training images, or held-out ones (training images where there are none), as a method sees them once."""
+        split = self.data.test if held_out and len(self.data.test) else self.data.train
+        pixels = self.data.channels * self.data.image_size**2
+        index = evenly(max(1, min(_PREVIEWED, _PREVIEWED_VALUES // pixels)), len(split))
+        squares = (split.squares(part, self.data.image_size) for part in index.split(512))
+        return Preview(embed(nn.Identity(), squares, self.stats), split.labels[index], self.stats, self.config.seed)
 
     def _splits(self) -> dict[str, Split]:
         """What has images: ``train``, ``validation`` and ``test`` of the run, ``eval_train`` and ``eval_test``."""

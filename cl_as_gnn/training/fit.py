@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,9 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
         for line in encoder.start(config.encoder):
             console.print(line, soft_wrap=True, markup=False)
     module = ContrastiveModule(config, task, encoder)
+    if resume is None and isinstance(task, ImageTask):
+        for line in module.method.prepare(task.preview):
+            console.print(line, soft_wrap=True, markup=False)
     module.elapsed = lambda: before + time.perf_counter() - start
     with create_run(config) if resume is None else nullcontext(resume) as run:
         if resume is None:
@@ -196,6 +200,8 @@ def _score(
         for key in headline():  # another eval.root may leave some undefined
             metrics.pop(key, None)
         metrics |= task.score(features) | task.geometry(method, views, features, device)
+        if isinstance(task, ImageTask):
+            metrics |= method.scores(partial(task.preview, held_out=True))
         # A run that got more epochs has had other schedules than one that was given them at first.
         digest = "+".join([config.digest, *map(str, metrics.get("extended_from", ()))])
         protocol = "; ".join([task.protocol(), *task.capped()])

@@ -8,7 +8,7 @@ from torch import nn
 from cl_as_gnn import encoders
 from cl_as_gnn.encoders.small import _MeanMax
 
-NAMES = ["small", "resnet18", "resnet50"]
+NAMES = ["small", "resnet18", "resnet50", "vit"]
 
 
 def build_encoder(name, in_channels, image_size, width=None):
@@ -63,7 +63,9 @@ def test_resnet_stem(name: str, size: int, kernel: tuple[int, int], pool: type[n
     assert isinstance(encoder.get_submodule("body.maxpool"), pool)
 
 
-@pytest.mark.parametrize(("name", "in_channels", "size"), [("small", 1, 8), ("small", 3, 32), ("resnet18", 3, 32)])
+@pytest.mark.parametrize(
+    ("name", "in_channels", "size"), [("small", 1, 8), ("small", 3, 32), ("resnet18", 3, 32), ("vit", 3, 32)]
+)
 def test_gradient_reaches_every_parameter(name: str, in_channels: int, size: int) -> None:
     torch.manual_seed(0)
     encoder = build_encoder(name, in_channels, size)
@@ -73,7 +75,9 @@ def test_gradient_reaches_every_parameter(name: str, in_channels: int, size: int
         assert parameter.grad.abs().sum() > 0, key
 
 
-@pytest.mark.parametrize(("name", "in_channels", "size"), [("small", 1, 8), ("small", 3, 32), ("resnet18", 3, 32)])
+@pytest.mark.parametrize(
+    ("name", "in_channels", "size"), [("small", 1, 8), ("small", 3, 32), ("resnet18", 3, 32), ("vit", 3, 32)]
+)
 def test_eval_sees_each_image_alone(name: str, in_channels: int, size: int) -> None:
     torch.manual_seed(0)
     encoder = build_encoder(name, in_channels, size)

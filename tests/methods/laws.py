@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cl_as_gnn.config import EncoderConfig, build_config
+from cl_as_gnn.encoders import ENCODERS, Inputs, build_encoder
 from cl_as_gnn.graph import view_graph
 from cl_as_gnn.graph.schema import AUGMENTATION, TARGET_AUGMENTATION
 from cl_as_gnn.methods import METHODS, Batch, build_method
@@ -15,6 +16,7 @@ from cl_as_gnn.nn.terms import objective
 IMAGES = sorted(name for name, method in METHODS.items() if "images" in method.reads)
 HEADS = EncoderConfig(projector_hidden=16, projector_dim=6, predictor_hidden=8)
 SIZE = 7
+VIT = {"look": {"tokens": 8, "causal": True}}
 
 
 class Flatten(nn.Module):
@@ -33,7 +35,11 @@ class Flatten(nn.Module):
 def make(name, **settings):
     config = build_config({"method": {"name": name, **settings}}).method
     torch.manual_seed(0)
-    return build_method(config, Flatten(), HEADS, num_samples=20)
+    patches = METHODS[name].needs_patches
+    around = str(settings.get("objective", "")).startswith("masked")
+    vit = ENCODERS["vit"].Config(width=8, **(VIT.get(name, {}) | ({"causal": False} if around else {})))
+    encoder = build_encoder(vit, Inputs(1, 4)) if patches else Flatten()
+    return build_method(config, encoder, HEADS, num_samples=20)
 
 
 def rows(count, seed=0, scale=1.0):

@@ -21,6 +21,7 @@ from cl_as_gnn.methods import METHODS, Batch, build_method
 from cl_as_gnn.nn.distributed import own_rank, world_size
 
 RANKS, SAMPLES, SIZE, STEPS = 2, 24, 16, 2
+VIT = {"look": {"tokens": 8, "causal": True}}
 HEADS = EncoderConfig(projector_hidden=16, projector_dim=6, predictor_hidden=8)
 # Every method as it comes, and the settings that take another way through the code.
 CASES = [
@@ -30,6 +31,10 @@ CASES = [
     ("gcn", {"gate": 0}),
     ("barlow", {"num_views": 3}),
     ("siglip", {"num_views": 3}),
+    *(("clustermim", {"tokenizer": kind, "num_tokens": 3}) for kind in ("class", "random")),
+    ("clustermim", {"objective": "mae"}),
+    ("look", {"objective": "ar_diverse"}),
+    ("look", {"objective": "masked_varied", "causal": False}),
     ("simclr", {"encoder": "timm/test_efficientnet"}),  # batch normalization of timm
 ]
 
@@ -51,8 +56,14 @@ def steps(case):
     name, settings = case
     torch.manual_seed(0)
     own = settings.get("encoder")
-    config = build_config({"method": {"name": name, **{k: v for k, v in settings.items() if k != "encoder"}}}).method
+    config = build_config(
+        {"method": {"name": name, **{k: v for k, v in settings.items() if k not in ("encoder", "causal")}}}
+    ).method
     encoder = SmallConfig(width=8) if own is None else ENCODERS[own].Config(name=own)
+    if METHODS[name].needs_patches:
+        encoder = ENCODERS["vit"].Config(
+            width=8, **(VIT.get(name, {}) | {k: v for k, v in settings.items() if k == "causal"})
+        )
     method = build_method(config, build_encoder(encoder, Inputs(1, 8)), HEADS, SAMPLES).double()
     for module in method.modules():
         if isinstance(module, FeatureQueue | SampleBank):

@@ -6,6 +6,7 @@ from cl_as_gnn.nn.terms.channels import ChannelCorrelation, ChannelDecorrelation
 from cl_as_gnn.nn.terms.kernels import BipartiteGaussian, GaussianRepulsion, LinearRepulsion
 from cl_as_gnn.nn.terms.pairs import HardNegatives, LogisticPairs, NegativeRepulsion, PairTerm, SubsetRepulsion
 from cl_as_gnn.nn.terms.softmax import AnchorContrast, BipartiteRepulsion, QueueContrast, SoftmaxRepulsion
+from cl_as_gnn.nn.terms.tokens import Regression, TokenContrast
 
 __all__ = [
     "AnchorContrast",
@@ -23,9 +24,11 @@ __all__ = [
     "PairTerm",
     "PowerAlignment",
     "QueueContrast",
+    "Regression",
     "SoftmaxRepulsion",
     "SubsetRepulsion",
     "Term",
+    "TokenContrast",
     "objective",
     "term_types",
 ]

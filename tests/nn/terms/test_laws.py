@@ -35,6 +35,7 @@ OTHER = GROUP[:, None] != GROUP
 FIXED, KEY = rows(N, 5), rows(N, 6)
 SCALE = torch.tensor(0.4, dtype=torch.double).requires_grad_()
 BIAS = torch.tensor(-0.2, dtype=torch.double).requires_grad_()
+CENTERS, TOKEN = rows(4, 7).requires_grad_(), torch.arange(N) % 3  # no node has the last token
 
 
 def anchored(x):
@@ -110,11 +111,16 @@ CASES = {
         lambda x: (x[DIRECTED[0]] - x[DIRECTED[1]]).norm(dim=1).pow(3).mean(),
     ),
     terms.QueueContrast: (terms.QueueContrast(KEY[None], FIXED, TAU), queued),
+    terms.Regression: (terms.Regression(FIXED), lambda x: F.mse_loss(x, FIXED)),
     terms.SoftmaxRepulsion: (
         terms.SoftmaxRepulsion(TAU, WEIGHT),
         lambda x: (WEIGHT * logits_of(x).logsumexp(1)).sum() / WEIGHT.sum(),
     ),
     terms.SubsetRepulsion: (terms.SubsetRepulsion(TAU, GROUP), lambda x: logits_of(x).logsumexp(1).mean()),
+    terms.TokenContrast: (
+        terms.TokenContrast(TOKEN, CENTERS, TAU, WEIGHT, chunk=5),
+        lambda x: (WEIGHT * F.cross_entropy(x @ CENTERS.t() / TAU, TOKEN, reduction="none")).sum() / WEIGHT.sum(),
+    ),
 }
 
 
@@ -133,6 +139,15 @@ def test_the_message_is_minus_the_gradient(kind):
     for message, grad in zip(messages, torch.autograd.grad(expected, [x, *term.learned]), strict=True):
         assert grad.abs().max() > 1e-4
         torch.testing.assert_close(message, -grad, atol=1e-10, rtol=0)
+
+
+def test_token_contrast_is_cross_entropy_to_the_last_bits():
+    x = rows(N).requires_grad_()
+    loss = F.cross_entropy(x @ CENTERS.t(), TOKEN)
+    ours = terms.objective(x, terms.TokenContrast(TOKEN, CENTERS))
+    torch.testing.assert_close(ours, loss, atol=1e-14, rtol=0)
+    for one, two in zip(*(torch.autograd.grad(value, [x, CENTERS]) for value in (ours, loss)), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-14, rtol=0)
 
 
 class Naive(terms.Term):

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cl_as_gnn.nn.streaming import softmax_bipartite
+from cl_as_gnn.nn.terms.base import Term, total_weight
+
+
+class TokenContrast(Term):
+    r"""Nodes attract to the center of their token, and all centers repel by a softmax: a classifier as messages.
+
+    .. math::
+        L = -\frac1W \sum_i \rho_i \log \frac{e^{x_i \cdot c_{t(i)} / \tau}}{\sum_k e^{x_i \cdot c_k / \tau}}, \qquad
+        \text{message to } X = \frac{1}{W \tau} R (T - P) C, \quad
+        \text{message to } C = \frac{1}{W \tau} (T - P)^\top R X,
+
+    :math:`T` the bipartite graph from tokens to nodes (:math:`T_{ik} = 1` if node i has token k), :math:`P` the row
+    softmax, :math:`R = \mathrm{diag}(\rho)`, :math:`W = \sum_i \rho_i`. The value is the cross-entropy of a linear
+    classifier without bias, the loss of `ClusterMIM <https://arxiv.org/abs/2407.09087>`_ and of any token prediction.
+
+    Args:
+        token: token of each node, ``(n,)``, from 0 to K − 1.
+        centers: :math:`C` ``(K, d)``, parameters that receive their message.
+        temperature: :math:`\tau`.
+        row_weight: :math:`\rho`, one for each node; all ones by default.
+        chunk: number of nodes per strip; by the memory of the device by default.
+    """
+
+    def __init__(
+        self,
+        token: Tensor,
+        centers: Tensor,
+        temperature: float = 1.0,
+        row_weight: Tensor | None = None,
+        chunk: int | None = None,
+    ):
+        self.token, self.temperature, self.row_weight, self.chunk = token, temperature, row_weight, chunk
+        self.learned = (centers,)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        centers = self.learned[0].detach().to(x.dtype)
+        weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
+        lse, repelled, back = softmax_bipartite(x, centers, self.temperature, weight, chunk=self.chunk)
+        total, own = total_weight(weight), centers[self.token]
+        value = (weight * (lse - (x * own).sum(1) / self.temperature)).sum() / total
+        weighted = weight.unsqueeze(1)
+        to_centers = torch.zeros_like(centers).index_add_(0, self.token, x * weighted) - back
+        scale = 1 / (self.temperature * total)
+        return value, (own * weighted - repelled) * scale, (to_centers * scale).to(self.learned[0].dtype)
+
+
+class Regression(Term):
+    r"""Each node attracts to a fixed target of its own, by the squared distance.
+
+    .. math::
+        L = \frac{1}{n d} \sum_i \lVert x_i - y_i \rVert^2, \qquad m_i = \frac{2}{n d} (y_i - x_i).
+
+    Args:
+        target: :math:`Y` ``(n, d)``, which gets no message.
+    """
+
+    def __init__(self, target: Tensor):
+        self.target = target
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        gap = self.target.detach().to(x.dtype) - x
+        return gap.square().mean(), gap * (2 / gap.numel())
