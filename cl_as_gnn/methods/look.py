@@ -122,7 +122,7 @@ class Look(PatchMethod[LookConfig]):
         loss = torch.stack([self.next_token_loss(part.to(device)) for part in pixels.split(128)])
         share = loss.new_tensor([len(part) / len(pixels) for part in pixels.split(128)])
         connected, *spectrum = self.measured.tolist()
-        out = {"token_nll": float(loss @ share), "sigma_2": spectrum[0 + 1], "singular_values": spectrum}
+        out = {"token_nll": float(loss @ share), "sigma_2": spectrum[1], "singular_values": spectrum}
         out = {key: value for key, value in out.items() if not (isinstance(value, float) and math.isnan(value))}
         return out if math.isnan(connected) else out | {"connected": connected}
 
