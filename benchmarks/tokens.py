@@ -76,5 +76,6 @@ def block(
 
 def blocks() -> dict[str, Block]:
     """The blocks of ``docs/clustermim.md`` and ``docs/look.md``."""
-    tokens: dict[str, Block] = {name: partial(block, name, _TOKENS, _spearman) for name in ("clustermim_digits", "clustermim_cifar10")}
-    return tokens | {"look_digits": partial(block, "look_digits", _LOOK)}
+    suites = ("clustermim_digits", "clustermim_cifar10")
+    found: dict[str, Block] = {name: partial(block, name, _TOKENS, _spearman) for name in suites}
+    return found | {"look_digits": partial(block, "look_digits", _LOOK)}

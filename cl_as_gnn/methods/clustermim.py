@@ -86,7 +86,7 @@ class ClusterMIM(PatchMethod[ClusterMIMConfig]):
             return
         self.centers = nn.Parameter(torch.randn(config.num_tokens, width) * width**-0.5)
         self.tokenizer = Tokenizer(config.tokenizer, config.num_tokens, encoder.patch, count, encoder.patch_dim)
-        self.measured = nn.Buffer(torch.full((2,), torch.nan))
+        self.measured = nn.Buffer(torch.full((2,), -1.0))  # TCAS and purity, once known
 
     def prepare(self, preview: Callable[[], Preview]) -> list[str]:
         config = self.config
@@ -115,7 +115,7 @@ class ClusterMIM(PatchMethod[ClusterMIMConfig]):
         return [f"{line}, TCAS {self.measured[0]:.3f} (0: a class each), two-hop purity {self.measured[1]:.3f}"]
 
     def scores(self, preview: Callable[[], Preview]) -> dict[str, Any]:
-        if self.config.objective == "mae" or not self.measured.isfinite().all():
+        if self.config.objective == "mae" or float(self.measured.min()) < 0:
             return {}
         return dict(zip(("tcas", "two_hop_purity"), self.measured.tolist(), strict=True))
 

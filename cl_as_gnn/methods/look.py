@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -87,7 +86,7 @@ class Look(PatchMethod[LookConfig]):
         self.centers = nn.ParameterList(torch.randn(shape) * shape[1] ** -0.5 for _ in self.steps)
         if self.steps == (0,):
             self.hidden = nn.Parameter(torch.randn(encoder.out_dim) * 0.02)
-        self.measured = nn.Buffer(torch.full((1 + _SPECTRUM,), torch.nan))
+        self.measured = nn.Buffer(torch.full((1 + _SPECTRUM,), -1.0))  # connected pairs and spectrum, once known
 
     def prepare(self, preview: Callable[[], Preview]) -> list[str]:
         seen, encoder = preview(), self.vit
@@ -122,9 +121,9 @@ class Look(PatchMethod[LookConfig]):
         loss = torch.stack([self.next_token_loss(part.to(device)) for part in pixels.split(128)])
         share = loss.new_tensor([len(part) / len(pixels) for part in pixels.split(128)])
         connected, *spectrum = self.measured.tolist()
-        out = {"token_nll": float(loss @ share), "sigma_2": spectrum[1], "singular_values": spectrum}
-        out = {key: value for key, value in out.items() if not (isinstance(value, float) and math.isnan(value))}
-        return out if math.isnan(connected) else out | {"connected": connected}
+        known = {"connected": connected, "sigma_2": spectrum[1]}
+        out: dict[str, Any] = {key: value for key, value in known.items() if value >= 0}
+        return out | {"token_nll": float(loss @ share), "singular_values": [v for v in spectrum if v >= 0]}
 
     @torch.no_grad()
     def next_token_loss(self, pixels: Tensor) -> Tensor:
