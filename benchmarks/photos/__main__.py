@@ -152,7 +152,7 @@ def _steps(plan: Plan, peer: str | None, workers: str) -> tuple[dict[str, list[f
         of, versions = other.about, other.about["versions"]
         about[f"{STEP_PEER}, step"] = (
             f"lightly-train {versions['lightly-train']} on torch {versions['torch']}, the same model, head, method, "
-            f"size, batch and recipe, {of['precision']}, {of['threads']} threads and {of['workers']} workers"
+            f"size, batch and recipe, {of['precision']}, {of['threads']} threads, workers: {of['workers']}"
         )
     return rates, about
 
