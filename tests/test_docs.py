@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 def test_every_method_has_a_row_with_its_graph_reading():
     page = (ROOT / "docs" / "methods.md").read_text()
     for name, method in METHODS.items():
+        if not method.__module__.startswith("cl_as_gnn."):  # a benchmark has its own
+            continue
         row = next((line for line in page.splitlines() if line.startswith(f"| `{name}`")), "")
         for text in (method.attracts, method.repels, method.source):
             assert text in row, f"docs/methods.md: the row of {name} lacks {text!r}"
