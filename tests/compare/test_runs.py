@@ -80,7 +80,7 @@ def test_runs_without_labels_are_compared_by_what_needs_none(tmp_path):
         train(cell.config)
     results = run_suite(suite, cells, tmp_path / "out", 1, QUIET)
     title, *table = [line for line in (tmp_path / "out" / "results.md").read_text().splitlines() if "|" in line]
-    heads = ["View agreement", "Effective rank", "Δ View agreement", "Δ Effective rank", "seconds", "×"]
+    heads = ["View agreement", "Effective rank", "I_NCE, nats", "Δ View agreement", "Δ Effective rank", "seconds", "×"]
     assert title == f"| run | {' | '.join(heads)} |"
     assert {line.count("|") for line in table} == {title.count("|")}
     assert [line.split(" | ")[0] for line in table[1:]] == [

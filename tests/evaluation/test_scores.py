@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cl_as_gnn.compare import markdown, rich_table, summarize
+from cl_as_gnn.compare import Suite, markdown, rich_table, summarize
 from cl_as_gnn.compare.results import differences
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import scores
@@ -56,7 +56,7 @@ def test_a_score_of_another_package_is_shown_everywhere(clgnn, foreign, tmp_path
         for s in (0, 1)
         for row, m in zip("ab", (metrics, other), strict=True)
     ]
-    suite = SimpleNamespace(name="two", baseline="a", seeds=(0, 1), budget=None, base={}, runs={}, curves={})
+    suite = Suite(name="two", baseline="a", seeds=(0, 1), runs={"a": {}, "b": {}})
     results = summarize(suite, cells)
     assert results["rows"]["b"]["median_norm"]["delta"] == pytest.approx(1)
     assert "nothing" not in results["rows"]["b"]

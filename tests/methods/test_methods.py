@@ -1,5 +1,7 @@
 """What holds for every method: it trains, keeps its state and describes itself."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from laws import IMAGES, SIZE, batch, make
@@ -37,7 +39,7 @@ def test_sample_order_does_not_matter(name):
     order = torch.randperm(SIZE)
     shape = (method.config.num_views, SIZE, 1, 4, 4)
     moved = Batch(views.inputs.view(shape)[:, order].flatten(0, 1), views.sample[order], 0.9, views.labels[order])
-    state = {k: v.clone() for k, v in method.state_dict().items()}
+    state = deepcopy(method.state_dict())
     loss, _ = method(views)
     method.load_state_dict(state)
     torch.testing.assert_close(method(moved)[0], loss, atol=1e-5, rtol=1e-5)
