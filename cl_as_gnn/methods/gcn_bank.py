@@ -21,7 +21,7 @@ class GCNBankConfig(DiffusionConfig):
 
 
 def _without_walk(module: nn.Module, state: dict[str, Any], prefix: str, *more: Any) -> None:
-    state.setdefault(f"{prefix}_extra_state", None)
+    state.setdefault(f"{prefix}_extra_state", torch.empty(0))
 
 
 class GCNBank(DiffusionMethod):
@@ -47,14 +47,20 @@ class GCNBank(DiffusionMethod):
         # Checkpoints of versions before 0.3 have no walk.
         self.register_load_state_dict_pre_hook(_without_walk)  # type: ignore[no-untyped-call]
 
-    def get_extra_state(self) -> tuple[Tensor, Tensor] | None:
-        """The walk, which a run that continues within an epoch cannot build: the bank has changed since."""
-        return None if self.walk is None else (self.walk.indices(), self.walk.values())
+    def get_extra_state(self) -> Tensor:
+        """The walk, which a run that continues within an epoch cannot build: the bank has changed since.
 
-    def set_extra_state(self, state: tuple[Tensor, Tensor] | None) -> None:
-        if state is not None:
+        Rows, columns and values of its entries as float64 ``(3, e)``, which holds all three exactly; empty without.
+        """
+        if self.walk is None:
+            return torch.empty(0)
+        return torch.cat([self.walk.indices().double(), self.walk.values().double().unsqueeze(0)])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        if state.numel():
             size = self.num_samples, self.num_samples
-            self.walk = torch.sparse_coo_tensor(*state, size, check_invariants=True, is_coalesced=True)
+            index, values = state[:2].long(), state[2].float()
+            self.walk = torch.sparse_coo_tensor(index, values, size, check_invariants=True, is_coalesced=True)
 
     def begin_epoch(self, progress: float) -> None:
         if progress >= self.config.start:
