@@ -33,6 +33,8 @@ def _table(results: Mapping[str, Any], keys: Sequence[str]) -> str:
         seeds = entry["seeds"].values()
         values = {key: [s[key] for s in seeds if s.get(key) is not None] for key in keys}
         rows.append([f"`{row}`", *(_cell(values[key], key) for key in keys)])
+    for name, row in results["baselines"].items():  # of the first seed
+        rows.append([name, *(_cell([row[key]] if key in row else [], key) for key in keys)])
     titles = [find_score(key).title + ", %" * (find_score(key).unit == "%") for key in keys]
     return markdown(["run", *titles], rows)
 

@@ -93,7 +93,9 @@ class EpochLog(Callback):
         self.run.append_history(row)
         if trainer.logger is not None:
             trainer.logger.log_metrics({k: v for k, v in row.items() if v is not None and k != "epoch"}, epoch)
-        if not pl_module.method.reads_labels:  # which may draw each class to a point on purpose
+        method = pl_module.method
+        # One may draw each class to a point on purpose; of the other, early features share what all positions have.
+        if not (method.reads_labels or method.needs_patches):
             self._tell_collapse(trainer, epoch)
 
     def _watch(self, module: ContrastiveModule) -> None:
