@@ -278,6 +278,8 @@ class ImageTask(Task):
         method = build_method(self.config.method, self.encoder(), self.config.encoder, self.size).eval().to(device)
         views, untrained = self.views().to(device), self.features(method.encoder, device, scored=True)
         scores = self.score(untrained) | self.geometry(method, views, untrained, device)
+        for key in ("i_nce", "i_nce_ceiling"):  # an untrained projector says nothing about the views
+            scores.pop(key, None)
         return {"untrained encoder": scores, **self._floors()}
 
     def _floors(self) -> dict[str, Scores]:
