@@ -7,14 +7,29 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cl_as_gnn.errors import Notice
 
 if TYPE_CHECKING:
     from torch import nn
+
+ItemT = TypeVar("ItemT")
+
+
+def tracked(items: Iterable[ItemT], title: str, total: int, shown: bool) -> Iterable[ItemT]:
+    """Iterate over items with a bar on stderr that goes when it is full, if it is to be shown.
+
+    Some versions of rich end a disabled bar with an empty line.
+    """
+    if not shown:
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, title, total, console=Console(stderr=True), transient=True)
 
 
 @contextmanager

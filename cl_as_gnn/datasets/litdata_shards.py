@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field, field_validator
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
+from cl_as_gnn.compat import tracked
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.base import ImageDataset
 from cl_as_gnn.datasets.files import open_bytes
@@ -149,9 +148,7 @@ class LitStore(DecodedStore):
         """The names of the classes and the class of every sample; none and −1 without a key."""
         if key is None:
             return (), torch.full((len(self),), -1)
-        bar = track(
-            range(len(self)), "Reading labels", console=Console(stderr=True), transient=True, disable=not progress
-        )
+        bar = tracked(range(len(self)), "Reading labels", len(self), progress)
         self.samples.on_demand_bytes = False
         with self._lock:
             values = [self._value(self._sample(row), key, "label_key") for row in bar]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
+from cl_as_gnn.compat import tracked
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.files import image_files
 from cl_as_gnn.datasets.images import TEST_SHARE, Catalog, Parts, Rows, Split, stratified
@@ -130,11 +129,9 @@ def read_images(folder: Path | str, channels: int, side: int, stored: int | None
 
 def _in_memory(store: DecodedStore, labels: Tensor, splits: dict[str, Tensor], progress: bool) -> dict[str, Split]:
     """Decode every split, without the files that are broken."""
-    stderr = Console(stderr=True)
     chunks = ((name, part) for name, at in splits.items() for part in at.split(_CHUNK))
     count = sum(-(-len(at) // _CHUNK) for at in splits.values())
-    # Some versions of rich end a disabled bar with an empty line.
-    bar = track(chunks, "Decoding images", count, console=stderr, transient=True) if progress else chunks
+    bar = tracked(chunks, "Decoding images", count, progress)
     pixels = {name: torch.empty(len(at), *store.shape[1:], dtype=torch.uint8) for name, at in splits.items()}
     aspect = {name: torch.empty(len(at)) for name, at in splits.items()}
     kept: dict[str, list[Tensor]] = {name: [] for name in splits}

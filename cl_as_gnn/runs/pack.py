@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
+from cl_as_gnn.compat import tracked
 from cl_as_gnn.config import PhotoConfig, RunConfig
 from cl_as_gnn.datasets import load_images
 from cl_as_gnn.datasets.images import Rows
@@ -52,9 +52,7 @@ def pack_images(config: RunConfig, out: Path, console: Console) -> None:
     )
     chunks = missing.split(_CHUNK) if len(missing) else ()
     with interruptible(lambda what: f"{what}: {out} keeps what is packed, run the command again to go on"):
-        for rows in track(
-            chunks, "Packing", console=Console(stderr=True), transient=True, disable=not console.is_terminal
-        ):
+        for rows in tracked(chunks, "Packing", len(chunks), console.is_terminal):
             store.decode(rows)
     for row, why in sorted(store.broken.items()):
         console.print(f"left out {store.names[row]}: {why}", soft_wrap=True)
