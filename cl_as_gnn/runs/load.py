@@ -146,7 +146,7 @@ def evaluate_run(path: Path, console: Console, given: Mapping[str, Any] | None =
                     f"{path} has no labels and no checkpoint: set eval.root to a folder of labeled images"
                 )
             method, views = load_method(config, task, run).to(device), task.views().to(device)
-            metrics |= task.geometry(method, views, features, device)
+            metrics |= task.geometry(method, views, features, device) | task.information(method, views, device)
         if config.eval.baselines:
             metrics["baselines"] = task.baselines(device)
     return metrics

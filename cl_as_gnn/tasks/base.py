@@ -112,7 +112,18 @@ class Task(ABC):
 
     @abstractmethod
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
-        """Alignment, uniformity and I_NCE of new views, effective rank and edge purity of features."""
+        """Alignment and uniformity of new views, effective rank and edge purity of features."""
+
+    def information(self, method: Method[Any], views: nn.Module, device: torch.device) -> Scores:
+        """I_NCE of new views; nothing of a single sample."""
+        z = self._projections(method, views, device)
+        if z.size(1) < 2:
+            return {}
+        return dict(zip(("i_nce", "i_nce_ceiling"), shared_information(*z), strict=True))
+
+    @abstractmethod
+    def _projections(self, method: Method[Any], views: nn.Module, device: torch.device) -> Tensor:
+        """Projections ``(2, m, d)`` of two new views of some samples, on the CPU, the same views every time."""
 
     @abstractmethod
     def protocol(self) -> str:
@@ -177,13 +188,6 @@ def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, co
     return {"knn_top1": knn_accuracy(bank, y, query, truth, k, config.knn_temperature), **few}
 
 
-def information(z: Tensor) -> Scores:
-    """I_NCE of projections ``z`` (2 × m × d) of two views; nothing for a single sample."""
-    if z.size(1) < 2:
-        return {}
-    return dict(zip(("i_nce", "i_nce_ceiling"), shared_information(*z), strict=True))
-
-
 def rank_of(x: Tensor) -> float:
     """The effective rank of features, 1 if all are zero."""
     return effective_rank(x) if bool(x.any()) else 1.0
@@ -234,9 +238,13 @@ class GraphTask(Task):
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
         return self.embed(encoder, device)[index]
 
-    @torch.no_grad()
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
+        z, sample = self._projections(method, views, device), evenly(self._geometry_samples, self.size)
+        return geometry_scores(z, features[self.kind][sample], self.y[sample])
+
+    @torch.no_grad()
+    def _projections(self, method: Method[Any], views: nn.Module, device: torch.device) -> Tensor:
         torch.manual_seed(self.config.seed)
-        sample = evenly(self._geometry_samples, self.size)
-        z = method.project(views(sample.to(device), 2)).float().cpu().unflatten(0, (2, -1))
-        return geometry_scores(z, features[self.kind][sample], self.y[sample]) | information(z)
+        sample = evenly(self._geometry_samples, self.size).to(device)
+        z: Tensor = method.project(views(sample, 2)).float().cpu().unflatten(0, (2, -1))
+        return z

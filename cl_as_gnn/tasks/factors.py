@@ -39,19 +39,21 @@ class FactorTask(ImageTask):
     ) -> Tensor:
         painter = self._painter("train" if split is self.data.train else self.config.eval.split).to(device)
         generator = torch.Generator(device=device).manual_seed(0)
-        index = self.measured(len(split)).to(device)
+        index = self.looked_at(len(split)).to(device)
         parts = [encode(painter(part, 2, generator)).float().cpu().unflatten(0, (2, -1)) for part in index.split(256)]
         return torch.cat(parts, dim=1)
 
     def _score(self, features: Features) -> Scores:
         known, asked = self.data.targets("train"), self.data.targets(self.config.eval.split)
         train, test = features["train"], features["test"]
-        errors = {
-            f"{name}_error": 100 - linear_probe(train, known[name], test, asked[name], max_iter=1000)
-            for name in ("digit", "background")
+        scores = super()._score(features)  # of the digits, which are the labels
+        background = linear_probe(train, known["background"], test, asked["background"], max_iter=1000)
+        return {
+            **scores,
+            "digit_error": 100 - scores["linear_top1"],
+            "background_error": 100 - background,
+            "position_error": regression_error(train, known["position"], test, asked["position"]),
         }
-        place = regression_error(train, known["position"], test, asked["position"])
-        return {**super()._score(features), **errors, "position_error": place}
 
     def protocol(self) -> str:
         return (

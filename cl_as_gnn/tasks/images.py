@@ -30,7 +30,7 @@ from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
 from cl_as_gnn.methods import METHODS, Method, Preview, build_method
-from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, information, knn_and_few_labels, rank_of
+from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of
 from cl_as_gnn.tasks.embed import embed, kept_rows, rows
 
 _GEOMETRY_IMAGES = 2048
@@ -249,12 +249,15 @@ class ImageTask(Task):
         rows = evenly(_GEOMETRY_IMAGES, len(features[name]))
         x, y = features[name][rows], features[f"{name}_labels"][rows]
         scores = geometry_scores(z, x, y if bool((y >= 0).all()) else None)
-        if len(self.data.test) > 1:  # held out, where there are such images
-            z = self._two_views(views, device, lambda pixels: method.projector(method.encoder(pixels)), self.data.test)
-        return scores | {"view_agreement": view_agreement(first, second)} | information(z)
+        return scores | {"view_agreement": view_agreement(first, second)}
+
+    @torch.no_grad()
+    def _projections(self, method: Method[Any], views: nn.Module, device: torch.device) -> Tensor:
+        held_out = self.data.test if len(self.data.test) > 1 else self.data.train
+        return self._two_views(views, device, lambda pixels: method.projector(method.encoder(pixels)), held_out)
 
     @staticmethod
-    def measured(size: int) -> Tensor:
+    def looked_at(size: int) -> Tensor:
         """Positions of the images on which views are measured."""
         return evenly(_GEOMETRY_IMAGES, size)
 
@@ -265,7 +268,7 @@ class ImageTask(Task):
         views = views.whole if isinstance(views, MultiCrop) else views
         generator = torch.Generator(device=device).manual_seed(0)
         parts = []
-        for index in self.measured(len(split)).split(max(1, at_once(self.data.image_size) // 2)):
+        for index in self.looked_at(len(split)).split(max(1, at_once(self.data.image_size) // 2)):
             images, aspect = split.read(index)
             drawn = views(images.to(device), 2, generator, None if aspect is None else aspect.to(device))
             parts.append(encode(drawn).float().cpu().unflatten(0, (2, -1)))
@@ -278,8 +281,6 @@ class ImageTask(Task):
         method = build_method(self.config.method, self.encoder(), self.config.encoder, self.size).eval().to(device)
         views, untrained = self.views().to(device), self.features(method.encoder, device, scored=True)
         scores = self.score(untrained) | self.geometry(method, views, untrained, device)
-        for key in ("i_nce", "i_nce_ceiling"):  # an untrained projector says nothing about the views
-            scores.pop(key, None)
         return {"untrained encoder": scores, **self._floors()}
 
     def _floors(self) -> dict[str, Scores]:

@@ -200,6 +200,7 @@ def _score(
         for key in headline():  # another eval.root may leave some undefined
             metrics.pop(key, None)
         metrics |= task.score(features) | task.geometry(method, views, features, device)
+        metrics |= task.information(method, views, device)
         if isinstance(task, ImageTask):
             metrics |= method.scores(partial(task.preview, held_out=True))
         # A run that got more epochs has had other schedules than one that was given them at first.
