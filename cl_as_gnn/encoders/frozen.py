@@ -69,6 +69,8 @@ class FrozenEncoder(nn.Module):
         config = ENCODERS[section["name"]].Config.model_validate(section)
         encoder = build_encoder(config, Inputs(self.settings["channels"], self.settings["image_size"]))
         self.copy = MomentumCopy(encoder).eval()
+        parts = [*self.settings["stats"], self.settings["mean"], self.settings["std"]]
+        self.stats = nn.Buffer(torch.tensor(parts).view(4, -1, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> FrozenEncoder:
         """Stay in eval mode."""
@@ -78,8 +80,7 @@ class FrozenEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.copy is None:
             raise ConfigError("a tokenizer of features has no encoder yet: call method.prepare before training")
-        (mean, std), own = self.settings["stats"], self.settings
-        mean, std, own_mean, own_std = (x.new_tensor(s).view(-1, 1, 1) for s in (mean, std, own["mean"], own["std"]))
+        mean, std, own_mean, own_std = self.stats.to(x.dtype)
         encoder: Any = self.copy.module
         out: Tensor = encoder.maps((x * std + mean - own_mean) / own_std)
         return out
