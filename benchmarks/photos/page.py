@@ -74,7 +74,21 @@ def _notes(report: Report) -> list[str]:
         f"{its['step_rounds']} rounds of {its['step_batches']} steps of {step}; ratios are medians over rounds",
         f"- decoder: {its['decoder']}; the cache keeps {2 * side} px, uncompressed",
         *(f"- {name}: {about}" for name, about in report["about"].items()),
+        *_shares(report),
     ]
+
+
+def _shares(report: Report) -> list[str]:
+    """What faster data could gain at most: in a step, and where nothing is decoded."""
+    files, kept, step = rate(report, "data", FILES), rate(report, "data", READ_CACHE), rate(report, "step", STEP)
+    views = rate(report, "data", CACHE)
+    out = []
+    if files and step:
+        out.append(f"- data and views take {step / files:.0%} of a step, if nothing overlaps; the model takes the rest")
+    if views and kept:
+        share = 1 - views / kept
+        out.append(f"- views take {share:.0%} of the time of a later epoch of a cache; reading takes the rest")
+    return out
 
 
 def _data(report: Report) -> str:

@@ -64,3 +64,12 @@ def test_goals_are_held_or_missed_by_the_ratios_of_a_round():
     measured = [value for _, _, value in page.goals(report)]
     assert measured == pytest.approx([2.25, 1.4, 9, 6])
     assert [value for *_, value in page.goals({"rates": {}})] == [None] * 4
+
+
+def test_the_page_says_what_faster_data_could_gain():
+    page = photos("page")
+    data = {page.FILES: [400], page.CACHE: [100], page.READ_CACHE: [1000]}
+    notes = page._shares({"rates": {"data": data, "step": {page.STEP: [20]}}})
+    assert "take 5% of a step" in notes[0]
+    assert "views take 90% of" in notes[1]
+    assert page._shares({"rates": {}}) == []
