@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cl_as_gnn import light
 from cl_as_gnn.compat import quiet_command
 from cl_as_gnn.errors import ConfigError, Interrupted, in_one_line
-from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, from_source
+from cl_as_gnn.runs.listing import print_entries
 from cl_as_gnn.runs.stop import end_with_parent, handled
 
 if TYPE_CHECKING:
@@ -99,7 +98,9 @@ def train(settings: Settings = None) -> None:
         console.quiet = not is_first_rank(config.trainer)
         metrics = run_training(config, console=console)
     if metrics:
-        _print_scores(metrics)
+        from cl_as_gnn.runs.terminal import print_scores
+
+        print_scores(metrics, console)
         epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
         line = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
         console.print(line, style="dim", soft_wrap=True)
@@ -118,8 +119,9 @@ def evaluate(
     """
     from cl_as_gnn.config import parse_overrides
     from cl_as_gnn.runs.load import evaluate_run
+    from cl_as_gnn.runs.terminal import print_scores
 
-    _print_scores(evaluate_run(run, console, parse_overrides(settings or [])))
+    print_scores(evaluate_run(run, console, parse_overrides(settings or [])), console)
 
 
 @app.command()
@@ -138,6 +140,42 @@ def embed(
     shapes = export_features(run, out, console, images)
     line = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     console.print(f"{out}: {line}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def select(
+    run: Run,
+    budget: Annotated[int, typer.Option(min=1, help="How many images.")] = 50,
+    out: Annotated[Path, typer.Option(help="A .csv file to write.")] = Path("labels.csv"),
+    images: Annotated[Path | None, typer.Option(help="Choose from this folder instead of the run's images.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A table of images that have labels already.")] = None,
+) -> None:
+    """Name the images that are worth labeling: typical ones, spread over the data (TypiClust).
+
+    Writes a table of them with an empty column label to fill in, and a page of pictures beside it.
+
+    Then: clgnn label RUN labels.csv
+    """
+    from cl_as_gnn.labeling import select_images
+
+    select_images(run, budget, out, console, images, labels)
+
+
+@app.command()
+def label(
+    run: Run,
+    labels: Annotated[Path, typer.Argument(metavar="LABELS.CSV", help="A table with the columns file and label.")],
+    out: Annotated[Path, typer.Option(help="A .csv file to write.")] = Path("labeled.csv"),
+    images: Annotated[Path | None, typer.Option(help="Label this folder instead of the run's images.")] = None,
+) -> None:
+    """Label every image from few labels, which spread along the kNN graph of the encoder's features.
+
+    Writes each file with its label, the confidence, the neighbors that decided and a note (contradicted labels, near
+    copies, images unlike all others), doubtful ones first, and a page of pictures of those.
+    """
+    from cl_as_gnn.labeling import label_images
+
+    label_images(run, labels, out, console, images)
 
 
 @app.command()
@@ -198,39 +236,26 @@ def compare(
     console.print(f"{folder}/results.json, results.md, results.png", style="dim")
 
 
-def _listing(registry: Registry[Any], attributes: dict[str, str], ratios: Sequence[int | None], choose: str) -> None:
-    """Print the attributes of each entry, by the heading of their column."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column(registry.key, overflow="fold", style="bold")
-    for heading, ratio in zip(attributes.values(), ratios, strict=True):
-        table.add_column(heading, ratio=ratio, overflow="fold")
-    with from_source():
-        for name, entry in registry.items():
-            values = (getattr(entry, attribute) for attribute in attributes)
-            table.add_row(name, *(value if isinstance(value, str) else ", ".join(value) for value in values))
-            table.add_row()
-    console.print(table)
-    console.print(choose, style="dim")
-
-
 @app.command()
 def methods() -> None:
     """List every method and its graph reading: what attracts, what repels."""
     columns = {"attracts": "attracts along", "repels": "repels along", "source": "source"}
-    _listing(METHODS, columns, (3, 2, 2), "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.")
+    print_entries(
+        METHODS, columns, (3, 2, 2), console, "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each."
+    )
 
 
 @app.command()
 def encoders() -> None:
     """List every encoder and what it reads."""
-    _listing(ENCODERS, {"reads": "reads", "summary": ""}, (1, 3), "Choose one with encoder.name=…")
+    print_entries(ENCODERS, {"reads": "reads", "summary": ""}, (1, 3), console, "Choose one with encoder.name=…")
 
 
 @app.command()
 def data() -> None:
     """List every data set and what its samples are."""
     columns = {"holds": "samples", "summary": ""}
-    _listing(DATASETS, columns, (None, 1), "Choose one with data.name=… (and data.root=FOLDER)")
+    print_entries(DATASETS, columns, (None, 1), console, "Choose one with data.name=… (and data.root=FOLDER)")
 
 
 @app.command()
@@ -279,40 +304,15 @@ def dynamics(
     Prints the first and the last value of each quantity in each regime, and draws the features and the curves.
     """
     from cl_as_gnn.dynamics import REGIMES, simulate_to
+    from cl_as_gnn.runs.terminal import number_table
 
     trajectories = simulate_to(out, points, steps, step_size, seed)
-    table = _number_table(f"first value, and last after {steps} steps", ["first", *REGIMES.values()])
+    table = number_table(f"first value, and last after {steps} steps", ["first", *REGIMES.values()])
     for title, first, last in trajectories.table():
         table.add_row(title, *[f"{value:.3g}" for value in (first, *last)])
     console.print(table)
     edges = trajectories.edge_index.size(1)
     console.print(f"{out}: {2 * points} points, {edges} edges with self-loops, seed {seed}", style="dim")
-
-
-def _print_scores(metrics: dict[str, Any]) -> None:
-    from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows
-
-    labeled, scores = has_accuracies(metrics), short(metrics).values()
-    title = f"{metrics['dataset']}, {'top-1 accuracy in %' if labeled else 'without labels'}"
-    headings = [s.title if labeled else s.title.lower() + ", %" * (s.unit == "%") for s in scores]
-    table = _number_table(title, headings)
-    for i, (name, row) in enumerate(table_rows(metrics)):
-        table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
-    console.print(table)
-    if labeled and "alignment" in metrics:
-        known = [find_score(key) for key in LABEL_FREE if key in metrics]
-        line = ", ".join(f"{s.title.lower()} {s.text(metrics[s.key])}{' %' * (s.unit == '%')}" for s in known)
-        console.print(line, style="dim", soft_wrap=True)
-    if "i_nce" in metrics:
-        shared, ceiling = metrics["i_nce"], metrics["i_nce_ceiling"]
-        console.print(f"two views share {shared:.2f} nats (I_NCE) of at most {ceiling:.2f}", style="dim")
-
-
-def _number_table(title: str, headings: Sequence[str]) -> Table:
-    table = Table("", box=None, pad_edge=False, title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
 
 
 def main() -> None:
