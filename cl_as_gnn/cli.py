@@ -114,7 +114,8 @@ def evaluate(
 ) -> None:
     """Score the encoder of a finished run again: kNN, linear probe, few labels; without labels, its geometry.
 
-    `eval.root=FOLDER` scores it on other labeled images. Nothing is written: `clgnn train resume=RUN` keeps scores.
+    `eval.root=FOLDER` scores it on other labeled images, `eval.shifts=[rotate,blur,noise,cutout,grey]` also under
+    shifts, `eval.transfer=FOLDER` also by new probes. Nothing is written: `clgnn train resume=RUN` keeps scores.
     """
     from cl_as_gnn.config import parse_overrides
     from cl_as_gnn.runs.load import evaluate_run
@@ -290,7 +291,7 @@ def dynamics(
 
 
 def _print_scores(metrics: dict[str, Any]) -> None:
-    from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows
+    from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows, under_shifts
 
     labeled, scores = has_accuracies(metrics), short(metrics).values()
     title = f"{metrics['dataset']}, {'top-1 accuracy in %' if labeled else 'without labels'}"
@@ -299,6 +300,14 @@ def _print_scores(metrics: dict[str, Any]) -> None:
     for i, (name, row) in enumerate(table_rows(metrics)):
         table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
     console.print(table)
+    if found := under_shifts(metrics):
+        table = _number_table("under shifts, %", list(found["linear"]))
+        for probe, values in found.items():
+            table.add_row(find_score(f"{probe}_top1").title, *(f"{value:.1f}" for value in values.values()))
+        console.print(table)
+    if "transfer_knn_top1" in metrics:
+        linear, knn = metrics["transfer_linear_top1"], metrics["transfer_knn_top1"]
+        console.print(f"transfer, with probes of its own: linear {linear:.1f} %, kNN {knn:.1f} %")
     if labeled and "alignment" in metrics:
         known = [find_score(key) for key in LABEL_FREE if key in metrics]
         line = ", ".join(f"{s.title.lower()} {s.text(metrics[s.key])}{' %' * (s.unit == '%')}" for s in known)

@@ -211,7 +211,7 @@ class BatchedViews(nn.Module):
         if "turn" in draws and late:
             drawn = torch.bmm(draws["turn"], drawn.view(batch, -1, channels).mT).mT.reshape(drawn.shape)
         if "angle" in draws:
-            drawn = _rotate(drawn.view(batch, size, size, channels), draws["angle"]).view_as(drawn)
+            drawn = rotated(drawn.view(batch, size, size, channels), draws["angle"]).view_as(drawn)
         level = drawn.view(batch, -1) @ self.luma
         factor = draws["factor"].unsqueeze(1) / (255 * self.scale)
         shift = ((draws["lift"] * level).unsqueeze(1) / 255 - self.shift) / self.scale
@@ -301,7 +301,7 @@ def _chosen(sides: Tensor, fits: Tensor, otherwise: Tensor | float) -> Tensor:
     return torch.where(first < TRIES, chosen, otherwise).squeeze(1)
 
 
-def _rotate(images: Tensor, angle: Tensor) -> Tensor:
+def rotated(images: Tensor, angle: Tensor) -> Tensor:
     """``(B, S, S, C)`` turned about the center by ``angle`` ``(B,)`` in radians; black outside."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(-1, 2, 3)
