@@ -158,17 +158,20 @@ class ImageData:
 
         ConfigError as of :func:`chosen_classes`.
         """
-        kept, splits, counts = self.classes, {}, []
+        kept: tuple[str, ...] = self.classes
+        splits: list[Split] = []
         for name in ("train", "validation", "test"):
             split: Split = getattr(self, name)
             kept, labels = chosen_classes(split.labels, self.classes, wanted)
             at = (labels >= 0).nonzero().view(-1)
-            counts.append(len(at))
-            splits[name] = replace(split if len(at) == len(split) else split.take(at), labels=labels[at])
-        if kept == self.classes and sum(counts) == len(self.train) + len(self.validation) + len(self.test):
+            splits.append(replace(split if len(at) == len(split) else split.take(at), labels=labels[at]))
+        train, validation, test = splits
+        count = len(train) + len(validation) + len(test)
+        if kept == self.classes and count == len(self.train) + len(self.validation) + len(self.test):
             return self
-        note = f"{sum(counts):,} images of {len(kept)} of the {len(self.classes)} classes"
-        return replace(self, classes=kept, notes=(*self.notes, note), **splits)
+        note = f"{count:,} images of {len(kept)} of the {len(self.classes)} classes"
+        notes = (*self.notes, note)
+        return replace(self, classes=kept, train=train, validation=validation, test=test, notes=notes)
 
     def pooled(self) -> ImageData:
         """The same data with the validation images put back among the training images."""

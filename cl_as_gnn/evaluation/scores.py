@@ -192,9 +192,9 @@ def under_shifts(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
     Empty if the run was scored without shifts.
     """
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for probe in _PROBES:
-        each = {name: row[key] for name in SHIFTS if (key := f"shift_{name}_{probe}_top1") in row}
+        each: dict[str, float] = {name: row[key] for name in SHIFTS if (key := f"shift_{name}_{probe}_top1") in row}
         if each:
             found[probe] = {"clean": row[f"{probe}_top1"], **each, "mean": row[f"shift_{probe}_top1"]}
     return found

@@ -111,10 +111,3 @@ def test_a_packed_folder_holds_every_class_and_a_run_chooses(clgnn, animals, con
 def test_many_classes_are_not_all_told():
     with pytest.raises(ConfigError, match=r"there are 0, 1, .*, 29, … \(1,000 in all\)$"):
         chosen_classes(torch.tensor([0]), tuple(map(str, range(1000))), ["x", "1"])
-
-
-def test_the_digest_of_a_run_without_the_setting_is_as_before():
-    config = load_config(None, ["data.name=digits"])
-    assert config.digest != load_config(None, ["data.classes=[1, 2]"]).digest
-    tree = config.experiment()
-    assert tree["data"]["classes"] is None
