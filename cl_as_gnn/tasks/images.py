@@ -49,6 +49,9 @@ class ImageTask(Task):
     Attributes:
         scored: the images that kNN, linear and few-label scores are computed on, ``None`` without labels.
         shifts: names of the shifts of its test images; ``grey`` is none of gray images.
+
+    Raises:
+        ConfigError: fewer than two training images.
     """
 
     kind, unit = "images", "img"
@@ -57,6 +60,9 @@ class ImageTask(Task):
         self, config: RunConfig, data: ImageData, probed: ImageData | None = None, transfer: ImageData | None = None
     ):
         super().__init__(config)
+        if len(data.train) < 2:
+            count = "one image" if len(data.train) else "no images"
+            raise ConfigError(f"data.name={data.name} has {count} to train on: images are compared, give at least two")
         self.recipe: Recipe | None = None
         self.data, self.probed, self.transfer = data, probed, transfer
         self.name, self.size = data.name, len(data.train)
