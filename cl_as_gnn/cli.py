@@ -115,7 +115,8 @@ def evaluate(
 ) -> None:
     """Score the encoder of a finished run again: kNN, linear probe, few labels; without labels, its geometry.
 
-    `eval.root=FOLDER` scores it on other labeled images. Nothing is written: `clgnn train resume=RUN` keeps scores.
+    `eval.root=FOLDER` scores it on other labeled images, `eval.shifts=[rotate,blur,noise,cutout,grey]` also under
+    shifts, `eval.transfer=FOLDER` also by new probes. Nothing is written: `clgnn train resume=RUN` keeps scores.
     """
     from cl_as_gnn.config import parse_overrides
     from cl_as_gnn.runs.load import evaluate_run

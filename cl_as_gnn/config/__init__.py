@@ -2,6 +2,7 @@
 
 from cl_as_gnn.config.load import build_config, flatten, load_config, merge, parse_overrides, read_yaml, to_yaml, told
 from cl_as_gnn.config.tree import (
+    SHIFTS,
     AugmentConfig,
     DataConfig,
     EncoderConfig,
@@ -17,6 +18,7 @@ from cl_as_gnn.config.tree import (
 )
 
 __all__ = [
+    "SHIFTS",
     "AugmentConfig",
     "DataConfig",
     "EncoderConfig",

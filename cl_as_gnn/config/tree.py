@@ -7,9 +7,19 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cl_as_gnn.errors import unknown
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
@@ -17,6 +27,9 @@ from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
 SECTIONS: dict[str, Registry[Any]] = {"data": DATASETS, "encoder": ENCODERS, "method": METHODS}
 Probability = Annotated[float, Field(ge=0, le=1)]
 Probabilities = Probability | tuple[Probability, Probability]
+Shift = Literal["rotate", "blur", "noise", "cutout", "grey"]
+SHIFTS: tuple[Shift, ...] = get_args(Shift)
+"""Changes of test images that no probe has seen, see :mod:`cl_as_gnn.datasets.shifts`."""
 _DEFAULT: Any = {}  # of a section: the registry names its default entry
 
 
@@ -32,6 +45,24 @@ class Settings(BaseModel):
         if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
             raise ValueError("true and false mean nothing here")
         return value
+
+
+def _names(value: Any) -> Any:
+    """Names that YAML reads as numbers, such as those of digits, as texts."""
+    if not isinstance(value, list | tuple):
+        return value
+    if any(isinstance(item, bool) for item in value):
+        raise ValueError("expects names of classes: quote what YAML reads as true or false")
+    return [str(item) if isinstance(item, int) else item for item in value]
+
+
+def _classes(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if value is not None and (len(set(value)) < len(value) or len(value) < 2):
+        raise ValueError(f"expects two or more names of classes, each once, got [{', '.join(value)}]")
+    return value
+
+
+Classes = Annotated[tuple[str, ...] | None, BeforeValidator(_names), AfterValidator(_classes)]
 
 
 class AugmentConfig(Settings):
@@ -88,6 +119,7 @@ class DataConfig(Settings):
 
     name: str = DATASETS.default
     root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
+    classes: Classes = Field(None, description="names of the classes whose images are read, None = all images")
     image_size: int | None = Field(None, ge=4, le=512, description="side of the views in pixels, see PhotoConfig")
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
     split_seed: int = Field(0, ge=0, lt=2**31, description="seed of the split into training, validation and test")
@@ -197,6 +229,11 @@ class EvalConfig(Settings):
 
     split: Literal["test", "validation"] = Field("test", description="scored split; validation to choose settings")
     root: Path | None = Field(None, description="folder of other labeled images to score on, None = the run's own")
+    shifts: tuple[Shift, ...] = Field((), description="changes of the test images under which probes are scored too")
+    transfer: Path | None = Field(None, description="folder of labeled images to fit new probes on, and score them")
+    transfer_classes: Classes = Field(
+        None, description="the classes of eval.transfer, or without a folder of the run's own data set, to transfer to"
+    )
     knn_k: int = Field(20, ge=1)
     knn_temperature: float = Field(0.07, gt=0)
     draws: int = Field(10, ge=1, description="draws of the few labels")
@@ -204,6 +241,19 @@ class EvalConfig(Settings):
     online_every: int = Field(1, ge=1, description="epochs between two online kNN estimates")
     online_size: int = Field(2000, ge=2, description="training images of the online kNN estimate (leave one out)")
     graph_every: int = Field(2, ge=0, description="epochs between two measurements of a minibatch's graph; 0: none")
+
+    @field_validator("shifts")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"expects some of {', '.join(SHIFTS)}, each once, got [{', '.join(value)}]")
+        return value
+
+    @property
+    def of_images(self) -> dict[str, Any]:
+        """The settings that only images can have, by key, where they are set."""
+        keys = ("root", "shifts", "transfer", "transfer_classes")
+        return {f"eval.{key}": value for key in keys if (value := getattr(self, key))}
 
 
 class RunConfig(Settings):
@@ -257,10 +307,10 @@ class RunConfig(Settings):
                 f"data.augment.local_views={local} of method.num_views={self.method.num_views} views leave fewer than "
                 f"two others: set method.num_views={local + 2} or more"
             )
-        if self.eval.root is not None and holds != "images":
-            raise ValueError(
-                f"eval.root={self.eval.root} holds images, and data.name={self.data.name} {holds}: drop it"
-            )
+        if holds != "images":
+            for key, value in self.eval.of_images.items():
+                shown = f"[{', '.join(value)}]" if isinstance(value, tuple) else value
+                raise ValueError(f"{key}={shown} is for images, and data.name={self.data.name} holds {holds}: drop it")
         for key in ("devices", "num_nodes"):
             if holds != "images" and (count := getattr(self.trainer, key)) > 1:
                 raise ValueError(f"trainer.{key}={count}: a run on a graph takes one device, set trainer.{key}=1")
@@ -274,11 +324,15 @@ class RunConfig(Settings):
 
     @property
     def digest(self) -> str:
-        """Ten hex digits of the experiment; of ``eval.root``, whether it is set."""
+        """Ten hex digits of the experiment; of ``eval.root`` and ``eval.transfer``, whether they are set."""
         tree = self.experiment()
-        root = tree["eval"].pop("root")
-        if root is not None:
-            tree["eval"]["root"] = True
+        for key in ("root", "transfer"):
+            if tree["eval"].pop(key) is not None:
+                tree["eval"][key] = True
+        # Since version 0.3: off, they leave the digest as it was.
+        for section, key in (("eval", "shifts"), ("eval", "transfer_classes"), ("data", "classes")):
+            if not tree[section].get(key):
+                tree[section].pop(key, None)
         # Encoders of images have these since version 0.3: off, they leave the digest as it was.
         off = {"weights": None, "freeze": 0, "layer_decay": 1.0, "drop_path": None, "checkpointing": False}
         tree["encoder"] = {key: value for key, value in tree["encoder"].items() if (key, value) not in off.items()}

@@ -85,7 +85,7 @@ class RunFolder:
             key: part.model_copy(
                 update={
                     name: path.absolute()
-                    for name in ("root", "cache")
+                    for name in ("root", "cache", "transfer")
                     if isinstance(path := getattr(part, name, None), Path)
                 }
             )
