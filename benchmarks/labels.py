@@ -24,8 +24,7 @@ from torch_geometric.nn import CorrectAndSmooth
 from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, header, read, write
 from benchmarks.common.table import markdown
-from cl_as_gnn.evaluation.linear import fit_logistic
-from cl_as_gnn.evaluation.probes import draw_rows
+from cl_as_gnn.evaluation.probes import draw_rows, fit_logistic
 from cl_as_gnn.evaluation.propagation import affinity_graph, propagate
 from cl_as_gnn.graph.knn import search
 from cl_as_gnn.labeling import typical

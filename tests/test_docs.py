@@ -28,7 +28,7 @@ def test_every_method_has_a_row_with_its_graph_reading():
 
 
 def test_every_layer_and_setting_is_on_its_page():
-    layers = (ROOT / "docs" / "layers.md").read_text()
+    layers = (ROOT / "docs" / "layers.md").read_text() + (ROOT / "docs" / "losses.md").read_text()
     assert [name for name in nn.__all__ if name not in layers] == []
     settings = (ROOT / "docs" / "configuration.md").read_text()
     keys = [key.rpartition(".")[2] for key in flatten(build_config({}).model_dump())]
@@ -44,10 +44,19 @@ def test_every_example_of_the_layers_runs_and_every_layer_has_one():
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(block, "docs/layers.md", "exec"), names)
     sections = re.split(r"^## ", page, flags=re.MULTILINE)
-    for layer in (name for name in nn.__all__ if name != "functional"):
+    for layer in (name for name in nn.__all__ if name != "functional" and not name.endswith("Loss")):
         section = next((part for part in sections if part.startswith(f"{layer}\n")), "")
         for wanted in ("Directions", "Shapes", f"nn.{layer}("):
             assert wanted in section, f"docs/layers.md: {layer} lacks {wanted}"
+
+
+def test_every_loss_has_a_row_and_a_call_that_runs(capsys):
+    page = (ROOT / "docs" / "losses.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "docs/losses.md", "exec"), {})
+    losses = [name for name in nn.__all__ if name.endswith("Loss")]
+    assert len(capsys.readouterr().out.split()) == len(losses)
+    assert [name for name in losses if f"| `{name}(" not in page or f"nn.{name}(" not in block] == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)

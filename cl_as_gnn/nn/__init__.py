@@ -10,16 +10,22 @@ from cl_as_gnn.nn.conv import (
     StageAggregation,
     UniformityConv,
 )
+from cl_as_gnn.nn.losses import CLIPLoss, NTXentLoss, SigLIPLoss, SpectralContrastiveLoss, SupConLoss
 from cl_as_gnn.nn.norm import ContraNorm
 
 __all__ = [
     "AlignmentConv",
+    "CLIPLoss",
     "ContraNorm",
     "ContrastiveConv",
     "HardestPositiveConv",
+    "NTXentLoss",
     "PositiveAttention",
+    "SigLIPLoss",
+    "SpectralContrastiveLoss",
     "SpectralConv",
     "StageAggregation",
+    "SupConLoss",
     "UniformityConv",
     "functional",
 ]

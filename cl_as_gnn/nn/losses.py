@@ -1,0 +1,211 @@
+"""Contrastive losses as modules, with the calls of other libraries; all pairs are streamed, in memory linear in n."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from cl_as_gnn.nn.checks import check_positive, shape_of
+from cl_as_gnn.nn.distributed import gather_views
+from cl_as_gnn.nn.functional import nt_xent, spectral_contrastive_loss
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, LogisticPairs, objective
+from cl_as_gnn.nn.unit import unit_rows
+
+
+def _view_major(name: str, views: tuple[Tensor, ...], gather: bool) -> tuple[Tensor, int]:
+    """Views of one shape ``(B, d)``, of all ranks if ``gather``, as ``(V·B, d)``; and V."""
+    if len(views) < 2:
+        raise ValueError(f"{name} expects two views or more, got {len(views)}: pass each as an argument")
+    for z in views:
+        if z.dim() != 2 or z.shape != views[0].shape:
+            raise ValueError(f"{name} expects views of one shape (B, d), got {', '.join(map(shape_of, views))}")
+    x = torch.cat(views)
+    return (gather_views(x, len(views)) if gather else x), len(views)
+
+
+def _positives(num_views: int, batch: int, device: torch.device) -> Tensor:
+    """Edges between all views of each sample, ``(2, V·(V − 1)·B)``."""
+    node = torch.arange(num_views * batch, device=device).view(num_views, batch)
+    shifts = [torch.stack([node.roll(shift, 0), node]).flatten(1) for shift in range(1, num_views)]
+    return torch.cat(shifts, dim=1)
+
+
+class NTXentLoss(nn.Module):
+    r"""NT-Xent of `SimCLR <https://arxiv.org/abs/2002.05709>`_, called as ``lightly.loss.NTXentLoss``.
+
+    :func:`~cl_as_gnn.nn.functional.nt_xent` with the views of a sample as its positives: with
+    :math:`z_i = x_i / \lVert x_i \rVert`,
+
+    .. math::
+        L = -\frac{1}{n (V - 1)} \sum_i \sum_{j \in \mathcal{P}(i)}
+            \log \frac{e^{z_i \cdot z_j / \tau}}{\sum_{k \neq i} e^{z_i \cdot z_k / \tau}} .
+
+    Its messages attract along the augmentation graph and repel along the softmax over all other views.
+
+    Args:
+        temperature: :math:`\tau > 0`.
+        gather_distributed: contrast with the views of all ranks; each holds equally many. The loss is then that of the
+            global batch, and under DDP, which averages gradients, so is its gradient.
+    """
+
+    def __init__(self, temperature: float = 0.5, gather_distributed: bool = False):
+        super().__init__()
+        check_positive("NTXentLoss", temperature=temperature)
+        self.temperature, self.gather_distributed = temperature, gather_distributed
+
+    def forward(self, *views: Tensor) -> Tensor:
+        """The loss of two or more views ``(B, d)``, row s of each of the same sample; ValueError for other shapes."""
+        x, num_views = _view_major("NTXentLoss", views, self.gather_distributed)
+        return nt_xent(x, _positives(num_views, len(x) // num_views, x.device), self.temperature)
+
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}, gather_distributed={self.gather_distributed}"
+
+
+class SpectralContrastiveLoss(nn.Module):
+    """:func:`~cl_as_gnn.nn.functional.spectral_contrastive_loss` of the views of samples, in O(n d²).
+
+    Args:
+        mu: as there.
+        gather_distributed: as in :class:`NTXentLoss`.
+    """
+
+    def __init__(self, mu: float = 1.0, gather_distributed: bool = False):
+        super().__init__()
+        check_positive("SpectralContrastiveLoss", mu=mu)
+        self.mu, self.gather_distributed = mu, gather_distributed
+
+    def forward(self, *views: Tensor) -> Tensor:
+        """The loss of two or more views ``(B, d)``, row s of each of the same sample; ValueError for other shapes."""
+        x, num_views = _view_major("SpectralContrastiveLoss", views, self.gather_distributed)
+        return spectral_contrastive_loss(x, _positives(num_views, len(x) // num_views, x.device), self.mu)
+
+    def extra_repr(self) -> str:
+        return f"mu={self.mu}, gather_distributed={self.gather_distributed}"
+
+
+class SupConLoss(nn.Module):
+    r"""The supervised loss of `SupCon <https://arxiv.org/abs/2004.11362>`_, called as in ``pytorch_metric_learning``.
+
+    .. math::
+        L = -\frac{1}{n'} \sum_i \frac{1}{|\mathcal{P}(i)|} \sum_{j \in \mathcal{P}(i)}
+            \log \frac{e^{z_i \cdot z_j / \tau}}{\sum_{k \neq i} e^{z_i \cdot z_k / \tau}},
+
+    :math:`\mathcal{P}(i)` the other rows of the label of i. The n' rows that have such others are anchors; the rest
+    only repel. Memory is linear in n and in the number of pairs of one label.
+
+    Args:
+        temperature: :math:`\tau > 0`.
+        gather_distributed: as in :class:`NTXentLoss`.
+    """
+
+    def __init__(self, temperature: float = 0.1, gather_distributed: bool = False):
+        super().__init__()
+        check_positive("SupConLoss", temperature=temperature)
+        self.temperature, self.gather_distributed = temperature, gather_distributed
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The loss of rows ``(n, d)`` with integer labels ``(n,)``; 0 if no two rows have one label.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if embeddings.dim() != 2 or labels.shape != embeddings.shape[:1]:
+            raise ValueError(
+                f"SupConLoss expects embeddings (n, d) and labels (n,), got {shape_of(embeddings)} and "
+                f"{shape_of(labels)}"
+            )
+        if self.gather_distributed:
+            embeddings, labels = gather_views(embeddings), gather_views(labels)
+        same = labels.unsqueeze(1) == labels
+        same.fill_diagonal_(False)
+        edges, count = same.nonzero().t().flip(0), same.sum(1)
+        if edges.size(1) == 0:
+            return (embeddings * 0).sum()
+        return nt_xent(embeddings, edges, self.temperature, edge_weight=1 / count[edges[1]])
+
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}, gather_distributed={self.gather_distributed}"
+
+
+class CLIPLoss(nn.Module):
+    r"""The loss of `CLIP <https://arxiv.org/abs/2103.00020>`_ between two encoders, with a learned temperature.
+
+    With unit rows u, v of the two and :math:`\kappa = e^{\text{log\_scale}}`,
+
+    .. math::
+        L = -\frac{1}{2B} \sum_i \Big[ \log \frac{e^{\kappa u_i \cdot v_i}}{\sum_k e^{\kappa u_i \cdot v_k}}
+            + \log \frac{e^{\kappa u_i \cdot v_i}}{\sum_k e^{\kappa u_k \cdot v_i}} \Big] .
+
+    The two softmax matrices are streamed; messages flow along both, and the slope of :math:`\kappa` comes with them.
+
+    Args:
+        temperature: the initial :math:`1 / \kappa`.
+        max_scale: :math:`\kappa` is at most this, as in the paper.
+        gather_distributed: as in :class:`NTXentLoss`.
+
+    Attributes:
+        log_scale: :math:`\log \kappa`, a parameter: give it to the optimizer, without weight decay.
+    """
+
+    def __init__(self, temperature: float = 0.07, max_scale: float = 100.0, gather_distributed: bool = False):
+        super().__init__()
+        check_positive("CLIPLoss", temperature=temperature, max_scale=max_scale)
+        self.max_scale, self.gather_distributed = max_scale, gather_distributed
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """The loss of paired rows ``(B, d)`` of the two encoders; ValueError for other shapes."""
+        x, _ = _view_major("CLIPLoss", (first, second), self.gather_distributed)
+        size = len(x) // 2
+        u, v = unit_rows(x.float() if x.dtype != torch.float64 else x).chunk(2)
+        # A scaled side lets the temperature of the terms be 1, so that the slope of the scale follows from theirs.
+        u = u * self.log_scale.exp().clamp(max=self.max_scale).to(u.dtype)
+        pairs = Adjacency(torch.arange(size, device=x.device).expand(2, -1), None, (size, size))
+        parts = (
+            objective(torch.cat(both), Attraction(pairs, 1.0, size), BipartiteRepulsion(size, 1.0))
+            for both in ((v, u), (u, v))
+        )
+        return sum(parts, u.new_zeros(())) / 2
+
+    def extra_repr(self) -> str:
+        return f"max_scale={self.max_scale}, gather_distributed={self.gather_distributed}"
+
+
+class SigLIPLoss(nn.Module):
+    r"""The sigmoid loss of `SigLIP <https://arxiv.org/abs/2303.15343>`_ between two encoders.
+
+    Scale and bias are learned:
+
+    .. math::
+        L = -\frac1B \sum_{ij} \log \sigma\big(y_{ij} (t \, u_i \cdot v_j + b)\big), \qquad
+        y_{ij} = 1 \text{ if } i = j, \text{ else } -1,
+
+    by :class:`~cl_as_gnn.nn.terms.LogisticPairs`: every pair is a decision of its own, no softmax normalizes a row.
+
+    Args:
+        scale: initial t.
+        bias: initial b.
+        gather_distributed: as in :class:`NTXentLoss`.
+
+    Attributes:
+        log_scale: :math:`\log t`, a parameter; ``bias``: b, a parameter.
+    """
+
+    def __init__(self, scale: float = 10.0, bias: float = -10.0, gather_distributed: bool = False):
+        super().__init__()
+        check_positive("SigLIPLoss", scale=scale)
+        self.gather_distributed = gather_distributed
+        self.log_scale, self.bias = nn.Parameter(torch.tensor(math.log(scale))), nn.Parameter(torch.tensor(bias))
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """The loss of paired rows ``(B, d)`` of the two encoders; ValueError for other shapes."""
+        x, _ = _view_major("SigLIPLoss", (first, second), self.gather_distributed)
+        x = unit_rows(x.float() if x.dtype != torch.float64 else x)
+        return objective(x, LogisticPairs(self.log_scale, self.bias, 2))
+
+    def extra_repr(self) -> str:
+        return f"gather_distributed={self.gather_distributed}"
