@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from benchmarks import cost, findings, scaling, tokens
+from benchmarks import cost, findings, generator, scaling, tokens
 from benchmarks.common.page import Block, stale
 from benchmarks.graph_ssl import alignment, depth, graphs, memory, nodes, splits
 from benchmarks.photos import page as photos
@@ -15,7 +15,9 @@ from benchmarks.speed import page as speed
 
 BLOCKS: dict[str, Block] = {
     name: block
-    for module in (findings, tokens, cost, scaling, speed, photos, nodes, splits, graphs, depth, alignment, memory)
+    for module in (
+        *(findings, tokens, generator, cost, scaling, speed, photos, nodes, splits, graphs, depth, alignment, memory),
+    )
     for name, block in module.blocks().items()
 }
 

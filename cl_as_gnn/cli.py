@@ -99,7 +99,9 @@ def train(settings: Settings = None) -> None:
         console.quiet = not is_first_rank(config.trainer)
         metrics = run_training(config, console=console)
     if metrics:
-        _print_scores(metrics)
+        from cl_as_gnn.runs.terminal import print_scores
+
+        print_scores(metrics, console)
         epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
         line = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
         console.print(line, style="dim", soft_wrap=True)
@@ -118,8 +120,9 @@ def evaluate(
     """
     from cl_as_gnn.config import parse_overrides
     from cl_as_gnn.runs.load import evaluate_run
+    from cl_as_gnn.runs.terminal import print_scores
 
-    _print_scores(evaluate_run(run, console, parse_overrides(settings or [])))
+    print_scores(evaluate_run(run, console, parse_overrides(settings or [])), console)
 
 
 @app.command()
@@ -153,6 +156,33 @@ def pack(
     from cl_as_gnn.runs.pack import pack_images
 
     pack_images(_load(settings), out, console)
+
+
+@app.command()
+def views(
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write; it must not exist yet.")] = Path(
+        "views.safetensors"
+    ),
+) -> None:
+    """Train a view generator: colors whose first channel shares little with the others.
+
+    `clgnn views data.root=FOLDER data.image_size=16 mode=semi --out g.safetensors`, then `clgnn train method.name=cmc
+    data.root=FOLDER data.image_size=16 data.generator=g.safetensors`.
+
+    Its own settings: `mode=semi` (labels keep what the class needs) or `unsupervised`, `space=rgb` or `ydbdr`,
+    `labels=2000`, `warmup=50`, `steps=100`, `lr=0.004`, `hidden=8`. The others, such as `encoder.width=16`,
+    `trainer.batch_size=128` and `seed=0`, are those of the run of `cmc` against which it is trained.
+    """
+    from cl_as_gnn.config.views import load_views
+
+    given = _split_settings(settings)
+    with from_source():  # report a mistake before torch is imported
+        load_views(*given)
+    config, own = load_views(*given)
+    from cl_as_gnn.training.view_generator import write_views
+
+    write_views(config, own, out, console)
 
 
 @app.command()
@@ -279,40 +309,15 @@ def dynamics(
     Prints the first and the last value of each quantity in each regime, and draws the features and the curves.
     """
     from cl_as_gnn.dynamics import REGIMES, simulate_to
+    from cl_as_gnn.runs.terminal import number_table
 
     trajectories = simulate_to(out, points, steps, step_size, seed)
-    table = _number_table(f"first value, and last after {steps} steps", ["first", *REGIMES.values()])
+    table = number_table(f"first value, and last after {steps} steps", ["first", *REGIMES.values()])
     for title, first, last in trajectories.table():
         table.add_row(title, *[f"{value:.3g}" for value in (first, *last)])
     console.print(table)
     edges = trajectories.edge_index.size(1)
     console.print(f"{out}: {2 * points} points, {edges} edges with self-loops, seed {seed}", style="dim")
-
-
-def _print_scores(metrics: dict[str, Any]) -> None:
-    from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows
-
-    labeled, scores = has_accuracies(metrics), short(metrics).values()
-    title = f"{metrics['dataset']}, {'top-1 accuracy in %' if labeled else 'without labels'}"
-    headings = [s.title if labeled else s.title.lower() + ", %" * (s.unit == "%") for s in scores]
-    table = _number_table(title, headings)
-    for i, (name, row) in enumerate(table_rows(metrics)):
-        table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
-    console.print(table)
-    if labeled and "alignment" in metrics:
-        known = [find_score(key) for key in LABEL_FREE if key in metrics]
-        line = ", ".join(f"{s.title.lower()} {s.text(metrics[s.key])}{' %' * (s.unit == '%')}" for s in known)
-        console.print(line, style="dim", soft_wrap=True)
-    if "i_nce" in metrics:
-        shared, ceiling = metrics["i_nce"], metrics["i_nce_ceiling"]
-        console.print(f"two views share {shared:.2f} nats (I_NCE) of at most {ceiling:.2f}", style="dim")
-
-
-def _number_table(title: str, headings: Sequence[str]) -> Table:
-    table = Table("", box=None, pad_edge=False, title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
 SECTIONS: dict[str, Registry[Any]] = {"data": DATASETS, "encoder": ENCODERS, "method": METHODS}
 Probability = Annotated[float, Field(ge=0, le=1)]
 Probabilities = Probability | tuple[Probability, Probability]
+SPACES = ("rgb", "ydbdr")
+"""Color spaces that ``data.generator`` may name instead of a file."""
 _DEFAULT: Any = {}  # of a section: the registry names its default entry
 
 
@@ -78,6 +80,9 @@ class DataConfig(Settings):
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
     split_seed: int = Field(0, ge=0, lt=2**31, description="seed of the split into training, validation and test")
     augment: AugmentConfig | None = Field(None, description="None = the recipe of the data set or of the image size")
+    generator: str | None = Field(
+        None, description="file of clgnn views that colors the images once; {seed} is that of the run; or ydbdr"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> DataConfig:
@@ -223,15 +228,8 @@ class RunConfig(Settings):
                 f"encoder.name={self.encoder.name} reads {' and '.join(reads)}, and data.name={self.data.name} holds "
                 f"{holds}: use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
             )
-        if (
-            holds == "images"
-            and METHODS[self.method.name].needs_patches
-            and not ENCODERS[self.encoder.name].has_patches
-        ):
-            raise ValueError(
-                f"encoder.name={self.encoder.name} has no patches for method.name={self.method.name} to hide: use "
-                "encoder.name=vit"
-            )
+        if holds == "images":
+            self._encoder_fits_method()
         if (pool := getattr(self.encoder, "pool", None)) and holds != "graphs":
             raise ValueError(
                 f"encoder.pool={pool} is for whole graphs (data.name=tu), and data.name={self.data.name} is contrasted "
@@ -252,11 +250,43 @@ class RunConfig(Settings):
                 raise ValueError(f"trainer.{key}={count}: a run on a graph takes one device, set trainer.{key}=1")
         return self
 
+    def _encoder_fits_method(self) -> None:
+        method, encoder, split = METHODS[self.method.name], self.encoder.name, getattr(self.encoder, "split", 0)
+        if method.needs_patches and (split or not ENCODERS[encoder].has_patches):
+            raise ValueError(
+                f"encoder.split={split}: method.name={self.method.name} hides patches of whole images, drop it"
+                if split
+                else f"encoder.name={encoder} has no patches for method.name={self.method.name} to hide: use "
+                "encoder.name=vit"
+            )
+        if method.needs_split and not split:
+            raise ValueError(
+                f"encoder.split=0 has one encoder see all channels, and method.name={self.method.name} contrasts them: "
+                "set encoder.split=1"
+            )
+
+    @property
+    def generator(self) -> str | None:
+        """``data.generator`` with the seed of the run filled in."""
+        name = getattr(self.data, "generator", None)
+        return None if name is None else str(name).replace("{seed}", str(self.seed))
+
+    def stored(self) -> dict[str, Any]:
+        """All settings, nested, as JSON has them; a generator by what its file holds, not by its name."""
+        tree = self.model_dump(mode="json")
+        if self.generator is not None:
+            tree["data"]["generator"] = _content(self.generator)
+        return tree
+
     def experiment(self) -> dict[str, Any]:
-        """All settings that can change a number, nested, as JSON has them: without ``run_dir``, ``data.root``,
-        ``data.cache`` and ``trainer.checkpoint_every``."""
-        left_out: dict[str, Any] = {"run_dir": True, "data": {"root", "cache"}, "trainer": {"checkpoint_every"}}
-        return self.model_dump(mode="json", exclude=left_out)
+        """Those of :meth:`stored` that can change a number: without ``run_dir``, ``data.root``, ``data.cache`` and
+        ``trainer.checkpoint_every``."""
+        tree = self.stored()
+        for section, keys in ((tree, ("run_dir",)), (tree["data"], ("root", "cache"))):
+            for key in keys:
+                section.pop(key, None)
+        del tree["trainer"]["checkpoint_every"]
+        return tree
 
     @property
     def digest(self) -> str:
@@ -265,10 +295,20 @@ class RunConfig(Settings):
         root = tree["eval"].pop("root")
         if root is not None:
             tree["eval"]["root"] = True
-        # Encoders of images have these since version 0.3: off, they leave the digest as it was.
-        off = {"weights": None, "freeze": 0, "layer_decay": 1.0, "drop_path": None, "checkpointing": False}
-        tree["encoder"] = {key: value for key, value in tree["encoder"].items() if (key, value) not in off.items()}
+        # These are there since version 0.3: off, they leave the digest as it was.
+        off: dict[str, Any] = {"weights": None, "freeze": 0, "layer_decay": 1.0, "drop_path": None, "split": 0}
+        off |= {"checkpointing": False, "generator": None}
+        for section in ("encoder", "data"):
+            tree[section] = {key: value for key, value in tree[section].items() if (key, value) not in off.items()}
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _content(generator: str) -> str:
+    """What tells generators apart: a digest of the bytes of a file; the name of a color space, or of no file."""
+    try:
+        return f"sha256:{hashlib.sha256(Path(generator).read_bytes()).hexdigest()[:16]}"
+    except OSError:  # told when it is to be read
+        return generator
 
 
 def section_of(key: str, value: Mapping[str, Any]) -> type[BaseModel]:

@@ -29,6 +29,7 @@ from cl_as_gnn.evaluation.probes import (
     validated_probe,
 )
 from cl_as_gnn.evaluation.regression import regression_error
+from cl_as_gnn.evaluation.view_weight import view_weight
 
 __all__ = [
     "Probe",
@@ -54,4 +55,5 @@ __all__ = [
     "uniformity",
     "validated_probe",
     "view_agreement",
+    "view_weight",
 ]

@@ -141,7 +141,9 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
             labels[name] = torch.where(owner < 0, -1, train.labels[owner])
             continue
         if name in ("view", "target"):
-            owner, tiles = sample.repeat(config.method.num_views), shown * std + mean
+            nodes = int(data.num_views)  # a view that is drawn may be several nodes, one for each group of channels
+            owner = sample.repeat(nodes)
+            tiles = (shown * std + mean).repeat(nodes // config.method.num_views, 1, 1, 1)
         else:
             owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
             tiles = torch.where((owner < 0).view(-1, 1, 1, 1), 0.8, train.squares(owner, task.data.image_size) / 255)

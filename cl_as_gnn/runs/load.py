@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import read_images
+from cl_as_gnn.datasets.view_generator import colored
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation.scores import has_accuracies
@@ -183,7 +184,7 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         memory = getattr(config.data, "memory", math.inf)
         x = embed(
             encoder,
-            split.batches(header["image_size"]),
+            colored(split.batches(header["image_size"]), config.generator),
             (header["mean"], header["std"]),
             device,
             lambda dim: rows(len(split), dim, memory, out.parent),

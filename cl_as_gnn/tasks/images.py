@@ -26,6 +26,7 @@ from cl_as_gnn.datasets import (
 from cl_as_gnn.datasets.images import at_once
 from cl_as_gnn.datasets.multi_crop import local_size
 from cl_as_gnn.datasets.recipes import Recipe, completed, recipe_of, told
+from cl_as_gnn.datasets.view_generator import generated, load_generator
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
@@ -56,14 +57,18 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
     """
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
+    name = config.generator
+    generator = None if name is None else load_generator(name)  # a mistake is told before images are read
     data = load_images(sized(config, config.data), progress)
     if config.eval.split == "test" or (not data.classes and config.eval.root is not None):
-        return data.pooled()
-    if not data.classes:
+        data = data.pooled()
+    elif not data.classes:
         raise ConfigError("eval.split=validation expects labels: drop it, or name labeled images with eval.root=FOLDER")
-    if not len(data.validation):
+    elif not len(data.validation):
         raise ConfigError("eval.split=validation expects validation images: set data.validation, for example to 0.1")
-    return replace(data, validation=data.validation.take(torch.arange(0)), test=data.validation)
+    else:
+        data = replace(data, validation=data.validation.take(torch.arange(0)), test=data.validation)
+    return data if generator is None else generated(data, generator, str(name), progress)
 
 
 def probed_data(config: RunConfig, like: ImageData, progress: bool = True) -> ImageData | None:
@@ -77,6 +82,7 @@ def probed_data(config: RunConfig, like: ImageData, progress: bool = True) -> Im
         return None
     share = getattr(config.data, "validation", 0) if config.eval.split == "validation" else 0
     section = {"name": "folder", "root": root, "image_size": like.image_size, "validation": share}
+    section["generator"] = config.generator
     folder = DATASETS["folder"].Config.model_validate(section)
     try:
         data = scored_data(config.model_copy(update={"data": folder}), progress)
@@ -239,7 +245,7 @@ class ImageTask(Task):
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         def encode(pixels: Tensor) -> Tensor:
             h = method.encoder(pixels)
-            return torch.cat([h, method.projector(h)], dim=1)
+            return torch.cat([h, method.positives(h)], dim=1)
 
         both = self._two_views(views, device, encode, self.data.train)
         width = features["train"].size(1)
@@ -254,7 +260,7 @@ class ImageTask(Task):
     @torch.no_grad()
     def _projections(self, method: Method[Any], views: nn.Module, device: torch.device) -> Tensor:
         held_out = self.data.test if len(self.data.test) > 1 else self.data.train
-        return self._two_views(views, device, lambda pixels: method.projector(method.encoder(pixels)), held_out)
+        return self._two_views(views, device, lambda pixels: method.positives(method.encoder(pixels)), held_out)
 
     @staticmethod
     def looked_at(size: int) -> Tensor:

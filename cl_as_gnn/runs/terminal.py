@@ -1,0 +1,37 @@
+"""The scores of a run as a table in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows
+
+
+def print_scores(metrics: Mapping[str, Any], console: Console) -> None:
+    """Print the short table of a run and its baselines, and lines on its views."""
+    labeled, scores = has_accuracies(metrics), short(metrics).values()
+    title = f"{metrics['dataset']}, {'top-1 accuracy in %' if labeled else 'without labels'}"
+    headings = [s.title if labeled else s.title.lower() + ", %" * (s.unit == "%") for s in scores]
+    table = number_table(title, headings)
+    for i, (name, row) in enumerate(table_rows(metrics)):
+        table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
+    console.print(table)
+    if labeled and "alignment" in metrics:
+        known = [find_score(key) for key in LABEL_FREE if key in metrics]
+        line = ", ".join(f"{s.title.lower()} {s.text(metrics[s.key])}{' %' * (s.unit == '%')}" for s in known)
+        console.print(line, style="dim", soft_wrap=True)
+    if "i_nce" in metrics:
+        shared, ceiling = metrics["i_nce"], metrics["i_nce_ceiling"]
+        console.print(f"two views share {shared:.2f} nats (I_NCE) of at most {ceiling:.2f}", style="dim")
+
+
+def number_table(title: str, headings: Sequence[str]) -> Table:
+    """Return an empty table whose columns of numbers are aligned to the right, below a title."""
+    table = Table("", box=None, pad_edge=False, title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
