@@ -34,12 +34,25 @@ SPACES, MODES, SEEDS = ("rgb", "ydbdr"), ("unsupervised", "semi"), (0, 1, 2)
 PICTURE = DOCS / "images" / "view_generator.png"
 KEYS = ("i_nce", "knn_top1", "linear_top1", "own_weight", "within_weight", "between_weight")
 SHOWN = 8
+EVERY = 5
 
 
 def words(root: Path, space: str, mode: str, seed: int) -> list[str]:
     """Settings of one generator: the training images of the suite, its encoder, its batch size."""
-    images = [f"data.root={root}", "data.image_size=16", "data.validation=0.6", "eval.split=validation"]
+    images = [f"data.root={root}", "data.image_size=16", "encoder.width=16"]
     return [*images, f"space={space}", f"mode={mode}", f"seed={seed}"]
+
+
+def subset(root: Path, folder: Path) -> Path:
+    """Link every fifth training image of each class, and all test images, in a new folder; returns it."""
+    for split, step in (("train", EVERY), ("test", 1)):
+        for kind in sorted(path for path in (root / split).iterdir() if path.is_dir()):
+            (folder / split / kind.name).mkdir(parents=True, exist_ok=True)
+            for file in sorted(kind.iterdir())[::step]:
+                link = folder / split / kind.name / file.name
+                if not link.exists():
+                    link.symlink_to(file.resolve())
+    return folder
 
 
 def train_generators(root: Path, folder: Path, console: Console) -> None:
@@ -114,11 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from benchmarks import pages  # it imports this module
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generator", description=__doc__)
-    parser.add_argument("root", type=Path, help="folder with train/<class>/*")
-    root, out, console = parser.parse_args(arguments).root, Path("runs") / "view_generator", Console()
+    parser.add_argument("root", type=Path, help="folder with train/<class>/* and test/<class>/*")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    given, out, console = parser.parse_args(arguments), Path("runs") / "view_generator", Console()
+    root = subset(given.root, out / "images")
     train_generators(root, out / "generators", console)
     suite, cells = load_suite(SUITE, [f"data.root={root}"], out)
-    run_suite(suite, cells, out, 1, console)
+    run_suite(suite, cells, out, given.jobs, console)
     collect(out)
     draw(root, out / "generators", PICTURE)
     pages.main([])

@@ -184,7 +184,7 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         memory = getattr(config.data, "memory", math.inf)
         x = embed(
             encoder,
-            colored(split.batches(header["image_size"]), config.generator),
+            colored(split, header["image_size"], config.generator),
             (header["mean"], header["std"]),
             device,
             lambda dim: rows(len(split), dim, memory, out.parent),

@@ -224,9 +224,7 @@ def _finished(
 def check_place(out: Path) -> None:
     """Raise ConfigError unless a generator can be written to ``out``, where nothing is yet."""
     if out.suffix != ".safetensors":
-        raise ConfigError(
-            f"--out {out}: a view generator is written as safetensors, name the file {out.stem}.safetensors"
-        )
+        raise ConfigError(f"--out {out}: views are written as safetensors, name the file {out.stem}.safetensors")
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     if out.exists():
@@ -245,8 +243,6 @@ def write_views(config: RunConfig, views: ViewsConfig, out: Path, console: Conso
             trained.generator.save(draft, trained.about)
     except Exception as error:  # safetensors has its own type for a full disk
         raise RunError(f"cannot write {out}: {' '.join(str(error).split())}") from None
-    shared = (
-        f"the encoders of this training tell the groups apart by {trained.before:.2f} nats before, {trained.after:.2f}"
-    )
-    console.print(f"I_NCE: {shared} after; encoders that start anew may find more", soft_wrap=True)
+    line = f"I_NCE {trained.before:.2f} nats before and {trained.after:.2f} after, by the encoders of this training"
+    console.print(f"{line}; encoders that start anew may find more", soft_wrap=True)
     console.print(f"{out}: clgnn train method.name=cmc data.generator={out} …", soft_wrap=True)
