@@ -21,17 +21,17 @@ from torch import Tensor
 
 from benchmarks.common.store import header, read, write
 from benchmarks.photos import step
-from benchmarks.photos.data import Ours, Plan, Torchvision, in_turn, photographs, repeated, write_pixels
+from benchmarks.photos.data import Filling, Ours, Plan, Torchvision, in_turn, packed, photographs, repeated
 from benchmarks.photos.page import (
     CACHE,
     FILES,
+    FILL,
     OUT,
     PEER,
     READ_CACHE,
     READ_FILES,
     STEP,
     STEP_PEER,
-    WRITE,
     goals,
 )
 
@@ -73,7 +73,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--entries", type=int, default=20_000, help="links to them (default: %(default)s)")
     parser.add_argument("--peer", help="Python of an environment with lightly-train")
     parser.add_argument("--workers", default="auto", help="its workers (default: its own choice)")
-    parser.add_argument("--scratch", type=Path, help="folder with room for the pixels, 110 kB an entry")
+    parser.add_argument("--scratch", type=Path, help="folder with room for the pixels, 220 kB an entry")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="small sizes: a test run, its numbers mean little")
     parser.add_argument("--out", type=Path, help=f"JSON file (a full run: {OUT.parent.name}/{OUT.name})")
@@ -118,19 +118,21 @@ def _data(plan: Plan, scratch: Path) -> tuple[dict[str, list[float]], dict[str, 
     """Photographs a second by contender; one thread draws the views, as in each of torchvision's workers."""
     store = photographs(plan)
     threads = torch.get_num_threads()
-    pixels, seconds = write_pixels(store, scratch / "pixels")
+    kept = packed(plan, store, scratch / "kept")
+    for rows in kept.missing.split(512):
+        kept.decode(rows)
     contenders: dict[str, Callable[[Tensor], float]] = {
         FILES: Ours(plan, store),
         PEER: Torchvision(plan),
-        CACHE: Ours(plan, pixels, threads=threads),
+        FILL: Filling(plan, packed(plan, photographs(plan), scratch / "filling")),
+        CACHE: Ours(plan, kept, threads=threads),
         READ_FILES: Ours(plan, store, views=False),
-        READ_CACHE: Ours(plan, pixels, views=False),
+        READ_CACHE: Ours(plan, kept, views=False),
     }
     rates = in_turn(plan, contenders, len(store))
     torch.set_num_threads(threads)
-    rates[WRITE] = [len(store) / seconds]
     about = {
-        FILES: "two threads decode while one draws views; from mapped pixels, two draw views",
+        FILES: "two threads decode while one draws views; from the cache, two draw views",
         PEER: "torchvision's transforms of the same recipe on Pillow images, one thread a worker",
     }
     return rates, about

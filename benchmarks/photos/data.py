@@ -1,4 +1,4 @@
-"""Data and views: batches of two views each from photographs in files, from pixels mapped into memory, and from others.
+"""Data and views: batches of two views each from photographs in files, from a cache of them, and by others.
 
 A sample reads some batches of an endless shuffle; the first ones, which fill the queues, are not timed.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -21,7 +20,9 @@ from torchvision.datasets import ImageFolder
 from cl_as_gnn.config import AugmentConfig
 from cl_as_gnn.datasets import BatchedViews
 from cl_as_gnn.datasets.files import image_files
-from cl_as_gnn.datasets.store import FileStore, MappedStore, Store
+from cl_as_gnn.datasets.images import Catalog
+from cl_as_gnn.datasets.packed import PackedStore, cached
+from cl_as_gnn.datasets.store import FileStore, Store
 from cl_as_gnn.training.module import prefetched
 
 VIEWS, WORKERS = 2, 2
@@ -89,6 +90,17 @@ class Ours:
             yield images if self.views is None else self.views(images, VIEWS, None, aspect)
 
 
+class Filling(Ours):
+    """The first epoch of a cache: rows that are not in it yet are decoded, kept and drawn views of."""
+
+    def __init__(self, plan: Plan, store: PackedStore) -> None:
+        super().__init__(plan, store)
+        self.parts = windows(len(store), (self.skipped + plan.timed) * plan.batch, seed=1)
+
+    def __call__(self, index: Tensor) -> float:
+        return super().__call__(next(self.parts))
+
+
 class TwoViews:
     """torchvision's transforms of one picture, as in common implementations of SimCLR."""
 
@@ -124,16 +136,10 @@ class Torchvision:
         return passed(loader, self.skipped, len(index) - self.skipped * self.plan.batch)
 
 
-def write_pixels(store: FileStore, path: Path, chunk: int = 512) -> tuple[MappedStore, float]:
-    """Decode every photograph once into the file that :class:`MappedStore` maps; also the seconds of writing alone."""
-    seconds = 0.0
-    with path.open("wb") as file:
-        for rows in torch.arange(len(store)).split(chunk):
-            images, _ = store.fetch(rows)
-            start = time.perf_counter()
-            file.write(np.ascontiguousarray(images.mT.numpy()).data)
-            seconds += time.perf_counter() - start
-    return MappedStore(path, store.shape), seconds
+def packed(plan: Plan, store: FileStore, folder: Path) -> PackedStore:
+    """An empty ``data.cache`` of a plan's photographs, as a run fills it."""
+    catalog = Catalog({"train": len(store)}, torch.full((len(store),), -1), (), "")
+    return cached(store, catalog, plan.side, folder, plan.folder)
 
 
 def photographs(plan: Plan) -> FileStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +41,9 @@ class AugmentConfig(Settings):
 
     crop_scale: tuple[float, float] = Field((0.2, 1.0), description="share of the image area that a crop keeps")
     crop_ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="aspect ratio of the crop, drawn log-uniformly")
+    distance: float | None = Field(
+        None, ge=0, lt=1, description="crops of one image have one size and lie this share of its sides apart"
+    )
     rotate: float = Field(0.0, ge=0, le=180, description="largest rotation, in degrees either way")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
     jitter: tuple[float, float, float, float] = Field(
@@ -60,6 +64,16 @@ class AugmentConfig(Settings):
         if min(value) < 0 or value[3] > 0.5:
             raise ValueError(f"expects four strengths of at least 0, the last (hue) at most 0.5, got {list(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _within(self) -> AugmentConfig:
+        widest = min(1.0, math.sqrt(self.crop_scale[1] * max(self.crop_ratio[1], 1 / self.crop_ratio[0])))
+        if self.distance is not None and widest + self.distance > 1:
+            raise ValueError(
+                f"distance={self.distance:g} leaves no room for crops with sides of up to {widest:.2g} of the image's: "
+                "lower crop_scale, as in crop_scale=[0.1, 0.1]"
+            )
+        return self
 
     @field_validator("crop_scale", "crop_ratio", "local_scale")
     @classmethod

@@ -71,8 +71,9 @@ class BatchedViews(nn.Module):
 
     Crop, flip, resize and blur are linear in the image and act on its sides one at a time, so that a view is
     ``R X Cᵀ`` with ``R`` of ``S × H`` and ``C`` of ``S × W``. Crops are drawn as in torchvision's
-    ``RandomResizedCrop`` and resized by its antialiased bilinear filter. Rotation resamples the crop bilinearly and
-    fills with black.
+    ``RandomResizedCrop`` and resized by its antialiased bilinear filter. With ``distance``, those of one image have one
+    size, and views 1, 3, … lie that share of the sides to the right of and below views 0, 2, …. Rotation resamples the
+    crop bilinearly and fills with black.
 
     Colors change by one affine map. With brightness b, contrast c, saturation s, hue turned by h of a circle, and m the
     mean gray level of the crop, a pixel x becomes ``b c A(s, h) x + b (1 − c) m``, where ``A`` keeps the luma and turns
@@ -166,6 +167,9 @@ class BatchedViews(nn.Module):
         """All random quantities of some views of each sample, one row per view."""
         batch = num_views * samples
         top, left, tall, wide = self.draw_crops(batch, height, width, generator, aspect)
+        if self.config.distance is not None:
+            top, tall = _apart(top, tall, height, self.config.distance, num_views)
+            left, wide = _apart(left, wide, width, self.config.distance, num_views)
         mirrored = self._uniform(generator, batch) < self.config.flip
         draws = self._draw_colors(batch, generator)
         draws |= {"top": top, "left": left, "tall": tall, "wide": wide, "mirrored": mirrored}
@@ -299,6 +303,19 @@ def _chosen(sides: Tensor, fits: Tensor, otherwise: Tensor | float) -> Tensor:
     first = (fits.cumsum(1) == 0).sum(1, keepdim=True)
     chosen = sides.gather(1, first.clamp(max=TRIES - 1))
     return torch.where(first < TRIES, chosen, otherwise).squeeze(1)
+
+
+def _apart(start: Tensor, length: Tensor, side: int, distance: float, num_views: int) -> tuple[Tensor, Tensor]:
+    """Along one side, crops ``(V · B,)`` of the length of view 0; views 1, 3, … begin ``distance · side`` later.
+
+    A start that is uniform between the ends of the side becomes uniform where both crops fit. On an image with unequal
+    sides a crop may be too long for that: the two then lie at the ends of the side.
+    """
+    start, length = start.view(num_views, -1)[0], length.view(num_views, -1)[0]
+    reach, room = distance * side, (side - length).clamp(min=1e-6)
+    first = start * ((room - reach).clamp(min=0) / room)
+    odd = torch.arange(num_views, device=start.device) % 2
+    return (first + reach * odd.unsqueeze(1)).minimum(room).view(-1), length.repeat(num_views)
 
 
 def _rotate(images: Tensor, angle: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class MultiCrop(nn.Module):
         super().__init__()
         self.local_views, size = config.local_views, local_size(config, image_size)
         self.whole = BatchedViews(config, image_size, channels, mean, std)
-        small = config.model_copy(update={"crop_scale": config.local_scale})
+        small = config.model_copy(update={"crop_scale": config.local_scale, "distance": None})
         self.local = BatchedViews(small, size, channels, mean, std)
 
     def forward(

@@ -109,12 +109,18 @@ class ImageTask(Task):
 
     Attributes:
         scored: the images that kNN, linear and few-label scores are computed on, ``None`` without labels.
+
+    Raises:
+        ConfigError: fewer than two training images.
     """
 
     kind, unit = "images", "img"
 
     def __init__(self, config: RunConfig, data: ImageData, probed: ImageData | None = None):
         super().__init__(config)
+        if len(data.train) < 2:
+            count = "one image" if len(data.train) else "no images"
+            raise ConfigError(f"data.name={data.name} has {count} to train on: images are compared, give at least two")
         self.recipe: Recipe | None = None
         self.data, self.probed, self.name, self.size = data, probed, data.name, len(data.train)
         self.y = data.train.labels

@@ -82,6 +82,10 @@ def test_frozen():
         ("optim.lr=.nan", "optim.lr=nan: expects a finite number"),
         ("trainer.epochs=1.5", "trainer.epochs=1.5: expects a whole number"),
         ("data.augment.crop_scale=[2,1]", "two positive numbers, the smaller first"),
+        (
+            "data.augment.distance=0.25",
+            "leaves no room for crops with sides of up to 1 of the image's: lower crop_scale",
+        ),
         ("data.augment.crop_scale=[0.5,1.5]", "shares of the image, at most 1"),
         (
             "data.augment.jitter=[0.4,0.4,0.4,0.9]",
