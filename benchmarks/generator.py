@@ -26,7 +26,7 @@ from benchmarks.tokens import block
 from cl_as_gnn.compare import load_suite, run_suite
 from cl_as_gnn.config.views import load_views
 from cl_as_gnn.datasets.view_generator import load_generator
-from cl_as_gnn.tasks.images import scored_data
+from cl_as_gnn.tasks import scored_data
 from cl_as_gnn.training.view_generator import write_views
 
 SUITE = SUITES / "view_generator.yaml"

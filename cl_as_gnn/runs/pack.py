@@ -14,7 +14,7 @@ from cl_as_gnn.datasets.images import Rows
 from cl_as_gnn.datasets.packed import PackedStore
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.runs.stop import interruptible
-from cl_as_gnn.tasks.images import sized
+from cl_as_gnn.tasks.scored import sized
 
 _CHUNK = 256
 

@@ -10,8 +10,9 @@ from cl_as_gnn.methods import METHODS
 from cl_as_gnn.tasks.base import Task
 from cl_as_gnn.tasks.factors import FactorTask
 from cl_as_gnn.tasks.graphs import WholeGraphTask
-from cl_as_gnn.tasks.images import ImageTask, probed_data, scored_data
+from cl_as_gnn.tasks.images import ImageTask
 from cl_as_gnn.tasks.nodes import NodeTask, propagated
+from cl_as_gnn.tasks.scored import probed_data, scored_data
 
 __all__ = ["ImageTask", "NodeTask", "Task", "WholeGraphTask", "load_task", "propagated", "scored_data"]
 
