@@ -84,14 +84,14 @@ def draw(root: Path, folder: Path, path: Path) -> None:
         first, rest = stretched(channels[:, :1]), stretched(channels[:, 1:])
         second = torch.stack([rest[:, 0], rest.mean(1), rest[:, 1]], 3)
         rows += [(f"{name}: 1", first.squeeze(1).unsqueeze(3).expand(-1, -1, -1, 3)), (f"{name}: 2, 3", second)]
-    figure, axes = plt.subplots(len(rows), 1, figsize=(6.4, 0.82 * len(rows)), dpi=110)
+    figure, axes = plt.subplots(len(rows), 1, figsize=(5.6, 0.72 * len(rows)), dpi=110)
     for ax, (name, tiles) in zip(axes, rows, strict=True):
         ax.imshow(np.concatenate(list(tiles.numpy()), axis=1), interpolation="nearest")
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
-    figure.tight_layout(pad=0.3)
-    figure.savefig(path)
+    figure.subplots_adjust(hspace=0.08)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.05)
     plt.close(figure)
 
 

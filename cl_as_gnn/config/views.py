@@ -12,8 +12,8 @@ from cl_as_gnn.config.load import build_config, merge, parse_overrides, read_yam
 from cl_as_gnn.config.tree import RunConfig, Settings
 from cl_as_gnn.errors import ConfigError, unknown
 
-# Of the other settings of a run, these change nothing here.
-_SECTIONS = ("data", "encoder", "method", "optim", "trainer", "seed")
+# Sections of the run against which the generator is trained; eval.split decides on the training images.
+_SECTIONS = ("data", "encoder", "method", "optim", "trainer", "eval", "seed")
 _BASE = {"method": {"name": "cmc"}, "trainer": {"batch_size": 128}}
 
 
