@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cl_as_gnn import light
 from cl_as_gnn.compat import quiet_command
 from cl_as_gnn.errors import ConfigError, Interrupted, in_one_line
-from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, from_source
+from cl_as_gnn.runs.listing import print_entries
 from cl_as_gnn.runs.stop import end_with_parent, handled
 
 if TYPE_CHECKING:
@@ -61,10 +60,9 @@ def _split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]
 def _load(settings: list[str] | None) -> RunConfig:
     from cl_as_gnn.config import load_config
 
-    path, words = _split_settings(settings)
     with from_source():  # report a mistake before torch is imported
-        load_config(path, words)
-    return load_config(path, words)
+        load_config(*_split_settings(settings))
+    return load_config(*_split_settings(settings))
 
 
 @app.command()
@@ -99,12 +97,9 @@ def train(settings: Settings = None) -> None:
         console.quiet = not is_first_rank(config.trainer)
         metrics = run_training(config, console=console)
     if metrics:
-        from cl_as_gnn.runs.terminal import print_scores
+        from cl_as_gnn.runs.terminal import print_finished
 
-        print_scores(metrics, console)
-        epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
-        line = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
-        console.print(line, style="dim", soft_wrap=True)
+        print_finished(metrics, folder, console)
 
 
 @app.command()
@@ -144,6 +139,42 @@ def embed(
 
 
 @app.command()
+def select(
+    run: Run,
+    budget: Annotated[int, typer.Option(min=1, help="How many images.")] = 50,
+    out: Annotated[Path, typer.Option(help="A .csv file to write.")] = Path("labels.csv"),
+    images: Annotated[Path | None, typer.Option(help="Choose from this folder instead of the run's images.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A table of images that have labels already.")] = None,
+) -> None:
+    """Name the images that are worth labeling: typical ones, spread over the data (TypiClust).
+
+    Writes a table of them with an empty column label to fill in, and a page of pictures beside it.
+
+    Then: clgnn label RUN labels.csv
+    """
+    from cl_as_gnn.labeling import select_images
+
+    select_images(run, budget, out, console, images, labels)
+
+
+@app.command()
+def label(
+    run: Run,
+    labels: Annotated[Path, typer.Argument(metavar="LABELS.CSV", help="A table with the columns file and label.")],
+    out: Annotated[Path, typer.Option(help="A .csv file to write.")] = Path("labeled.csv"),
+    images: Annotated[Path | None, typer.Option(help="Label this folder instead of the run's images.")] = None,
+) -> None:
+    """Label every image from few labels, which spread along the kNN graph of the encoder's features.
+
+    Writes each file with its label, the confidence, the neighbors that decided and a note (contradicted labels, near
+    copies, images unlike all others), doubtful ones first, and a page of pictures of those.
+    """
+    from cl_as_gnn.labeling import label_images
+
+    label_images(run, labels, out, console, images)
+
+
+@app.command()
 def pack(
     settings: Settings = None,
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("packed"),
@@ -161,28 +192,21 @@ def pack(
 @app.command()
 def views(
     settings: Settings = None,
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write; it must not exist yet.")] = Path(
-        "views.safetensors"
-    ),
+    out: Annotated[Path, typer.Option(help="A .safetensors file that does not exist yet.")] = Path("g.safetensors"),
 ) -> None:
-    """Train a view generator: colors whose first channel shares little with the others.
+    """Train a view generator for `data.generator`: colors whose first channel shares little with the others.
 
-    `clgnn views data.root=FOLDER data.image_size=16 mode=semi --out g.safetensors`, then `clgnn train method.name=cmc
-    data.root=FOLDER data.image_size=16 data.generator=g.safetensors`.
-
-    Its own settings: `mode=semi` (labels keep what the class needs) or `unsupervised`, `space=rgb` or `ydbdr`,
-    `labels=2000`, `warmup=50`, `steps=100`, `lr=0.004`, `hidden=8`. The others, such as `encoder.width=16`,
-    `trainer.batch_size=128` and `seed=0`, are those of the run of `cmc` against which it is trained.
+    `clgnn views data.root=FOLDER mode=semi --out g.safetensors`, then `clgnn train data.root=FOLDER method.name=cmc
+    data.generator=g.safetensors`. Its own settings: `mode=semi` (reads `labels=2000`) or `unsupervised`, `space=rgb` or
+    `ydbdr`, `warmup=50`, `steps=100`, `lr=0.004`, `hidden=8`; the others are those of `cmc`.
     """
     from cl_as_gnn.config.views import load_views
 
-    given = _split_settings(settings)
     with from_source():  # report a mistake before torch is imported
-        load_views(*given)
-    config, own = load_views(*given)
+        load_views(*_split_settings(settings))
     from cl_as_gnn.training.view_generator import write_views
 
-    write_views(config, own, out, console)
+    write_views(*load_views(*_split_settings(settings)), out, console)
 
 
 @app.command()
@@ -228,39 +252,26 @@ def compare(
     console.print(f"{folder}/results.json, results.md, results.png", style="dim")
 
 
-def _listing(registry: Registry[Any], attributes: dict[str, str], ratios: Sequence[int | None], choose: str) -> None:
-    """Print the attributes of each entry, by the heading of their column."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column(registry.key, overflow="fold", style="bold")
-    for heading, ratio in zip(attributes.values(), ratios, strict=True):
-        table.add_column(heading, ratio=ratio, overflow="fold")
-    with from_source():
-        for name, entry in registry.items():
-            values = (getattr(entry, attribute) for attribute in attributes)
-            table.add_row(name, *(value if isinstance(value, str) else ", ".join(value) for value in values))
-            table.add_row()
-    console.print(table)
-    console.print(choose, style="dim")
-
-
 @app.command()
 def methods() -> None:
     """List every method and its graph reading: what attracts, what repels."""
     columns = {"attracts": "attracts along", "repels": "repels along", "source": "source"}
-    _listing(METHODS, columns, (3, 2, 2), "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each.")
+    print_entries(
+        METHODS, columns, (3, 2, 2), console, "Choose one with method.name=…; x' = x + step · (A⁺x − A⁻x) for each."
+    )
 
 
 @app.command()
 def encoders() -> None:
     """List every encoder and what it reads."""
-    _listing(ENCODERS, {"reads": "reads", "summary": ""}, (1, 3), "Choose one with encoder.name=…")
+    print_entries(ENCODERS, {"reads": "reads", "summary": ""}, (1, 3), console, "Choose one with encoder.name=…")
 
 
 @app.command()
 def data() -> None:
     """List every data set and what its samples are."""
     columns = {"holds": "samples", "summary": ""}
-    _listing(DATASETS, columns, (None, 1), "Choose one with data.name=… (and data.root=FOLDER)")
+    print_entries(DATASETS, columns, (None, 1), console, "Choose one with data.name=… (and data.root=FOLDER)")
 
 
 @app.command()
@@ -309,15 +320,12 @@ def dynamics(
     Prints the first and the last value of each quantity in each regime, and draws the features and the curves.
     """
     from cl_as_gnn.dynamics import REGIMES, simulate_to
-    from cl_as_gnn.runs.terminal import number_table
+    from cl_as_gnn.runs.terminal import print_numbers
 
-    trajectories = simulate_to(out, points, steps, step_size, seed)
-    table = number_table(f"first value, and last after {steps} steps", ["first", *REGIMES.values()])
-    for title, first, last in trajectories.table():
-        table.add_row(title, *[f"{value:.3g}" for value in (first, *last)])
-    console.print(table)
-    edges = trajectories.edge_index.size(1)
-    console.print(f"{out}: {2 * points} points, {edges} edges with self-loops, seed {seed}", style="dim")
+    found, headings = simulate_to(out, points, steps, step_size, seed), ["first", *REGIMES.values()]
+    print_numbers(f"first value, and last after {steps} steps", headings, found.table(), console)
+    about = f"{2 * points} points, {found.edge_index.size(1)} edges with self-loops, seed {seed}"
+    console.print(f"{out}: {about}", style="dim")
 
 
 def main() -> None:

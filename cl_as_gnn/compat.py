@@ -59,8 +59,9 @@ def quiet_command() -> Iterator[None]:
 
 
 def quiet_sparse() -> None:
-    """Filter torch's warning that CSR tensors are in beta state: the products that the package uses are stable."""
+    """Filter torch's warnings on CSR tensors: the products that the package uses are stable, its matrices valid."""
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+    warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
 
 
 def quiet_lightning() -> None:

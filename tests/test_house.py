@@ -19,6 +19,7 @@ ROWS = (
     {"runs"},
     {"training"},
     {"compare", "report", "dynamics"},
+    {"labeling"},
     {"cli"},
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}

@@ -100,7 +100,7 @@ def list_folder(config: Any) -> Listing:
     files = _by_split(root)
     table = root / "labels.csv"
     if config.labels == "csv" or (config.labels == "auto" and table.is_file()):
-        return Listing(files, _listed_classes(table, files), "labels.csv")
+        return Listing(files, listed_classes(table, files, f"an image under {root}"), "labels.csv")
     if config.labels == "none":
         return Listing(files)
     folders = {name: [_class_of(path, name) for path in found] for name, found in files.items()}
@@ -165,8 +165,11 @@ def _class_of(file: str, split: str) -> str:
     return sys.intern(first) if inside and split != "unlabeled" else ""
 
 
-def _listed_classes(table: Path, files: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The class of each file by ``labels.csv``; empty for files without a row or without a label."""
+def listed_classes(table: Path, files: dict[str, list[str]], what: str) -> dict[str, list[str]]:
+    """The class of each file by a table like ``labels.csv``; empty for files without a row or without a label.
+
+    ConfigError if the table cannot be read, or names a file that is not among ``files``, that is not ``what``.
+    """
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -183,7 +186,7 @@ def _listed_classes(table: Path, files: dict[str, list[str]]) -> dict[str, list[
     known = {path for found in files.values() for path in found}
     if missing := [file for file in given if file not in known]:
         raise ConfigError(
-            f"{table} names {missing[0]!r}, which is no image under {table.parent} ({len(missing)} such rows): give "
-            "paths within that folder"
+            f"{table} names {missing[0]!r}, which is not {what} ({len(missing)} such rows): give paths as in "
+            f"{next(iter(known))!r}"
         )
     return {name: [given.get(path, "") for path in found] for name, found in files.items()}

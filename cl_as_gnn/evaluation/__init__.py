@@ -28,11 +28,13 @@ from cl_as_gnn.evaluation.probes import (
     span_coordinates,
     validated_probe,
 )
+from cl_as_gnn.evaluation.propagation import affinity_graph, propagate, propagated_accuracy
 from cl_as_gnn.evaluation.regression import regression_error
 from cl_as_gnn.evaluation.view_weight import view_weight
 
 __all__ = [
     "Probe",
+    "affinity_graph",
     "alignment",
     "connected_within",
     "cross_validated_svm",
@@ -45,6 +47,8 @@ __all__ = [
     "knn_accuracy",
     "leave_one_out_knn",
     "linear_probe",
+    "propagate",
+    "propagated_accuracy",
     "regression_error",
     "shared_information",
     "singular_values",

@@ -163,7 +163,7 @@ def few_label_probe(
     test = F.normalize(test.double(), dim=1)
     scores = [
         _fit_and_score(F.normalize(x[rows].double(), dim=1), y[rows], test, truth, C=10.0, max_iter=1000)
-        for rows in _draw(y, per_class, draws, seed)
+        for rows in draw_rows(y, per_class, draws, seed)
     ]
     return float(np.mean(scores)), float(np.std(scores))
 
@@ -250,7 +250,7 @@ def fit_logistic(
     return weight, bias.detach() - weight @ mean
 
 
-def _draw(labels: Tensor, per_class: int, draws: int, seed: int) -> list[Tensor]:
+def draw_rows(labels: Tensor, per_class: int, draws: int, seed: int) -> list[Tensor]:
     """Return, for each draw, the chosen rows: `per_class` of every class, classes in ascending order."""
     values = labels.cpu().numpy()
     members = {int(c): np.flatnonzero(values == c) for c in np.unique(values)}

@@ -69,6 +69,18 @@ _BUILT_IN = (
     Score("linear_top1", "linear", "linear probe; SVM on whole graphs", "up", "%", ".1f", headline=True),
     Score("label1_top1", "1 label", "logistic regression on 1 label per class", "up", "%", ".1f", headline=True),
     Score("label10_top1", "10 labels", "logistic regression on 10 labels per class", "up", "%", ".1f", headline=True),
+    Score(
+        "propagated1_top1", "1 spread", "1 label per class, spread along the kNN graph", "up", "%", ".1f", extra=True
+    ),
+    Score(
+        "propagated10_top1",
+        "10 spread",
+        "10 labels per class, spread along the kNN graph",
+        "up",
+        "%",
+        ".1f",
+        extra=True,
+    ),
     Score("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen", "up", "%", ".1f"),
     Score("probe_C", "C of the linear probe", "inverse strength of its penalty"),
     Score("fold_std", "Deviation over folds, %", "of the SVM’s accuracy", "down", "%"),

@@ -13,9 +13,10 @@ import torch
 from rich.console import Console
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.datasets import read_images
+from cl_as_gnn.datasets import Split, read_images
 from cl_as_gnn.datasets.view_generator import colored
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
@@ -153,6 +154,37 @@ def evaluate_run(path: Path, console: Console, given: Mapping[str, Any] | None =
     return metrics
 
 
+def embed_folder(
+    run: RunFolder, encoder: nn.Module, images: Path, device: torch.device, scratch: Path | None = None
+) -> tuple[Split, Tensor]:
+    """Features of all images under a folder, ``(n, out_dim)``, as the run would read them; broken ones are rows too.
+
+    Args:
+        run: whose encoder it is.
+        encoder: on ``device``.
+        images: the folder.
+        device: where the encoder runs.
+        scratch: where features are kept that do not fit into ``data.memory``; ``None``: with temporary files.
+
+    Raises:
+        ConfigError: the encoder reads graphs, or there are no images.
+    """
+    header = read_header(run)
+    if "image_size" not in header:
+        raise ConfigError(f"--images {images}: the encoder of {run.path} reads graphs: leave --images out")
+    split = read_images(images, header["channels"], header["image_size"], header.get("picture_size"))
+    config = run.load_config()
+    memory = getattr(config.data, "memory", math.inf)
+    x = embed(
+        encoder,
+        colored(split, header["image_size"], config.generator),
+        (header["mean"], header["std"]),
+        device,
+        lambda dim: rows(len(split), dim, memory, scratch),
+    )
+    return split, x
+
+
 def export_features(path: Path, out: Path, console: Console, images: Path | None = None) -> dict[str, tuple[int, ...]]:
     """Write features, labels, files and class names of a run, or those of other images, as ``.npz``; return the shapes.
 
@@ -177,18 +209,7 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         arrays = {name: value.numpy() for name, value in task.features(encoder, device).items()}
         arrays |= {name: np.array(value) for name, value in task.names().items()}
     else:
-        header = read_header(run)
-        if "image_size" not in header:
-            raise ConfigError(f"--images {images}: the encoder of {path} reads graphs: leave --images out")
-        split = read_images(images, header["channels"], header["image_size"], header.get("picture_size"))
-        memory = getattr(config.data, "memory", math.inf)
-        x = embed(
-            encoder,
-            colored(split, header["image_size"], config.generator),
-            (header["mean"], header["std"]),
-            device,
-            lambda dim: rows(len(split), dim, memory, out.parent),
-        )
+        split, x = embed_folder(run, encoder, images, device, out.parent)
         at = split.readable()
         arrays = {"features": kept_rows(x, at).numpy(), "files": np.array([split.files[i] for i in at.tolist()])}
         for name, why in split.broken().items():

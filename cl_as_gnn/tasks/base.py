@@ -21,6 +21,7 @@ from cl_as_gnn.evaluation import (
     few_label_probe,
     knn_accuracy,
     leave_one_out_knn,
+    propagated_accuracy,
     shared_information,
     uniformity,
 )
@@ -31,6 +32,10 @@ from cl_as_gnn.methods import METHODS, Method
 _PURITY_K = 10
 # The spectrum of more rows costs time and says the same.
 _WATCHED_ROWS = 512
+# More neighbors that pass on a label change its accuracy little.
+_SPREAD_ROWS = 10_000
+FEW = (1, 10)
+"""Numbers of labels per class of the scores with few labels."""
 Features = dict[str, Tensor]
 Scores = dict[str, Any]
 
@@ -182,10 +187,21 @@ def knn_and_few_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, co
     smallest = int(torch.bincount(y).min())
     few = {
         f"label{n}_top1": few_label_probe(bank, y, query, truth, n, config.draws)[0] if smallest >= n else None
-        for n in (1, 10)
+        for n in FEW
     }
     k = min(config.knn_k, len(bank))
     return {"knn_top1": knn_accuracy(bank, y, query, truth, k, config.knn_temperature), **few}
+
+
+def spread_labels(bank: Tensor, y: Tensor, query: Tensor, truth: Tensor, config: EvalConfig) -> Scores:
+    """The same few labels along the kNN graph of at most 10,000 rows of the bank; ``None`` as there."""
+    kept = evenly(_SPREAD_ROWS, len(bank))
+    bank, y = bank[kept], y[kept]
+    smallest = int(torch.bincount(y).min())
+    counts = [n for n in FEW if smallest >= n]
+    found = propagated_accuracy(bank, y, query, truth, counts, config.draws) if counts else []
+    means = {n: mean for n, (mean, _) in zip(counts, found, strict=True)}
+    return {f"propagated{n}_top1": means.get(n) for n in FEW}
 
 
 def rank_of(x: Tensor) -> float:

@@ -28,7 +28,7 @@ from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, view_agreement
 from cl_as_gnn.methods import METHODS, Method, Preview, build_method
-from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of
+from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of, spread_labels
 from cl_as_gnn.tasks.embed import embed, kept_rows, rows
 
 _GEOMETRY_IMAGES = 2048
@@ -188,6 +188,7 @@ class ImageTask(Task):
         bank, y = _labeled(features, f"{prefix}train")
         query, truth = _labeled(features, f"{prefix}test")
         near = knn_and_few_labels(bank, y, query, truth, self.config.eval)
+        near |= spread_labels(bank, y, query, truth, self.config.eval)
         return {**near, "linear_top1": linear_probe(bank, y, query, truth, max_iter=1000)}
 
     @torch.no_grad()
@@ -270,7 +271,8 @@ class ImageTask(Task):
             + f"; trained on {more:,} more without labels" * (more > 0 and not folder)
             + f"; knn: weighted, cosine, k={k}, T={config.knn_temperature:g}; linear: logistic "
             f"regression on standardized features, C=1; labelN: logistic regression on unit features, N labels per "
-            f"class, C=10, mean of {config.draws} draws" + raw
+            f"class, C=10, mean of {config.draws} draws; spread: the same labels propagated along the kNN graph of up "
+            "to 10,000 training images" + raw
         )
 
 

@@ -108,10 +108,10 @@ def test_few_label_probe_is_its_protocol_by_sklearn(classes: int) -> None:
 
 def test_draws_are_balanced_distinct_and_depend_on_seed_and_labels_alone() -> None:
     y = split()[1]
-    few, many = probes._draw(y, 5, 2, seed=1), probes._draw(y, 5, 6, seed=1)
+    few, many = probes.draw_rows(y, 5, 2, seed=1), probes.draw_rows(y, 5, 6, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(few, many, strict=False))
     assert not torch.equal(few[0], few[1])
-    assert not torch.equal(few[0], probes._draw(y, 5, 1, seed=2)[0])
+    assert not torch.equal(few[0], probes.draw_rows(y, 5, 1, seed=2)[0])
     for rows in many:
         assert len(rows.unique()) == 20
         assert torch.unique(y[rows], return_counts=True)[1].tolist() == [5] * 4
