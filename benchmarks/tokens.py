@@ -99,8 +99,9 @@ def block(
     if not path.is_file():
         return f"No results are checked in: run `clgnn compare benchmarks/suites/{name}.yaml`.\n"
     results = read(path)
-    versions, epochs = results["versions"], results["epochs"]
-    head = f"{results['dataset']}, {epochs} epochs, seeds {', '.join(map(str, results['seeds']))}, mean ± deviation.\n"
+    versions, budget = results["versions"], results.get("budget")
+    work = f"{budget['view_epochs']} epochs × views" if budget else f"{results['epochs']} epochs"
+    head = f"{results['dataset']}, {work}, seeds {', '.join(map(str, results['seeds']))}, mean ± deviation.\n"
     source = (
         f"Protocol: {results['protocol']}. {results['date']}, torch {versions['torch']}, {results['device']}, "
         f"{results['precision']}; every number by seed is in "

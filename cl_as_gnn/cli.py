@@ -111,7 +111,8 @@ def evaluate(
 ) -> None:
     """Score the encoder of a finished run again: kNN, linear probe, few labels; without labels, its geometry.
 
-    `eval.root=FOLDER` scores it on other labeled images. Nothing is written: `clgnn train resume=RUN` keeps scores.
+    `eval.root=FOLDER` scores it on other labeled images, `eval.shifts=[rotate,blur,noise,cutout,grey]` also under
+    shifts, `eval.transfer=FOLDER` also by new probes. Nothing is written: `clgnn train resume=RUN` keeps scores.
     """
     from cl_as_gnn.config import parse_overrides
     from cl_as_gnn.runs.load import evaluate_run
@@ -148,9 +149,8 @@ def select(
 ) -> None:
     """Name the images that are worth labeling: typical ones, spread over the data (TypiClust).
 
-    Writes a table of them with an empty column label to fill in, and a page of pictures beside it.
-
-    Then: clgnn label RUN labels.csv
+    Writes a table of them with an empty column label to fill in, and a page of pictures beside it. Then: `clgnn label
+    RUN labels.csv`.
     """
     from cl_as_gnn.labeling import select_images
 

@@ -109,7 +109,10 @@ def test_any_run_is_scored_on_other_labeled_images(clgnn, tmp_path, bare, small,
     ("words", "line"),
     [
         (["eval.root=gone"], "eval.root=gone"),
-        (["data.name=karate", "eval.root=labeled"], "eval.root=labeled holds images, and data.name=karate nodes"),
+        (
+            ["data.name=karate", "eval.root=labeled"],
+            "eval.root=labeled is for images, and data.name=karate holds nodes",
+        ),
         (["data.name=bare", "eval.split=validation"], "eval.split=validation expects labels"),
     ],
 )

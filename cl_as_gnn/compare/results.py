@@ -15,7 +15,7 @@ from rich.table import Table
 from scipy import stats
 
 from cl_as_gnn.compare.suite import Cell, Suite
-from cl_as_gnn.evaluation.scores import OF_METHODS, Score, all_scores, find_score, has_accuracies, short
+from cl_as_gnn.evaluation.scores import ELSEWHERE, OF_METHODS, Score, all_scores, find_score, has_accuracies, short
 
 
 def columns(known: Container[str], more: Sequence[str] = ()) -> dict[str, Score]:
@@ -27,14 +27,15 @@ def columns(known: Container[str], more: Sequence[str] = ()) -> dict[str, Score]
 
 
 def compared(results: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys of the scores whose differences are shown: on images few labels first, on graphs the linear probe."""
+    """Keys of the scores whose differences are shown: on images few labels first, on graphs the linear probe; and those
+    that the suite names."""
     known = results["rows"][results["baseline"]]
     few: tuple[str, ...] = ("label1_top1", "label10_top1") if "label10_top1" in known else ()
     rest = ("knn_top1", "linear_top1") if few else ("linear_top1", "knn_top1")
     if not has_accuracies(known):
         few, rest = (), ("view_agreement", "effective_rank")
     foreign = (key for key, score in all_scores().items() if score.measure)
-    return tuple(key for key in (*few, *rest, *foreign) if key in known)
+    return tuple(dict.fromkeys(key for key in (*few, *rest, *foreign, *results.get("scores", ())) if key in known))
 
 
 def available_cores() -> int:
@@ -103,7 +104,7 @@ def has_purity(results: Mapping[str, Any]) -> bool:
 
 
 def _kept(metrics: Mapping[str, Any], scores: Mapping[str, Score]) -> dict[str, Any]:
-    return {k: metrics.get(k) for k in scores} | {k: metrics[k] for k in OF_METHODS if k in metrics}
+    return {k: metrics.get(k) for k in scores} | {k: metrics[k] for k in (*OF_METHODS, *ELSEWHERE) if k in metrics}
 
 
 def _unit(known: Container[str]) -> str:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from cl_as_gnn.config.data import Settings
 from cl_as_gnn.config.load import build_config, merge, parse_overrides, read_yaml, told
-from cl_as_gnn.config.tree import RunConfig, Settings
+from cl_as_gnn.config.tree import RunConfig
 from cl_as_gnn.errors import ConfigError, unknown
 
 # Sections of the run against which the generator is trained; eval.split decides on the training images.

@@ -215,7 +215,7 @@ class BatchedViews(nn.Module):
         if "turn" in draws and late:
             drawn = torch.bmm(draws["turn"], drawn.view(batch, -1, channels).mT).mT.reshape(drawn.shape)
         if "angle" in draws:
-            drawn = _rotate(drawn.view(batch, size, size, channels), draws["angle"]).view_as(drawn)
+            drawn = rotated(drawn.view(batch, size, size, channels), draws["angle"]).view_as(drawn)
         level = drawn.view(batch, -1) @ self.luma
         factor = draws["factor"].unsqueeze(1) / (255 * self.scale)
         shift = ((draws["lift"] * level).unsqueeze(1) / 255 - self.shift) / self.scale
@@ -318,7 +318,7 @@ def _apart(start: Tensor, length: Tensor, side: int, distance: float, num_views:
     return (first + reach * odd.unsqueeze(1)).minimum(room).view(-1), length.repeat(num_views)
 
 
-def _rotate(images: Tensor, angle: Tensor) -> Tensor:
+def rotated(images: Tensor, angle: Tensor) -> Tensor:
     """``(B, S, S, C)`` turned about the center by ``angle`` ``(B,)`` in radians; black outside."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(-1, 2, 3)

@@ -74,6 +74,9 @@ class ImageDataset(Dataset):
 
 
 def load_images(config: DataConfig, progress: bool = True) -> ImageData:
-    """Read the images that a config names; ``progress`` shows a bar on stderr while a folder is decoded."""
+    """Read the images that a config names, those of ``config.classes`` alone if it has any.
+
+    ``progress`` shows a bar on stderr while a folder is decoded.
+    """
     data: ImageData = DATASETS[config.name].load(config, progress)
-    return data
+    return data if config.classes is None else data.restricted(config.classes)

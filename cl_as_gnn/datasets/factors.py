@@ -190,6 +190,10 @@ class Factors(ImageDataset):
     def load(cls, config: Any, progress: bool = True) -> FactorData:
         if config.root is None:
             raise ConfigError("data.name=factors draws digits over photographs: set data.root=FOLDER of class folders")
+        if config.classes is not None:
+            raise ConfigError(
+                f"data.classes=[{', '.join(config.classes)}]: data.name=factors draws digits of all classes, drop it"
+            )
         shared = {"validation": config.validation, "split_seed": config.split_seed}
         digits = load_images(DigitsConfig(**shared))
         scenes = load_images(FolderConfig(root=config.root, image_size=SIDE, **shared), progress)

@@ -16,6 +16,7 @@ from cl_as_gnn.datasets.store import DecodedStore, Store
 from cl_as_gnn.errors import ConfigError
 
 TEST_SHARE = 0.25
+_LISTED = 30  # names of classes in a message
 WINDOW = 8
 """Chunks among which samples are shuffled, where a store has chunks."""
 
@@ -152,6 +153,26 @@ class ImageData:
         """Side of the views and of the encoder's input, in pixels."""
         return self.side or self.train.images.shape[-1]
 
+    def restricted(self, wanted: Sequence[str]) -> ImageData:
+        """The images of some classes alone, whose labels then index these; images without a label are left out.
+
+        ConfigError as of :func:`chosen_classes`.
+        """
+        kept: tuple[str, ...] = self.classes
+        splits: list[Split] = []
+        for name in ("train", "validation", "test"):
+            split: Split = getattr(self, name)
+            kept, labels = chosen_classes(split.labels, self.classes, wanted)
+            at = (labels >= 0).nonzero().view(-1)
+            splits.append(replace(split if len(at) == len(split) else split.take(at), labels=labels[at]))
+        train, validation, test = splits
+        count = len(train) + len(validation) + len(test)
+        if kept == self.classes and count == len(self.train) + len(self.validation) + len(self.test):
+            return self
+        note = f"{count:,} images of {len(kept)} of the {len(self.classes)} classes"
+        notes = (*self.notes, note)
+        return replace(self, classes=kept, train=train, validation=validation, test=test, notes=notes)
+
     def pooled(self) -> ImageData:
         """The same data with the validation images put back among the training images."""
         none = self.validation.take(torch.arange(0))
@@ -198,6 +219,32 @@ class Catalog:
         """The positions of each split."""
         at = torch.arange(len(self.labels)).split(list(self.sizes.values()))
         return dict(zip(self.sizes, at, strict=True))
+
+
+def chosen_classes(labels: Tensor, known: tuple[str, ...], wanted: Sequence[str]) -> tuple[tuple[str, ...], Tensor]:
+    """Choose classes by their names.
+
+    Args:
+        labels: ``(N,)``, of which −1 is unknown.
+        known: the names of the labels.
+        wanted: some of them, in any order.
+
+    Returns:
+        The chosen names, in the order of ``known``, and labels ``(N,)`` that index them, −1 for all other images.
+
+    Raises:
+        ConfigError: there are no classes, or a name is not one of them.
+    """
+    given = f"data.classes=[{', '.join(wanted)}]"
+    if not known:
+        raise ConfigError(f"{given} expects labels, and the images have none: drop it, or lay them out as <class>/*")
+    if absent := [name for name in wanted if name not in known]:
+        listed = ", ".join(known[:_LISTED]) + f", … ({len(known):,} in all)" * (len(known) > _LISTED)
+        raise ConfigError(f"{given}: there is no class {absent[0]!r}, there are {listed}")
+    chosen = [i for i, name in enumerate(known) if name in wanted]
+    number = torch.full((len(known) + 1,), -1)
+    number[chosen] = torch.arange(len(chosen))
+    return tuple(known[i] for i in chosen), number[labels]
 
 
 def at_once(side: int) -> int:

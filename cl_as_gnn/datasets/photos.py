@@ -10,7 +10,7 @@ from torch import Tensor
 from cl_as_gnn.compat import tracked
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.files import image_files
-from cl_as_gnn.datasets.images import TEST_SHARE, Catalog, Parts, Rows, Split, stratified
+from cl_as_gnn.datasets.images import TEST_SHARE, Catalog, Parts, Rows, Split, chosen_classes, stratified
 from cl_as_gnn.datasets.packed import PackedStore, cached
 from cl_as_gnn.datasets.store import DecodedStore, FileStore
 from cl_as_gnn.errors import ConfigError
@@ -44,15 +44,19 @@ def read_photos(config: PhotoConfig, store: DecodedStore, catalog: Catalog, prog
             raise ConfigError(f"data.root={root} is packed already: drop data.cache={config.cache}")
         store = packed = cached(store, catalog, side, config.cache, root)
     store.check_broken()
-    labels, notes = catalog.labels, list(catalog.notes)
-    splits = splits_of(catalog.where, labels, catalog.classes, config.split_seed, notes)
-    count, channels, stored, _ = store.shape
+    labels, classes, where, notes = catalog.labels, catalog.classes, catalog.where, list(catalog.notes)
+    if config.classes is not None:  # before any other is decoded
+        classes, labels = chosen_classes(labels, classes, config.classes)
+        where = {name: at[labels[at] >= 0] for name, at in where.items()}
+    splits = splits_of(where, labels, classes, config.split_seed, notes)
+    count, (_, channels, stored, _) = sum(map(len, where.values())), store.shape
     size = count * channels * stored**2 / 1e9
     source = f" ({catalog.source})" if catalog.source else ""
-    kind = f"{len(catalog.classes)} classes{source}" if catalog.classes else "no labels"
+    chosen = f"{len(classes)} of {len(catalog.classes)}" if config.classes is not None else f"{len(classes)}"
+    kind = f"{chosen} classes{source}" if classes else "no labels"
     line = f"{count:,} images, {kind}, views of {side} px"
     if packed is not None:
-        line += f"; {count - len(packed.missing):,} of them are decoded in {packed.folder}"
+        line += f"; {len(store) - len(packed.missing):,} images are decoded in {packed.folder}"
     if size > config.memory:
         read = {
             name: Split(Rows(store, at), labels[at], tuple(store.names[i] for i in at.tolist()))
@@ -69,10 +73,10 @@ def read_photos(config: PhotoConfig, store: DecodedStore, catalog: Catalog, prog
     empty = read["train"].take(torch.arange(0))
     broken = tuple(sorted(f"{store.names[i]}: {why}" for i, why in store.broken.items()))
     return Parts(
-        catalog.classes,
+        classes,
         read["train"],
         read.get("test", empty),
-        read.get("validation", None if catalog.classes else empty),
+        read.get("validation", None if classes else empty),
         read.get("unlabeled"),
         side,
         (line, *notes),

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cl_as_gnn.compat import tracked
-from cl_as_gnn.config.tree import SPACES
+from cl_as_gnn.config.data import SPACES
 from cl_as_gnn.datasets.images import ImageData, Split, at_once
 from cl_as_gnn.datasets.resize import center_square
 from cl_as_gnn.errors import ConfigError

@@ -18,13 +18,13 @@ from cl_as_gnn.evaluation.geometry import (
     uniformity,
     view_agreement,
 )
+from cl_as_gnn.evaluation.linear import LinearProbe, linear_probe
 from cl_as_gnn.evaluation.probes import (
     Probe,
     cross_validated_svm,
     few_label_probe,
     knn_accuracy,
     leave_one_out_knn,
-    linear_probe,
     span_coordinates,
     validated_probe,
 )
@@ -33,6 +33,7 @@ from cl_as_gnn.evaluation.regression import regression_error
 from cl_as_gnn.evaluation.view_weight import view_weight
 
 __all__ = [
+    "LinearProbe",
     "Probe",
     "affinity_graph",
     "alignment",

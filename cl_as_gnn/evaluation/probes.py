@@ -1,4 +1,4 @@
-"""Accuracy of frozen features: nearest neighbors, logistic regression on all or few labels, an SVM on whole graphs."""
+"""Accuracy of frozen features: nearest neighbors, logistic regression on few labels, an SVM on whole graphs."""
 
 from __future__ import annotations
 
@@ -101,40 +101,6 @@ def _knn(
     return 100 * correct / len(truth)
 
 
-def linear_probe(
-    train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor, C: float = 1.0, max_iter: int = 200
-) -> float:
-    """Compute the test accuracy of a logistic regression trained on all labels, in per cent.
-
-    The linear evaluation of SimCLR (Chen et al., ICML 2020) with a convex solver in place of SGD. Each feature is
-    standardized with the mean and standard deviation of the training rows (a constant feature is only centered); then
-    L-BFGS minimizes over W and b, without a penalty on b,
-
-        C · Σ_i -log softmax(W x_i + b)[y_i] + ‖W‖² / 2
-
-    the objective of scikit-learn's `LogisticRegression`, in the multinomial form also for two classes.
-
-    Args:
-        train_x: features, n × d; the regression runs on their device.
-        train_y: integer classes, n.
-        test_x: features, m × d.
-        test_y: integer classes, m; a class without training rows counts as an error.
-        C: inverse strength of the L2 penalty, relative to the sum of the losses.
-        max_iter: maximum number of L-BFGS iterations; reaching it warns.
-
-    Raises:
-        ConfigError: `C` or `max_iter` is not above 0.
-        ValueError: features are not finite matrices of one width, labels are not one integer per row, or the training
-            labels hold fewer than two classes.
-    """
-    _checks.positive(C=C, max_iter=max_iter)
-    x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
-    std, mean = torch.std_mean(x, dim=0, correction=0)
-    # Rounding leaves a constant feature with a tiny deviation, which must not be scaled up to 1.
-    std = torch.where(std > 10 * torch.finfo(x.dtype).eps * mean.abs(), std, 1.0)
-    return _fit_and_score((x - mean) / std, y, (test - mean) / std, truth, C, max_iter)
-
-
 def few_label_probe(
     train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor, per_class: int, draws: int = 10, seed: int = 0
 ) -> tuple[float, float]:
@@ -142,21 +108,25 @@ def few_label_probe(
 
     The label-efficiency test of SimCLR (Chen et al., ICML 2020, section 6) on frozen features. A draw takes
     `per_class` training rows of every class at random without replacement; a logistic regression (the objective of
-    :func:`linear_probe`, C = 10) learns from them and is scored on the whole test set. The draws depend on `seed` and
+    :class:`LinearProbe`, C = 10) learns from them and is scored on the whole test set. The draws depend on `seed` and
     the labels alone: all methods get the same draws, and a larger `draws` keeps the first ones.
 
     Rows are scaled to unit L2 norm and not standardized: the standard deviation of ten rows is noise, and that of the
     whole set would amplify collapsed directions. One C therefore serves all methods.
 
     Args:
-        train_x, train_y, test_x, test_y: as in :func:`linear_probe`.
+        train_x: features, n × d; the regression runs on their device.
+        train_y: integer classes, n.
+        test_x: features, m × d.
+        test_y: integer classes, m; a class without training rows counts as an error.
         per_class: number of labels per class.
         draws: number of draws; the result is the mean and the population standard deviation over them.
         seed: of the draws.
 
     Raises:
         ConfigError: `per_class` or `draws` is not above 0, or a class has fewer than `per_class` rows.
-        ValueError: as in :func:`linear_probe`.
+        ValueError: features are not finite matrices of one width, labels are not one integer per row, or the training
+            labels hold fewer than two classes.
     """
     _checks.positive(per_class=per_class, draws=draws)
     x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
@@ -199,7 +169,7 @@ def _row_basis(x: Tensor) -> Tensor:
 def fit_logistic(
     x: Tensor, y: Tensor, classes: int, C: float, max_iter: int, tolerance: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
-    """Return the weight (classes × d) and bias (classes) that minimize the objective of :func:`linear_probe`.
+    """Return the weight (classes × d) and bias (classes) that minimize the objective of :class:`LinearProbe`.
 
     Correlated features make L-BFGS slow. It therefore works on centered features X, whose mean the bias absorbs, and on
     V with W = V Mᵀ, where M Mᵀ is the inverse of the objective's curvature in W at the start,

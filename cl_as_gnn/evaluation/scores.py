@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from cl_as_gnn.config import SHIFTS
 from cl_as_gnn.errors import ConfigError
 
 GROUP = "cl_as_gnn.scores"
@@ -64,6 +65,23 @@ class Score:
         return -difference if self.better == "down" else difference
 
 
+_PROBES = {"linear": "linear probe", "knn": "nearest neighbors"}
+_UNDER_SHIFTS = (
+    Score("shift_linear_top1", "shifted", "mean of the linear probe under the shifts", "up", "%", ".1f", extra=True),
+    Score("shift_knn_top1", "shifted kNN", "mean of the nearest neighbors under the shifts", "up", "%", ".1f"),
+    *(
+        Score(f"shift_{name}_{probe}_top1", f"{name}, {probe}", f"{text} on images under that shift", "up", "%", ".1f")
+        for name in SHIFTS
+        for probe, text in _PROBES.items()
+    ),
+)
+_TRANSFER = (
+    Score("transfer_linear_top1", "transfer", "linear probe of eval.transfer", "up", "%", ".1f", extra=True),
+    Score("transfer_knn_top1", "transfer kNN", "nearest neighbors of eval.transfer", "up", "%", ".1f"),
+)
+ELSEWHERE = tuple(score.key for score in (*_UNDER_SHIFTS, *_TRANSFER))
+"""Keys of the scores on shifted images and on those of ``eval.transfer``, which a run has on demand."""
+
 _BUILT_IN = (
     Score("knn_top1", "kNN", "weighted k nearest neighbors", "up", "%", ".1f", headline=True),
     Score("linear_top1", "linear", "linear probe; SVM on whole graphs", "up", "%", ".1f", headline=True),
@@ -82,6 +100,8 @@ _BUILT_IN = (
         extra=True,
     ),
     Score("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen", "up", "%", ".1f"),
+    *_UNDER_SHIFTS,
+    *_TRANSFER,
     Score("probe_C", "C of the linear probe", "inverse strength of its penalty"),
     Score("fold_std", "Deviation over folds, %", "of the SVM’s accuracy", "down", "%"),
     Score(
@@ -183,6 +203,19 @@ def short(known: Container[str]) -> dict[str, Score]:
 def has_accuracies(known: Container[str]) -> bool:
     """Whether a run that has the scores ``known`` was scored with labels."""
     return "knn_top1" in known
+
+
+def under_shifts(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The accuracies of each probe of a run, or of a baseline, on its test images: clean, under each shift, their mean.
+
+    Empty if the run was scored without shifts.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for probe in _PROBES:
+        each: dict[str, float] = {name: row[key] for name in SHIFTS if (key := f"shift_{name}_{probe}_top1") in row}
+        if each:
+            found[probe] = {"clean": row[f"{probe}_top1"], **each, "mean": row[f"shift_{probe}_top1"]}
+    return found
 
 
 def measured(features: dict[str, Tensor]) -> dict[str, float | None]:

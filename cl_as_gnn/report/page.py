@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from cl_as_gnn.config import RunConfig, build_config, flatten, to_yaml
 from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.evaluation.scores import Score, find_score, has_accuracies, short, table_rows
+from cl_as_gnn.evaluation.scores import ELSEWHERE, Score, find_score, has_accuracies, short, table_rows, under_shifts
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.report.batch_graph import batch_graph
 from cl_as_gnn.report.draw import draw_graph, looks
@@ -87,8 +88,9 @@ def write_report(path: Path, out: Path | None = None, console: Console | None = 
     sections = [("By epoch", _curves(history)), *drawn, ("Settings", _settings(config))]
     if metrics:
         heading = "Accuracy" if has_accuracies(metrics) else "Scores without labels"
-        scores = [(heading, _scores(metrics)), ("Geometry of the features", _geometry(metrics))]
-        sections = [*scores, *sections, ("Made with", _versions(metrics))]
+        scores = [(heading, _scores(metrics)), ("On shifted and on other images", _elsewhere(metrics))]
+        sections = [*scores, ("Geometry of the features", _geometry(metrics)), *sections]
+        sections.append(("Made with", _versions(metrics)))
     title = f"{config.method.name} on {config.data.name}"
     text = PAGE.substitute(
         title=escape(f"{title} · {run.path.absolute().name}"),
@@ -144,9 +146,30 @@ def _scores(metrics: dict[str, Any]) -> str:
     )
 
 
+def _elsewhere(metrics: dict[str, Any]) -> str:
+    """Return tables of the scores under shifts and by transfer, of the run and of the baselines that have them."""
+    shifted: list[list[str]] = []
+    moved: list[list[str]] = []
+    heads: list[str] = []
+    for i, (name, row) in enumerate(table_rows(metrics)):
+        prefix = f"baselines/{name}/" if i else ""
+
+        def cell(key: str, row: Mapping[str, Any] = row, prefix: str = prefix) -> str:
+            return number(prefix + key, row[key], find_score(key).text(row[key]))
+
+        for probe, values in under_shifts(row).items():
+            heads, keys = list(values), {"clean": f"{probe}_top1", "mean": f"shift_{probe}_top1"}
+            title = f"{name}, {find_score(keys['clean']).title}"
+            shifted.append([escape(title), *(cell(keys.get(key, f"shift_{key}_{probe}_top1")) for key in values)])
+        if "transfer_knn_top1" in row:
+            moved.append([escape(name), cell("transfer_linear_top1"), cell("transfer_knn_top1")])
+    html = table("Test images under shifts, top-1 accuracy in %.", ["", *heads], shifted) if shifted else ""
+    return html + (table("Transfer by new probes, top-1 accuracy in %.", ["", "linear", "kNN"], moved) if moved else "")
+
+
 def _geometry(metrics: dict[str, Any]) -> str:
     """Return a table of all other numbers of ``metrics.json``."""
-    known = {*short(metrics), *_FACTS}
+    known = {*short(metrics), *ELSEWHERE, *_FACTS}
     values = [(find_score(k), v) for k, v in metrics.items() if k not in known and isinstance(v, int | float)]
     if not values:
         return ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_as_gnn.config import RunConfig, TrainerConfig, build_config, flatten, merge, read_yaml, to_yaml
-from cl_as_gnn.config.tree import SPACES
+from cl_as_gnn.config.data import SPACES
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.lock import locked
 
@@ -87,7 +87,7 @@ class RunFolder:
             key: part.model_copy(
                 update={
                     name: path.absolute()
-                    for name in ("root", "cache")
+                    for name in ("root", "cache", "transfer")
                     if isinstance(path := getattr(part, name, None), Path)
                 }
             )

@@ -14,7 +14,7 @@ from cl_as_gnn.datasets.images import Rows
 from cl_as_gnn.datasets.packed import PackedStore
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.runs.stop import interruptible
-from cl_as_gnn.tasks.scored import sized
+from cl_as_gnn.tasks.image_data import sized
 
 _CHUNK = 256
 
@@ -36,6 +36,10 @@ def pack_images(config: RunConfig, out: Path, console: Console) -> None:
         raise ConfigError(f"data.name={data.name} is not packed: name image files, as in clgnn pack data.root=PHOTOS")
     if data.cache is not None:
         raise ConfigError(f"data.cache={data.cache} and --out {out} mean the same: drop data.cache")
+    if data.classes is not None:
+        raise ConfigError(
+            f"data.classes=[{', '.join(data.classes)}] is for runs: drop it, a packed folder holds every class"
+        )
     section = sized(config, data).model_copy(update={"cache": out, "memory": 0.0})
     try:
         images = load_images(section)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows
+from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows, under_shifts
 
 
 def print_scores(metrics: Mapping[str, Any], console: Console) -> None:
@@ -21,6 +21,14 @@ def print_scores(metrics: Mapping[str, Any], console: Console) -> None:
     for i, (name, row) in enumerate(table_rows(metrics)):
         table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
     console.print(table)
+    if found := under_shifts(metrics):
+        table = number_table("under shifts, %", list(found["linear"]))
+        for probe, values in found.items():
+            table.add_row(find_score(f"{probe}_top1").title, *(f"{value:.1f}" for value in values.values()))
+        console.print(table)
+    if "transfer_knn_top1" in metrics:
+        linear, knn = metrics["transfer_linear_top1"], metrics["transfer_knn_top1"]
+        console.print(f"transfer, with probes of its own: linear {linear:.1f} %, kNN {knn:.1f} %")
     if labeled and "alignment" in metrics:
         known = [find_score(key) for key in LABEL_FREE if key in metrics]
         line = ", ".join(f"{s.title.lower()} {s.text(metrics[s.key])}{' %' * (s.unit == '%')}" for s in known)

@@ -10,9 +10,9 @@ from cl_as_gnn.methods import METHODS
 from cl_as_gnn.tasks.base import Task
 from cl_as_gnn.tasks.factors import FactorTask
 from cl_as_gnn.tasks.graphs import WholeGraphTask
+from cl_as_gnn.tasks.image_data import probed_data, scored_data, transfer_data
 from cl_as_gnn.tasks.images import ImageTask
 from cl_as_gnn.tasks.nodes import NodeTask, propagated
-from cl_as_gnn.tasks.scored import probed_data, scored_data
 
 __all__ = ["ImageTask", "NodeTask", "Task", "WholeGraphTask", "load_task", "propagated", "scored_data"]
 
@@ -26,9 +26,15 @@ def load_task(config: RunConfig, progress: bool = True) -> Task:
     else:
         images = scored_data(config, progress)
         if isinstance(images, FactorData):
-            task = FactorTask(config, images)
+            task = FactorTask(config, images, transfer_data(config, images, progress))
         else:
-            task = ImageTask(config, images, probed_data(config, images, progress))
+            others = (read(config, images, progress) for read in (probed_data, transfer_data))
+            task = ImageTask(config, images, *others)
+        if config.eval.shifts and task.scored is None:
+            raise ConfigError(
+                f"eval.shifts=[{', '.join(config.eval.shifts)}] expects labels, and the images have none to score on: "
+                "drop it, or name labeled images with eval.root=FOLDER"
+            )
     reads = METHODS[config.method.name].reads
     if task.kind not in reads:
         names = ", ".join(name for name, data in DATASETS.items() if data.holds in reads)

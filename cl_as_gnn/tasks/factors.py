@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.datasets import Split
+from cl_as_gnn.datasets import ImageData, Split
 from cl_as_gnn.datasets.factors import FactorData, FactorsConfig, FactorViews
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import linear_probe, regression_error
@@ -21,7 +21,7 @@ class FactorTask(ImageTask):
 
     data: FactorData
 
-    def __init__(self, config: RunConfig, data: FactorData):
+    def __init__(self, config: RunConfig, data: FactorData, transfer: ImageData | None = None):
         if config.eval.root is not None:
             raise ConfigError(f"eval.root={config.eval.root}: data.name=factors is scored on its own frames, drop it")
         if config.generator is not None:
@@ -29,7 +29,7 @@ class FactorTask(ImageTask):
                 f"data.generator={config.generator}: the views of data.name=factors are painted, not cut from images, "
                 "drop it"
             )
-        super().__init__(config, data)
+        super().__init__(config, data, transfer=transfer)
         self.inputs = self.aspect = None  # views are painted anew, not cut from the frames
 
     def views(self) -> FactorViews:

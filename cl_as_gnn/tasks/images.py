@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,12 +25,16 @@ from cl_as_gnn.datasets import (
 from cl_as_gnn.datasets.images import at_once
 from cl_as_gnn.datasets.multi_crop import local_size
 from cl_as_gnn.datasets.recipes import Recipe, completed, recipe_of, told
+from cl_as_gnn.datasets.shifts import shifted
+from cl_as_gnn.datasets.shifts import told as told_shift
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import linear_probe, view_agreement
+from cl_as_gnn.evaluation import LinearProbe, view_agreement
 from cl_as_gnn.methods import METHODS, Method, Preview, build_method
 from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of, spread_labels
 from cl_as_gnn.tasks.embed import embed, kept_rows, rows
+from cl_as_gnn.tasks.image_data import in_channels
+from cl_as_gnn.tasks.probing import known_rows, shift_scores, transfer_scores
 
 _GEOMETRY_IMAGES = 2048
 # What a method may see of a set at once: images, and numbers in them.
@@ -38,20 +43,12 @@ _PREVIEWED, _PREVIEWED_VALUES = 2048, 2**26
 _RAW_SIDE = 32
 
 
-def _in_channels(images: Tensor, channels: int) -> Tensor:
-    if images.size(1) == channels:
-        return images
-    if channels == 3:
-        return images.expand(-1, 3, -1, -1).contiguous()
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # those of Pillow
-    return (images * weights).sum(1, keepdim=True).round().byte()
-
-
 class ImageTask(Task):
     """A run on images, scored on ``data.test`` with ``data.train`` as reference.
 
     Attributes:
         scored: the images that kNN, linear and few-label scores are computed on, ``None`` without labels.
+        shifts: names of the shifts of its test images; ``grey`` is none of gray images.
 
     Raises:
         ConfigError: fewer than two training images.
@@ -59,13 +56,16 @@ class ImageTask(Task):
 
     kind, unit = "images", "img"
 
-    def __init__(self, config: RunConfig, data: ImageData, probed: ImageData | None = None):
+    def __init__(
+        self, config: RunConfig, data: ImageData, probed: ImageData | None = None, transfer: ImageData | None = None
+    ):
         super().__init__(config)
         if len(data.train) < 2:
             count = "one image" if len(data.train) else "no images"
             raise ConfigError(f"data.name={data.name} has {count} to train on: images are compared, give at least two")
         self.recipe: Recipe | None = None
-        self.data, self.probed, self.name, self.size = data, probed, data.name, len(data.train)
+        self.data, self.probed, self.transfer = data, probed, transfer
+        self.name, self.size = data.name, len(data.train)
         self.y = data.train.labels
         if isinstance(data.train.images, Tensor):
             self.inputs, self.aspect = data.train.images, data.train.aspect
@@ -78,6 +78,8 @@ class ImageTask(Task):
         if len(self.known) > 1:
             self.watched = self.known[evenly(config.eval.online_size, len(self.known))]
         self.scored = probed or (data if len(self.known) and len(data.test) else None)
+        shifts = config.eval.shifts if self.scored else ()
+        self.shifts = tuple(name for name in shifts if data.channels > 1 or name != "grey")
         # Without labels nothing is scored among neighbors.
         self.reference = int((self.scored.train.labels >= 0).sum()) if self.scored else config.eval.knn_k
 
@@ -139,7 +141,7 @@ class ImageTask(Task):
 
     def broken(self) -> list[str]:
         read = (f"{name}: {why}" for split in self._splits().values() for name, why in split.broken().items())
-        known = self.data.broken if self.probed is None else (*self.data.broken, *self.probed.broken)
+        known = (name for data in (self.data, self.probed, self.transfer) if data for name in data.broken)
         return sorted({*known, *read})
 
     def watch(self, encoder: nn.Module, device: torch.device, index: Tensor) -> Tensor:
@@ -154,42 +156,61 @@ class ImageTask(Task):
         return Preview(embed(nn.Identity(), squares, self.stats), split.labels[index], self.stats, self.config.seed)
 
     def _splits(self) -> dict[str, Split]:
-        """What has images: ``train``, ``validation`` and ``test`` of the run, ``eval_train`` and ``eval_test``."""
+        """What has images: ``train``, ``validation`` and ``test`` of the run, ``eval_train`` and ``eval_test``,
+        ``transfer_train`` and ``transfer_test``."""
         found = {name: getattr(self.data, name) for name in ("train", "validation", "test")}
-        if self.probed is not None:
-            found |= {"eval_train": self.probed.train, "eval_test": self.probed.test}
+        for kind, data in (("eval", self.probed), ("transfer", self.transfer)):
+            if data is not None:
+                found |= {f"{kind}_train": data.train, f"{kind}_test": data.test}
         return {name: split for name, split in found.items() if len(split)}
 
     def features(self, encoder: nn.Module, device: torch.device, scored: bool = False) -> Features:
-        """As in :class:`Task`; without labels the scores look at 2,048 images of a split."""
+        """As in :class:`Task`; without labels the scores look at 2,048 images of a split.
+
+        ``scored``: also ``shift_NAME``, features of the scored images under each of the shifts.
+        """
         kept = getattr(self.config.data, "memory", math.inf)
 
         def mapped(batches: Iterable[Tensor], count: int) -> Tensor:
             return embed(encoder, batches, self.stats, device, lambda d: rows(count, d, kept, self.config.run_dir))
 
-        return self._with_labels(mapped, few=scored and self.scored is None)
+        out = self._with_labels(mapped, self._splits(), few=scored and self.scored is None)
+        if scored and self.scored is not None:
+            for name in self.shifts:
+                shift = partial(shifted, name=name)
+                out |= self._with_labels(mapped, {f"shift_{name}": self.scored.test}, changed=shift)
+        return out
 
-    def _with_labels(self, mapped: Callable[[Iterable[Tensor], int], Tensor], few: bool = False) -> Features:
+    def _with_labels(
+        self,
+        mapped: Callable[[Iterable[Tensor], int], Tensor],
+        splits: dict[str, Split],
+        few: bool = False,
+        changed: Callable[[Iterator[Tensor]], Iterator[Tensor]] = iter,
+    ) -> Features:
         out: Features = {}
-        for name, split in self._splits().items():
-            split = split.take(evenly(_GEOMETRY_IMAGES, len(split))) if few else split
-            x = mapped(self._squares(split), len(split))
+        for name, split in splits.items():
+            thin = few and not name.startswith("transfer_")
+            split = split.take(evenly(_GEOMETRY_IMAGES, len(split))) if thin else split
+            x = mapped(changed(self._squares(split)), len(split))
             at = split.readable()
             out |= {name: kept_rows(x, at), f"{name}_labels": split.labels[at]}
         return out
 
     def _squares(self, split: Split) -> Iterator[Tensor]:
-        return (_in_channels(batch, self.data.channels) for batch in split.batches(self.data.image_size))
+        return (in_channels(batch, self.data.channels) for batch in split.batches(self.data.image_size))
 
     def _score(self, features: Features) -> Scores:
+        transfer = transfer_scores(features, self.config.eval)
         if self.scored is None:
-            return {}
+            return transfer
         prefix = "" if self.probed is None else "eval_"
-        bank, y = _labeled(features, f"{prefix}train")
-        query, truth = _labeled(features, f"{prefix}test")
+        (bank, y), (query, truth) = (known_rows(features, f"{prefix}{name}") for name in ("train", "test"))
         near = knn_and_few_labels(bank, y, query, truth, self.config.eval)
         near |= spread_labels(bank, y, query, truth, self.config.eval)
-        return {**near, "linear_top1": linear_probe(bank, y, query, truth, max_iter=1000)}
+        probe = LinearProbe(bank, y, max_iter=1000)
+        under = shift_scores(probe, bank, y, features, self.shifts, self.config.eval)
+        return {**near, "linear_top1": probe.accuracy(query, truth), **under, **transfer}
 
     @torch.no_grad()
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
@@ -242,7 +263,8 @@ class ImageTask(Task):
     def _floors(self) -> dict[str, Scores]:
         """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``_RAW_SIDE`` px wide."""
         if self.scored is not None:
-            return {"raw pixels": self.score(self._with_labels(lambda batches, count: _raw_pixels(batches)))}
+            own = {name: split for name, split in self._splits().items() if not name.startswith("transfer_")}
+            return {"raw pixels": self.score(self._with_labels(lambda batches, count: _raw_pixels(batches), own))}
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in self.stats)
         first, second = self._two_views(
             self.views(), torch.device("cpu"), lambda x: _raw_pixels([(x * std + mean) * 255]), self.data.train
@@ -258,7 +280,9 @@ class ImageTask(Task):
             return (
                 f"no labels; frozen encoder in eval mode, on {min(self.size, _GEOMETRY_IMAGES):,} of the {self.size:,} "
                 "training images; view agreement: nearest by cosine, features before the projector; effective rank: "
-                "those features without augmentation; alignment and uniformity: unit projections of two views" + raw
+                "those features without augmentation; alignment and uniformity: unit projections of two views"
+                + raw
+                + self._moved()
             )
         bank = int((scored.train.labels >= 0).sum())
         k, more = min(config.knn_k, bank), self.size - len(self.known)
@@ -272,8 +296,25 @@ class ImageTask(Task):
             + f"; knn: weighted, cosine, k={k}, T={config.knn_temperature:g}; linear: logistic "
             f"regression on standardized features, C=1; labelN: logistic regression on unit features, N labels per "
             f"class, C=10, mean of {config.draws} draws; spread: the same labels propagated along the kNN graph of up "
-            "to 10,000 training images" + raw
+            "to 10,000 training images" + raw + self._moved()
         )
+
+    def _moved(self) -> str:
+        """What the protocol says of shifts and of transfer."""
+        config, side, text = self.config.eval, self.data.image_size, ""
+        if self.shifts:
+            listed = ", ".join(told_shift(name, side) for name in self.shifts)
+            text += f"; shifts: the same probes on the scored images under {listed}"
+        if self.scored and len(self.shifts) < len(config.shifts):
+            text += "; grey: absent, the images are gray"
+        if self.transfer is not None:
+            bank, where = int((self.transfer.train.labels >= 0).sum()), config.transfer or self.name
+            classes = f" ({', '.join(self.transfer.classes)})" if config.transfer_classes else ""
+            text += (
+                f"; transfer: linear and knn probes on {bank:,} training images of {where}{classes}, scored on "
+                f"{len(self.transfer.test):,}"
+            )
+        return text
 
 
 def check_size(encoder: Encoder, channels: int, side: int) -> None:
@@ -289,11 +330,6 @@ def check_size(encoder: Encoder, channels: int, side: int) -> None:
             "data.augment.local_size, or use an encoder for images of any size"
         ) from None
     encoder.train(trained)
-
-
-def _labeled(features: Features, name: str) -> tuple[Tensor, Tensor]:
-    known = features[f"{name}_labels"] >= 0
-    return features[name][known], features[f"{name}_labels"][known]
 
 
 def _raw_pixels(batches: Iterable[Tensor]) -> Tensor:

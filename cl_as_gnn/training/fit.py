@@ -25,7 +25,7 @@ from torch import nn
 from cl_as_gnn.compat import keep_signals, kill_ranks, quiet_lightning
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
-from cl_as_gnn.evaluation.scores import headline
+from cl_as_gnn.evaluation.scores import ELSEWHERE, headline
 from cl_as_gnn.methods import Method
 from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
 from cl_as_gnn.runs.load import load_checkpoint, load_method
@@ -197,7 +197,7 @@ def _score(
     config, device = task.config, next(method.parameters()).device
     with console.status("evaluating"):
         features = task.features(method.encoder, device, scored=True)
-        for key in headline():  # another eval.root may leave some undefined
+        for key in (*headline(), *ELSEWHERE):  # other eval.* may leave some undefined
             metrics.pop(key, None)
         metrics |= task.score(features) | task.geometry(method, views, features, device)
         metrics |= task.information(method, views, device)

@@ -44,6 +44,12 @@ def test_differences_are_those_of_the_telling_scores(known, first):
     assert len(differences(results).axes) == len(compared(results))
 
 
+def test_scores_that_the_suite_names_have_differences_too():
+    rows = {"a": scores(knn=1, linear=2, shift_linear=3), "b": scores(knn=1, linear=2, shift_linear=3)}
+    results = {"baseline": "a", "rows": rows, "scores": ["shift_linear_top1", "knn_top1", "i_nce"]}
+    assert compared(results) == ("linear_top1", "knn_top1", "shift_linear_top1")
+
+
 def test_color_is_for_intervals_clear_of_zero():
     def color(delta, half):
         rows = {"a": scores(knn=1), "b": scores(knn=1)}

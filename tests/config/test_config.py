@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -47,8 +49,12 @@ def test_digest_tells_experiments_apart_but_not_folders():
     assert load_config(None, ["run_dir=elsewhere"]).digest == base.digest
     assert load_config(None, ["trainer.checkpoint_every=0"]).digest == base.digest
     assert base.digest == "f5c83feef2", "as in version 0.2, whose suites go on"
-    for setting in ("seed=1", "encoder.freeze=1", "encoder.weights=a.pth"):
+    scores = ("eval.shifts=[blur]", "eval.transfer=a", "eval.transfer_classes=[a, b]", "data.classes=[a, b]")
+    for setting in ("seed=1", "encoder.freeze=1", "encoder.weights=a.pth", *scores):
         assert load_config(None, [setting]).digest != base.digest
+    moved = load_config(None, ["eval.transfer=2024-05-01"])
+    assert moved.eval.transfer == Path("2024-05-01"), "not a date"
+    assert moved.digest == load_config(None, ["eval.transfer=a"]).digest
 
 
 def test_another_method_keeps_the_settings_that_both_share(tmp_path):

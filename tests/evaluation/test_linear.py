@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from torch import Tensor
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import few_label_probe, linear_probe, probes
+from cl_as_gnn.evaluation import LinearProbe, few_label_probe, linear_probe, probes
 
 Split = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -77,6 +77,16 @@ def test_linear_probe_ignores_affine_scales_and_constant_features() -> None:
 def test_linear_probe_depends_on_C() -> None:
     x, y, test, truth = split()
     assert linear_probe(x, y, test, truth, C=1e-4) != linear_probe(x, y, test, truth, C=10.0)
+
+
+def test_a_probe_is_fitted_once_and_judged_on_any_set() -> None:
+    x, y, test, truth = split()
+    probe = LinearProbe(x, y)
+    for rows in (slice(0, 200), slice(250, 251)):
+        assert probe.accuracy(test[rows], truth[rows]) == linear_probe(x, y, test[rows], truth[rows])
+    assert probe.accuracy(test, truth + 1) == 0, "classes without training rows"
+    with pytest.raises(ValueError, match="train_x and test_x have 12 and 11 columns"):
+        probe.accuracy(test[:, 1:], truth)
 
 
 def test_unconverged_probe_warns() -> None:

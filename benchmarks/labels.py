@@ -1,0 +1,173 @@
+"""Few labels to all, by four rules and two choices of images: ``python -m benchmarks.labels RUN ...``.
+
+``RUN`` are folders of finished runs on labeled images, one for each seed of a data set. A few training images of each
+have their labels, and the others are labeled from them. Writes ``results/labels.json``, where runs of the same data set
+and seed are replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor
+from torch_geometric.nn import CorrectAndSmooth
+
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, header, read, write
+from benchmarks.common.table import markdown
+from cl_as_gnn.evaluation.linear import fit_logistic
+from cl_as_gnn.evaluation.probes import draw_rows
+from cl_as_gnn.evaluation.propagation import affinity_graph, propagate
+from cl_as_gnn.graph.knn import search
+from cl_as_gnn.labeling import typical
+from cl_as_gnn.nn.unit import unit_rows
+from cl_as_gnn.runs.folder import open_run
+from cl_as_gnn.runs.load import load_encoder
+from cl_as_gnn.tasks import ImageTask, load_task
+
+OUT = RESULTS / "labels.json"
+COUNTS, DRAWS = (1, 5, 10), 10
+Rule = Callable[[Tensor, Tensor, Tensor, int, Tensor], Tensor]
+"""Unit features, their graph, labeled rows, number of classes and labels to scores ``(n, C)`` of all rows."""
+
+
+def regression(x: Tensor, graph: Tensor, rows: Tensor, count: int, y: Tensor) -> Tensor:
+    """Logistic regression on unit features, as in the score of few labels."""
+    weight, bias = fit_logistic(x[rows].double(), y[rows], count, 10.0, 1000)
+    return F.linear(x.double(), weight, bias).softmax(1).float()
+
+
+def vote(x: Tensor, graph: Tensor, rows: Tensor, count: int, y: Tensor) -> Tensor:
+    """The vote of the nearest labeled rows, weighted as in the kNN score."""
+    similarity, index = search(x[rows], x, min(5, len(rows)))
+    weight = ((similarity - similarity[:, :1]) / 0.07).exp()
+    return x.new_zeros(len(x), count).scatter_add_(1, y[rows][index], weight)
+
+
+def spread(x: Tensor, graph: Tensor, rows: Tensor, count: int, y: Tensor) -> Tensor:
+    """Propagation along the graph, as ``clgnn label`` does it."""
+    given = x.new_zeros(len(x), count)
+    given[rows] = F.one_hot(y[rows], count).to(x)
+    return propagate(graph, given)
+
+
+def smoothed(x: Tensor, graph: Tensor, rows: Tensor, count: int, y: Tensor) -> Tensor:
+    """Correct and smooth (Huang et al., ICLR 2021) over logistic regression, with the settings of PyG's example."""
+    rule = CorrectAndSmooth(50, 1.0, 50, 0.8, autoscale=True)
+    soft = rule.correct(regression(x, graph, rows, count, y), y[rows], rows, graph)
+    out: Tensor = rule.smooth(soft, y[rows], rows, graph)
+    return out
+
+
+RULES: dict[str, Rule] = {
+    "logistic regression": regression,
+    "nearest labeled": vote,
+    "propagation": spread,
+    "correct and smooth": smoothed,
+}
+
+
+def accuracy(scores: Tensor, y: Tensor, rows: Tensor) -> float:
+    """Percent of the rows without a given label whose class has the largest score."""
+    right = scores.argmax(1) == y
+    right[rows] = False
+    return 100 * float(right.sum()) / (len(y) - len(rows))
+
+
+def measure(path: Path) -> dict[str, Any]:
+    """Accuracies on a run's training images, mean over draws, by number of labels per class."""
+    config = open_run(path).load_config()
+    task = load_task(config, progress=False)
+    assert isinstance(task, ImageTask)
+    features = task.features(load_encoder(open_run(path)), torch.device("cpu"))
+    x, y = unit_rows(features["train"]), features["train_labels"]
+    known = y >= 0
+    x, y = x[known], torch.unique(y[known], return_inverse=True)[1]
+    count, found = int(y.max()) + 1, {}
+    start = time.perf_counter()
+    graph = affinity_graph(x)
+    seconds = time.perf_counter() - start
+    for per_class in COUNTS:
+        draws = draw_rows(y, per_class, DRAWS, 0)
+        row = {n: mean(accuracy(rule(x, graph, r, count, y), y, r) for r in draws) for n, rule in RULES.items()}
+        budget = per_class * count
+        row["propagation, random images"] = mean(
+            accuracy(spread(x, graph, r, count, y), y, r)
+            for r in (torch.randperm(len(x), generator=torch.Generator().manual_seed(i))[:budget] for i in range(DRAWS))
+        )
+        chosen = [torch.tensor(typical(x, budget, seed=seed).rows) for seed in range(3)]
+        row["propagation, selected images"] = mean(accuracy(spread(x, graph, r, count, y), y, r) for r in chosen)
+        found[str(per_class)] = row
+    return {
+        "data": task.name if config.data.name != "folder" else Path(str(config.data.root)).name,
+        "seed": config.seed,
+        "method": config.method.name,
+        "epochs": config.trainer.epochs,
+        "images": len(x),
+        "classes": count,
+        "graph_seconds": seconds,
+        "accuracy": found,
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy by rule, a column for each number of labels; mean ± deviation over seeds."""
+    names = list(rows[0]["accuracy"][str(COUNTS[0])])
+    lines = []
+    for name in names:
+        cells = []
+        for per_class in COUNTS:
+            values = [row["accuracy"][str(per_class)][name] for row in rows]
+            cells.append(f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}")
+        lines.append([name, *cells])
+    return markdown(["", *(f"{n} per class" for n in COUNTS)], lines)
+
+
+def block(data: str, path: Path = OUT) -> str:
+    """Table and provenance of a data set."""
+    rows = read(path)["rows"] if path.is_file() else []
+    found = sorted((row for row in rows if row["data"] == data), key=lambda row: row["seed"])
+    if not found:
+        return "No results are checked in: run `python -m benchmarks.labels RUN ...`.\n"
+    one, versions = found[0], read(path)["versions"]
+    seeds = ", ".join(str(row["seed"]) for row in found)
+    source = (
+        f"{one['images']:,} training images, {one['classes']} classes, accuracy in % on those without a given label; "
+        f"encoders of `{one['method']}`, {one['epochs']} epochs, seeds {seeds}, mean ± deviation over them; each the "
+        f"mean of {DRAWS} draws of labels, of 3 for selected images. torch {versions['torch']}; every number is in "
+        "[benchmarks/results/labels.json](../benchmarks/results/labels.json).\n"
+    )
+    return f"{table(found)}\n{source}"
+
+
+def blocks() -> dict[str, Block]:
+    """The blocks of ``docs/labels.md``."""
+    return {f"labels_{data}": partial(block, data) for data in ("digits", "clothing")}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the runs and write the results after each."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.labels", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs on labeled images")
+    parser.add_argument("--out", type=Path, default=OUT, help="JSON file")
+    options = parser.parse_args(arguments)
+    for path in options.runs:
+        new = measure(path)
+        old = read(options.out)["rows"] if options.out.is_file() else []
+        rows = [row for row in old if (row["data"], row["seed"]) != (new["data"], new["seed"])]
+        write(options.out, header() | {"rows": [*rows, new]}, rows="rows")
+        Console().print(f"{path}: {new['data']}, seed {new['seed']}", highlight=False)
+        Console().print(table([new]), highlight=False)
+
+
+if __name__ == "__main__":
+    main()
