@@ -114,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args(arguments)
-    with_views = [name for name, m in METHODS.items() if "images" in m.reads and not m.needs_patches]
+    one_view = {name for name, m in METHODS.items() if m.needs_patches or m.needs_split}
+    with_views = [name for name, m in METHODS.items() if "images" in m.reads and name not in one_view]
     names = sorted({BASELINE, *(given.methods or with_views)})
     report = measure(names, Settings(torch.device(given.device), rounds=given.rounds))
     write(given.out, report)

@@ -60,10 +60,9 @@ def _split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]
 def _load(settings: list[str] | None) -> RunConfig:
     from cl_as_gnn.config import load_config
 
-    path, words = _split_settings(settings)
     with from_source():  # report a mistake before torch is imported
-        load_config(path, words)
-    return load_config(path, words)
+        load_config(*_split_settings(settings))
+    return load_config(*_split_settings(settings))
 
 
 @app.command()
@@ -98,12 +97,9 @@ def train(settings: Settings = None) -> None:
         console.quiet = not is_first_rank(config.trainer)
         metrics = run_training(config, console=console)
     if metrics:
-        from cl_as_gnn.runs.terminal import print_scores
+        from cl_as_gnn.runs.terminal import print_finished
 
-        print_scores(metrics, console)
-        epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
-        line = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
-        console.print(line, style="dim", soft_wrap=True)
+        print_finished(metrics, folder, console)
 
 
 @app.command()
@@ -153,9 +149,8 @@ def select(
 ) -> None:
     """Name the images that are worth labeling: typical ones, spread over the data (TypiClust).
 
-    Writes a table of them with an empty column label to fill in, and a page of pictures beside it.
-
-    Then: clgnn label RUN labels.csv
+    Writes a table of them with an empty column label to fill in, and a page of pictures beside it. Then: `clgnn label
+    RUN labels.csv`.
     """
     from cl_as_gnn.labeling import select_images
 
@@ -192,6 +187,26 @@ def pack(
     from cl_as_gnn.runs.pack import pack_images
 
     pack_images(_load(settings), out, console)
+
+
+@app.command()
+def views(
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="A .safetensors file that does not exist yet.")] = Path("g.safetensors"),
+) -> None:
+    """Train a view generator for `data.generator`: colors whose first channel shares little with the others.
+
+    `clgnn views data.root=FOLDER mode=semi --out g.safetensors`, then `clgnn train data.root=FOLDER method.name=cmc
+    data.generator=g.safetensors`. Its own settings: `mode=semi` (reads `labels=2000`) or `unsupervised`, `space=rgb` or
+    `ydbdr`, `warmup=50`, `steps=100`, `lr=0.004`, `hidden=8`; the others are those of `cmc`.
+    """
+    from cl_as_gnn.config.views import load_views
+
+    with from_source():  # report a mistake before torch is imported
+        load_views(*_split_settings(settings))
+    from cl_as_gnn.training.view_generator import write_views
+
+    write_views(*load_views(*_split_settings(settings)), out, console)
 
 
 @app.command()
@@ -305,15 +320,12 @@ def dynamics(
     Prints the first and the last value of each quantity in each regime, and draws the features and the curves.
     """
     from cl_as_gnn.dynamics import REGIMES, simulate_to
-    from cl_as_gnn.runs.terminal import number_table
+    from cl_as_gnn.runs.terminal import print_numbers
 
-    trajectories = simulate_to(out, points, steps, step_size, seed)
-    table = number_table(f"first value, and last after {steps} steps", ["first", *REGIMES.values()])
-    for title, first, last in trajectories.table():
-        table.add_row(title, *[f"{value:.3g}" for value in (first, *last)])
-    console.print(table)
-    edges = trajectories.edge_index.size(1)
-    console.print(f"{out}: {2 * points} points, {edges} edges with self-loops, seed {seed}", style="dim")
+    found, headings = simulate_to(out, points, steps, step_size, seed), ["first", *REGIMES.values()]
+    print_numbers(f"first value, and last after {steps} steps", headings, found.table(), console)
+    about = f"{2 * points} points, {found.edge_index.size(1)} edges with self-loops, seed {seed}"
+    console.print(f"{out}: {about}", style="dim")
 
 
 def main() -> None:

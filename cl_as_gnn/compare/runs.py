@@ -142,7 +142,8 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path, processes: _Processes) -
         if cell.run.path.is_dir():
             try:
                 with locked(cell.run.path):
-                    for file in (cell.run.config, cell.run.history):  # stopped before its first checkpoint: start again
+                    # stopped before its first checkpoint: start again
+                    for file in (cell.run.config, cell.run.history, cell.run.generator):
                         file.unlink(missing_ok=True)
             except ConfigError as error:
                 return f"{cell.row} seed {cell.seed}: {error}"

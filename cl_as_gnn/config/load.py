@@ -16,7 +16,7 @@ from cl_as_gnn.errors import ConfigError, unknown
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
 
 # Kept as written: YAML would read 2024-05-01 as a date and 007 as 7.
-_FOLDERS = ("run_dir", "data.root", "data.cache", "eval.root", "eval.transfer")
+_FOLDERS = ("run_dir", "data.root", "data.cache", "data.generator", "eval.root", "eval.transfer")
 # By pydantic's name of the error, which fills in the braces.
 _EXPECTED = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),

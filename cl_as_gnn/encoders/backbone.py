@@ -25,6 +25,7 @@ class BackboneConfig(EncoderConfig):
     layer_decay: float = Field(1.0, gt=0, le=1, description="factor on the learning rate from a layer to the one below")
     drop_path: float | None = Field(None, ge=0, lt=1, description="stochastic depth of the last block, None = its own")
     checkpointing: bool = Field(False, description="compute activations again in the backward pass, to save memory")
+    split: int = Field(0, ge=0, description="first channels, which get an encoder of their own; 0: one encoder for all")
 
     @property
     def model(self) -> str:

@@ -91,8 +91,3 @@ def image_side(inputs: Inputs) -> int:
             f"{inputs.image_size}"
         )
     return inputs.image_size
-
-
-def build_encoder(config: EncoderConfig, inputs: Inputs) -> Encoder:
-    """Build the encoder that a config names."""
-    return ENCODERS[config.name].build(config, inputs)

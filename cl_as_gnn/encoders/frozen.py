@@ -11,8 +11,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from cl_as_gnn.encoders.base import Inputs, build_encoder
+from cl_as_gnn.encoders.base import Inputs
 from cl_as_gnn.encoders.momentum import MomentumCopy
+from cl_as_gnn.encoders.split import build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.registry import ENCODERS
 

@@ -69,6 +69,7 @@ class ViTConfig(EncoderConfig):
     patch: int | None = Field(
         None, ge=1, le=512, description="vit: side of a patch in px, None = 2 or up to 8 × 8 of them"
     )
+    split: int = Field(0, ge=0, description="first channels, which get an encoder of their own; 0: one encoder for all")
     causal: bool = Field(False, description="vit: a patch attends only to those before it, in reading order")
     tokens: int = Field(0, ge=0, le=65536, description="vit: read each patch as the nearest of that many; 0: as pixels")
 

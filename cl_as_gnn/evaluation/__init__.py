@@ -30,6 +30,7 @@ from cl_as_gnn.evaluation.probes import (
 )
 from cl_as_gnn.evaluation.propagation import affinity_graph, propagate, propagated_accuracy
 from cl_as_gnn.evaluation.regression import regression_error
+from cl_as_gnn.evaluation.view_weight import view_weight
 
 __all__ = [
     "LinearProbe",
@@ -59,4 +60,5 @@ __all__ = [
     "uniformity",
     "validated_probe",
     "view_agreement",
+    "view_weight",
 ]

@@ -19,7 +19,10 @@ from cl_as_gnn.config import SHIFTS
 from cl_as_gnn.errors import ConfigError
 
 GROUP = "cl_as_gnn.scores"
-OF_METHODS = ("tcas", "two_hop_purity", "token_nll", "connected", "sigma_2")
+OF_METHODS = (
+    *("tcas", "two_hop_purity", "token_nll", "connected", "sigma_2"),
+    *("own_weight", "within_weight", "between_weight"),
+)
 """Keys of what some methods measure of themselves."""
 LABEL_FREE = ("view_agreement", "effective_rank", "alignment", "uniformity")
 """Keys of what judges a run without labels, most telling first."""
@@ -142,6 +145,9 @@ _BUILT_IN = (
         "connected", "Connected", "pairs of contexts of one class with a common target, before training", format=".3f"
     ),
     Score("sigma_2", "σ₂", "second singular value of contexts × targets: 1 where they fall apart", format=".3f"),
+    Score("own_weight", "Own weight", "of the augmentation graph: at the image itself", format=".3f"),
+    Score("within_weight", "Within-class weight", "the same: at other images of its class", format=".3f"),
+    Score("between_weight", "Between-class weight", "the same: at images of other classes", format=".3f"),
     Score("collapsed_at", "Collapsed since epoch", "the images share nearly one feature vector from then on"),
     Score("edge_purity", "Edge purity", "share of nearest-neighbor edges within a class", "up"),
     Score("graph_energy", "Dirichlet energy", "of a minibatch on its augmentation graph: 0 is smooth"),

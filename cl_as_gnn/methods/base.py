@@ -103,6 +103,8 @@ class Method(nn.Module, Generic[ConfigT]):
     """Batch normalization after the last projector layer: with a learned scale and shift, without, or none."""
     needs_patches: ClassVar[bool] = False
     """Whether it hides patches of images, so that the encoder must be one that works on patches."""
+    needs_split: ClassVar[bool] = False
+    """Whether it contrasts the channels of an image, so that two encoders must read them (``encoder.split``)."""
     nodes: ClassVar[str] = "view"
     """Type of the nodes on which the terms act."""
     neighbors_from: ClassVar[str | None] = None
@@ -167,6 +169,17 @@ class Method(nn.Module, Generic[ConfigT]):
     def begin_epoch(self, progress: float) -> None:
         """Prepare an epoch, given the completed share of the training. The default does nothing."""
 
+    @property
+    def node_views(self) -> int:
+        """Nodes of a sample in the minibatch graph: by default one for each view that is drawn."""
+        return self.config.num_views
+
+    def positives(self, features: Tensor) -> Tensor:
+        """Map encoder features of two views ``(2 · m, out_dim)`` to projections of positive pairs ``(2 · m, d)``, both
+        view-major."""
+        out: Tensor = self.projector(features)
+        return out
+
     def project(self, inputs: Any) -> Tensor:
         """Return the projector output for each view of this rank, not normalized."""
         out: Tensor = Network(self.encoder, self.projector)(inputs)
@@ -178,7 +191,7 @@ class Method(nn.Module, Generic[ConfigT]):
 
     def graph(self, batch: Batch) -> HeteroData:
         """Build the minibatch graph: normalized features of all ranks as nodes, and augmentation edges."""
-        encoded, num_views = self.encode(batch), self.config.num_views
+        encoded, num_views = self.encode(batch), self.node_views
         with torch.autocast(encoded["view"].device.type, enabled=False):
             x = {kind: gather_views(self.normalize(z.float()), num_views) for kind, z in encoded.items()}
             data = view_graph(x.pop("view"), num_views, batch.sample)
@@ -200,7 +213,7 @@ class Method(nn.Module, Generic[ConfigT]):
     @property
     def local_rows(self) -> LocalRows | None:
         """The gathered rows whose messages this rank needs; ``None`` on one rank, which needs all."""
-        return local_rows(self.config.num_views)
+        return local_rows(self.node_views)
 
     def labels_of(self, batch: Batch) -> Tensor:
         """Return the labels of a batch, or raise ``ConfigError`` if the data set has none."""

@@ -141,13 +141,22 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
             labels[name] = torch.where(owner < 0, -1, train.labels[owner])
             continue
         if name in ("view", "target"):
-            owner, tiles = sample.repeat(config.method.num_views), shown * std + mean
+            owner, tiles = sample.repeat(int(data.num_views)), shown * std + mean
+            if len(owner) > len(tiles):  # a node for each group of channels of a view
+                tiles = _groups(tiles, config.encoder.model_dump()["split"])
         else:
             owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
             tiles = torch.where((owner < 0).view(-1, 1, 1, 1), 0.8, train.squares(owner, task.data.image_size) / 255)
         images[name] = tiles.clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
         labels[name] = torch.where(owner < 0, -1, train.labels[owner])
     return BatchGraph(data, images, labels, dict(gate), one_way)
+
+
+def _groups(tiles: Tensor, split: int) -> Tensor:
+    """Views twice, as each of two encoders sees them: the channels of the other are gray."""
+    first, rest = tiles.clone(), tiles.clone()
+    first[:, split:], rest[:, :split] = 0.5, 0.5
+    return torch.cat([first, rest])
 
 
 def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_way: bool) -> None:

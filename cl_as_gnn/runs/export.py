@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cl_as_gnn.datasets.view_generator import ViewGenerator, load_generator
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.folder import open_run, replaced
 from cl_as_gnn.runs.load import load_encoder, read_header
@@ -21,15 +22,20 @@ _ENDINGS: dict[str, Format] = {".safetensors": "safetensors", ".onnx": "onnx", "
 
 
 class Normalized(nn.Module):
-    """Float images from 0 to 1, ``(n, C, S, S)``, to the features of an encoder, ``(n, out_dim)``."""
+    """Float images from 0 to 1, ``(n, C, S, S)``, to the features of an encoder, ``(n, out_dim)``.
 
-    def __init__(self, encoder: nn.Module, mean: list[float], std: list[float]):
+    The view generator of the run, if it has one, colors the images first, to as many levels as in training.
+    """
+
+    def __init__(self, encoder: nn.Module, mean: list[float], std: list[float], generator: ViewGenerator | None = None):
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.generator = encoder, generator
         self.mean = nn.Buffer(torch.tensor(mean).view(-1, 1, 1))
         self.std = nn.Buffer(torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.generator is not None:
+            images = self.generator.levels(images) / 255
         features: Tensor = self.encoder((images - self.mean) / self.std)
         return features
 
@@ -66,7 +72,10 @@ def export_encoder(path: Path, out: Path, form: Format | None = None) -> str:
                 save_file({name: value.contiguous() for name, value in encoder.network.state_dict().items()}, draft)
             else:
                 encoder = encoder.to(memory_format=torch.contiguous_format)
-                _write_program(Normalized(encoder, header["mean"], header["std"]).eval(), header, draft, form)
+                name = run.load_config().generator
+                generator = None if name is None else load_generator(name)
+                model = Normalized(encoder, header["mean"], header["std"], generator)
+                _write_program(model.eval(), header, draft, form)
     except Exception as error:  # safetensors and both exporters have types of their own
         reason = str(error).strip().partition("\n")[0]
         raise RunError(f"cannot write {out} ({type(error).__name__}: {reason})") from None

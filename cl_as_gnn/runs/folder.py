@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_as_gnn.config import RunConfig, TrainerConfig, build_config, flatten, merge, read_yaml, to_yaml
+from cl_as_gnn.config.data import SPACES
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.lock import locked
 
@@ -42,7 +43,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
 class RunFolder:
     """The files ``config.yaml``, ``metrics.csv`` (by epoch), ``metrics.json`` (final), ``checkpoints/last.ckpt``,
-    ``encoder.safetensors`` and TensorBoard events."""
+    ``encoder.safetensors``, ``generator.safetensors`` (of runs with ``data.generator``) and TensorBoard events."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -51,6 +52,7 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.encoder = path / "encoder.safetensors"
+        self.generator = path / "generator.safetensors"
 
     def write(self, path: Path, text: str) -> None:
         """Replace a file of the run."""
@@ -93,12 +95,28 @@ class RunFolder:
         }
         self.write(self.config, to_yaml(config.model_copy(update=sections)))
 
+    def keep_generator(self, config: RunConfig) -> None:
+        """Copy the view generator of a run, if it has one from a file: the run goes on with the copy."""
+        name = config.generator
+        if name is None or name in SPACES:
+            return
+        try:
+            with replaced(self.generator) as draft:
+                draft.write_bytes(Path(name).read_bytes())
+        except OSError as error:
+            raise RunError(f"cannot write {self.generator}: {error.strerror}") from None
+
     def load_config(self) -> RunConfig:
-        """Read ``config.yaml``; ConfigError if it is not the complete config of a run."""
+        """Read ``config.yaml``; ConfigError if it is not the complete config of a run.
+
+        ``data.generator`` is the copy in this folder.
+        """
         stored = read_yaml(self.config)
         for key in RunConfig.model_fields:  # a file that was cut off would mean the defaults
             if key not in stored or (key != "seed" and not stored[key]):
                 raise ConfigError(f"{self.config} has no {key}, it is not the config of a run: put back that file")
+        if isinstance(stored["data"], dict) and stored["data"].get("generator") not in (None, *SPACES):
+            stored["data"]["generator"] = str(self.generator)
         return build_config(stored)
 
     def load_metrics(self) -> dict[str, Any]:
@@ -171,7 +189,7 @@ def check_same(run: RunFolder, file: Path, settings: Any, config: RunConfig) -> 
     """
     if not isinstance(settings, Mapping):
         raise RunError(f"{file} holds no settings: it is no file of this package")
-    now = config.model_dump(mode="json")
+    now = config.stored()
     for key in ("method.name", *flatten(now), *flatten(settings)):
         before, after = _value(settings, key), _value(now, key)
         if before is _ABSENT or after is _ABSENT or before == after:
@@ -212,7 +230,7 @@ def prepare_run(config: RunConfig) -> RunConfig:
             kept = f"already holds a run: continue it with resume={path}"
             begun = "holds a run without a checkpoint: if it is not training now, remove the folder"
             raise ConfigError(f"run_dir={path} {kept if run.checkpoint.exists() else begun}, or choose another run_dir")
-        for file in (run.history, run.metrics, run.checkpoint, run.encoder):
+        for file in (run.history, run.metrics, run.checkpoint, run.encoder, run.generator):
             if file.exists():
                 raise ConfigError(f"{file} exists, and the run would overwrite it: choose another run_dir")
     return config.model_copy(update={"run_dir": path})
@@ -233,6 +251,7 @@ def create_run(config: RunConfig) -> Iterator[RunFolder]:
         raise ConfigError(f"run_dir={run.path} cannot be created: {error.strerror}") from None
     with locked(run.path):
         prepare_run(config)  # another process may have been faster
+        run.keep_generator(config)
         run.save_config(config)
         yield run
 
@@ -256,9 +275,9 @@ def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
     ``data.root``, ``data.cache``, ``trainer.checkpoint_every`` and ``eval.*`` except ``eval.split`` may change, and
     ``trainer.epochs`` may rise. All other settings must agree.
     """
-    stored = run.load_config().model_dump(mode="json")
-    config = build_config(merge(stored, given))
-    before, after = flatten(stored), flatten(config.model_dump(mode="json"))
+    stored = run.load_config()
+    config = build_config(merge(stored.model_dump(mode="json"), given))
+    before, after = flatten(stored.stored()), flatten(config.stored())
     if config.trainer.epochs < before["trainer.epochs"]:
         raise ConfigError(
             f"trainer.epochs={config.trainer.epochs} is less than the {before['trainer.epochs']} of {run.path}: give "
@@ -270,4 +289,7 @@ def resumed_config(run: RunFolder, given: Mapping[str, Any]) -> RunConfig:
                 f"{key}={after.get(key)} contradicts {run.path}, which was trained with {before.get(key)}: "
                 "drop it to continue that run, or start a new one without resume="
             )
-    return config.model_copy(update={"run_dir": run.path})
+    update: dict[str, Any] = {"run_dir": run.path}
+    if config.generator is not None:  # the copy in the folder, which holds the same
+        update["data"] = config.data.model_copy(update={"generator": stored.generator})
+    return config.model_copy(update=update)

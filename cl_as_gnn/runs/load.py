@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import Split, read_images
+from cl_as_gnn.datasets.view_generator import colored
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation.scores import has_accuracies
@@ -172,10 +173,11 @@ def embed_folder(
     if "image_size" not in header:
         raise ConfigError(f"--images {images}: the encoder of {run.path} reads graphs: leave --images out")
     split = read_images(images, header["channels"], header["image_size"], header.get("picture_size"))
-    memory = getattr(run.load_config().data, "memory", math.inf)
+    config = run.load_config()
+    memory = getattr(config.data, "memory", math.inf)
     x = embed(
         encoder,
-        split.batches(header["image_size"]),
+        colored(split, header["image_size"], config.generator),
         (header["mean"], header["std"]),
         device,
         lambda dim: rows(len(split), dim, memory, scratch),

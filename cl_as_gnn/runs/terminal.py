@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -37,9 +38,27 @@ def print_scores(metrics: Mapping[str, Any], console: Console) -> None:
         console.print(f"two views share {shared:.2f} nats (I_NCE) of at most {ceiling:.2f}", style="dim")
 
 
+def print_finished(metrics: Mapping[str, Any], folder: Path, console: Console) -> None:
+    """Print the scores of a run that has just finished, its time and its folder."""
+    print_scores(metrics, console)
+    epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
+    line = f"{epochs}, {metrics['seconds']:.0f} s in all · {folder}/metrics.json"
+    console.print(line, style="dim", soft_wrap=True)
+
+
 def number_table(title: str, headings: Sequence[str]) -> Table:
     """Return an empty table whose columns of numbers are aligned to the right, below a title."""
     table = Table("", box=None, pad_edge=False, title=title, title_justify="left")
     for heading in headings:
         table.add_column(heading, justify="right")
     return table
+
+
+def print_numbers(
+    title: str, headings: Sequence[str], rows: Iterable[tuple[str, float, Sequence[float]]], console: Console
+) -> None:
+    """Print a table of numbers, three digits of each: the name of a row, its first number and the others."""
+    table = number_table(title, headings)
+    for name, first, others in rows:
+        table.add_row(name, *[f"{value:.3g}" for value in (first, *others)])
+    console.print(table)

@@ -24,6 +24,11 @@ class FactorTask(ImageTask):
     def __init__(self, config: RunConfig, data: FactorData, transfer: ImageData | None = None):
         if config.eval.root is not None:
             raise ConfigError(f"eval.root={config.eval.root}: data.name=factors is scored on its own frames, drop it")
+        if config.generator is not None:
+            raise ConfigError(
+                f"data.generator={config.generator}: the views of data.name=factors are painted, not cut from images, "
+                "drop it"
+            )
         super().__init__(config, data, transfer=transfer)
         self.inputs = self.aspect = None  # views are painted anew, not cut from the frames
 

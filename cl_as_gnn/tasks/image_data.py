@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cl_as_gnn.config import DataConfig, PhotoConfig, RunConfig
 from cl_as_gnn.datasets import DATASETS, ImageData, load_images
+from cl_as_gnn.datasets.view_generator import generated, load_generator
 from cl_as_gnn.encoders import ENCODERS
 from cl_as_gnn.errors import ConfigError
 
@@ -30,14 +31,18 @@ def scored_data(config: RunConfig, progress: bool = True) -> ImageData:
     """
     if not isinstance(config.data, DataConfig):
         raise ConfigError(f"data.name={config.data.name} is a graph, and this command looks at images")
+    name = config.generator
+    generator = None if name is None else load_generator(name)  # a mistake is told before images are read
     data = load_images(sized(config, config.data), progress)
     if config.eval.split == "test" or (not data.classes and config.eval.root is not None):
-        return data.pooled()
-    if not data.classes:
+        data = data.pooled()
+    elif not data.classes:
         raise ConfigError("eval.split=validation expects labels: drop it, or name labeled images with eval.root=FOLDER")
-    if not len(data.validation):
+    elif not len(data.validation):
         raise ConfigError("eval.split=validation expects validation images: set data.validation, for example to 0.1")
-    return replace(data, validation=data.validation.take(torch.arange(0)), test=data.validation)
+    else:
+        data = replace(data, validation=data.validation.take(torch.arange(0)), test=data.validation)
+    return data if generator is None else generated(data, generator, str(name), progress)
 
 
 def probed_data(config: RunConfig, like: ImageData, progress: bool = True) -> ImageData | None:
@@ -78,6 +83,7 @@ def _labeled(
     root = getattr(config.eval, key.removeprefix("eval."))
     share = getattr(config.data, "validation", 0) if config.eval.split == "validation" else 0
     section = {"name": "folder", "root": root, "image_size": like.image_size, "validation": share, "classes": classes}
+    section["generator"] = config.generator
     folder = DATASETS["folder"].Config.model_validate(section)
     named = {"data.root": key, "data.classes": "eval.transfer_classes"}
     data = _other(config, folder, named, progress)

@@ -216,7 +216,7 @@ class ImageTask(Task):
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         def encode(pixels: Tensor) -> Tensor:
             h = method.encoder(pixels)
-            return torch.cat([h, method.projector(h)], dim=1)
+            return torch.cat([h, method.positives(h)], dim=1)
 
         both = self._two_views(views, device, encode, self.data.train)
         width = features["train"].size(1)
@@ -231,7 +231,7 @@ class ImageTask(Task):
     @torch.no_grad()
     def _projections(self, method: Method[Any], views: nn.Module, device: torch.device) -> Tensor:
         held_out = self.data.test if len(self.data.test) > 1 else self.data.train
-        return self._two_views(views, device, lambda pixels: method.projector(method.encoder(pixels)), held_out)
+        return self._two_views(views, device, lambda pixels: method.positives(method.encoder(pixels)), held_out)
 
     @staticmethod
     def looked_at(size: int) -> Tensor:

@@ -234,7 +234,7 @@ class ContrastiveModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cl_as_gnn"] = {
-            "config": self.config.model_dump(mode="json"),
+            "config": self.config.stored(),
             "seconds": self.elapsed(),
             "loss": _stacked(self._losses),  # of the steps of this epoch so far
             "graph_purity": _stacked(self._purities),

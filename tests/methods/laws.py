@@ -19,6 +19,9 @@ SIZE = 7
 VIT = {"look": {"tokens": 8, "causal": True}}
 
 
+CHANNELS = {"cmc": 3}
+
+
 class Flatten(nn.Module):
     """The smallest encoder there is."""
 
@@ -39,6 +42,8 @@ def make(name, **settings):
     around = str(settings.get("objective", "")).startswith("masked")
     vit = ENCODERS["vit"].Config(width=8, **(VIT.get(name, {}) | ({"causal": False} if around else {})))
     encoder = build_encoder(vit, Inputs(1, 4)) if patches else Flatten()
+    if METHODS[name].needs_split:
+        encoder = build_encoder(ENCODERS["small"].Config(width=8, split=1), Inputs(CHANNELS[name], 4))
     return build_method(config, encoder, HEADS, num_samples=20)
 
 
@@ -89,7 +94,8 @@ def batch(method, seed=0, progress=0.9):
     generator = torch.Generator().manual_seed(seed)
     views = method.config.num_views
     sample = torch.randperm(20, generator=generator)[:SIZE]
-    return Batch(torch.randn(views * SIZE, 1, 4, 4, generator=generator), sample, progress, sample % 3)
+    channels = CHANNELS.get(method.config.name, 1)
+    return Batch(torch.randn(views * SIZE, channels, 4, 4, generator=generator), sample, progress, sample % 3)
 
 
 def log_softmax(x, temperature):

@@ -37,7 +37,7 @@ def test_sample_order_does_not_matter(name):
     method = make(name).eval()
     views = batch(method)
     order = torch.randperm(SIZE)
-    shape = (method.config.num_views, SIZE, 1, 4, 4)
+    shape = (method.config.num_views, SIZE, *views.inputs.shape[1:])
     moved = Batch(views.inputs.view(shape)[:, order].flatten(0, 1), views.sample[order], 0.9, views.labels[order])
     state = deepcopy(method.state_dict())
     loss, _ = method(views)

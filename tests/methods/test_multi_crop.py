@@ -10,8 +10,9 @@ from cl_as_gnn.methods import METHODS, Batch, build_method
 SAMPLES = 4
 
 
-# Methods that predict patches have one view.
-NAMES = [name for name, method in METHODS.items() if "images" in method.reads and not method.needs_patches]
+# Methods that predict patches, or contrast channels, have one view.
+ONE = {name for name, method in METHODS.items() if method.needs_patches or method.needs_split}
+NAMES = [name for name, method in METHODS.items() if "images" in method.reads and name not in ONE]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -43,10 +43,10 @@ def label(case):
     return " ".join([case[0], *(f"{key}={value}" for key, value in case[1].items())])
 
 
-def batch(step, views):
+def batch(step, views, channels):
     """The global batch of a step: half of the samples of one step come again in the next."""
     generator = torch.Generator().manual_seed(step)
-    images = torch.randn(views, SIZE, 1, 8, 8, generator=generator, dtype=torch.double)
+    images = torch.randn(views, SIZE, channels, 8, 8, generator=generator, dtype=torch.double)
     sample = (torch.randperm(SIZE, generator=generator) + step * SIZE // 2) % SAMPLES
     return images, sample
 
@@ -64,7 +64,10 @@ def steps(case):
         encoder = ENCODERS["vit"].Config(
             width=8, **(VIT.get(name, {}) | {k: v for k, v in settings.items() if k == "causal"})
         )
-    method = build_method(config, build_encoder(encoder, Inputs(1, 8)), HEADS, SAMPLES).double()
+    channels = 1
+    if METHODS[name].needs_split:
+        encoder, channels = SmallConfig(width=8, split=1), 3
+    method = build_method(config, build_encoder(encoder, Inputs(channels, 8)), HEADS, SAMPLES).double()
     for module in method.modules():
         if isinstance(module, FeatureQueue | SampleBank):
             module.float()  # features are kept and compared in float32
@@ -72,7 +75,7 @@ def steps(case):
     optimizer = torch.optim.SGD(method.parameters(), lr=0.05)
     out = {"loss": [], "grads": []}
     for step in range(STEPS):
-        images, sample = batch(step, config.num_views)
+        images, sample = batch(step, config.num_views, channels)
         images = images.chunk(world_size(), dim=1)[own_rank()].flatten(0, 1)
         sample = sample.chunk(world_size())[own_rank()]
         torch.manual_seed(step)

@@ -5,7 +5,13 @@ from cl_as_gnn.nn.terms.base import Term, objective, term_types
 from cl_as_gnn.nn.terms.channels import ChannelCorrelation, ChannelDecorrelation, ChannelSpread
 from cl_as_gnn.nn.terms.kernels import BipartiteGaussian, GaussianRepulsion, LinearRepulsion
 from cl_as_gnn.nn.terms.pairs import HardNegatives, LogisticPairs, NegativeRepulsion, PairTerm, SubsetRepulsion
-from cl_as_gnn.nn.terms.softmax import AnchorContrast, BipartiteRepulsion, QueueContrast, SoftmaxRepulsion
+from cl_as_gnn.nn.terms.softmax import (
+    AnchorContrast,
+    BipartiteRepulsion,
+    CrossViewRepulsion,
+    QueueContrast,
+    SoftmaxRepulsion,
+)
 from cl_as_gnn.nn.terms.tokens import Regression, TokenContrast
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "ChannelCorrelation",
     "ChannelDecorrelation",
     "ChannelSpread",
+    "CrossViewRepulsion",
     "GaussianRepulsion",
     "HardNegatives",
     "LinearRepulsion",

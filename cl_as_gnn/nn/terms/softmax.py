@@ -134,6 +134,40 @@ class AnchorContrast(Term):
         return value / count, torch.cat(parts) / (self.temperature * count)
 
 
+class CrossViewRepulsion(Term):
+    r"""Repulsion between the nodes of different views: the affinity graph is complete between views, empty within them.
+
+    .. math::
+        L = \frac{1}{n (V - 1)} \sum_{a \neq b} \sum_i \log \sum_k e^{x^a_i \cdot x^b_k / \tau}, \qquad
+        m^a = -\frac{1}{n (V - 1) \tau} \sum_{b \neq a} \big( P^{ab} + (P^{ba})^\top \big) x^b,
+
+    :math:`P^{ab}` the row softmax of the nodes of view a over those of view b. With the attraction of two views of a
+    sample it is InfoNCE across views, the loss of `CMC <https://arxiv.org/abs/1906.05849>`_ and of CLIP. Messages flow
+    both ways along every pair of nodes of different views.
+
+    Args:
+        temperature: :math:`\tau`.
+        num_views: V; nodes are view-major.
+        chunk: number of nodes per strip; by the memory of the device by default.
+    """
+
+    def __init__(self, temperature: float, num_views: int = 2, chunk: int | None = None):
+        self.temperature, self.num_views, self.chunk = temperature, num_views, chunk
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        views = x.chunk(self.num_views)
+        value, repelled = x.new_zeros(()), [torch.zeros_like(view) for view in views]
+        for a, anchor in enumerate(views):
+            for b, other in enumerate(views):
+                if a != b:
+                    lse, forth, back = softmax_bipartite(anchor, other, self.temperature, chunk=self.chunk)
+                    value += lse.sum()
+                    repelled[a] += forth
+                    repelled[b] += back
+        count = x.size(0) * (self.num_views - 1)
+        return value / count, torch.cat(repelled).div_(-self.temperature * count)
+
+
 class QueueContrast(Term):
     r"""`MoCo <https://arxiv.org/abs/1911.05722>`_: a key attracts and a queue of keys repels, along one-way edges.
 

@@ -48,6 +48,12 @@ def queued(x):
     return F.cross_entropy(torch.cat([(x * KEY).sum(1, keepdim=True), x @ FIXED.t()], 1) / TAU, torch.zeros(N).long())
 
 
+def crossed(x):
+    (a, b), label = x.chunk(2), torch.arange(SIZE)
+    own = (a * b).sum() / TAU / SIZE
+    return (F.cross_entropy(a @ b.t() / TAU, label) + F.cross_entropy(b @ a.t() / TAU, label)) / 2 + own
+
+
 def barlow(x):
     c = x[:SIZE].t() @ x[SIZE:] / SIZE
     return (1 - c.diagonal()).square().sum() + 0.1 * off(c).square().sum()
@@ -95,6 +101,7 @@ CASES = {
     terms.ChannelCorrelation: (terms.ChannelCorrelation(0.1, VIEWS), barlow),
     terms.ChannelDecorrelation: (terms.ChannelDecorrelation(0.1, VIEWS), decorrelated),
     terms.ChannelSpread: (terms.ChannelSpread(1.0, 1.0, VIEWS), spread),
+    terms.CrossViewRepulsion: (terms.CrossViewRepulsion(TAU, VIEWS), crossed),
     terms.GaussianRepulsion: (
         terms.GaussianRepulsion(1.5),
         lambda x: torch.pdist(x).square().mul(-1.5).exp().mean().log(),
