@@ -151,7 +151,7 @@ def shared_information(x: Tensor, y: Tensor, k: int = 256) -> tuple[float, float
     Args:
         x: features of the first views, n × d.
         y: features of the second views, n × d; row i belongs to row i of `x`.
-        k: K, at most n; an incomplete last block is left out.
+        k: K, at most n. The rows are shuffled, the same way every time; an incomplete last block is left out.
 
     Raises:
         ConfigError: `k` is not above 0.
@@ -160,8 +160,10 @@ def shared_information(x: Tensor, y: Tensor, k: int = 256) -> tuple[float, float
     _checks.positive(k=k)
     x, y = _pair(x, y)
     k = min(k, len(x))
-    blocks = [a.double() @ b.double().t() for a, b in zip(x.split(k), y.split(k), strict=True) if len(a) == k]
-    s = torch.stack(blocks)
+    count = len(x) // k
+    # Shuffled, as files are often sorted by class.
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).to(x.device)
+    s = torch.stack([x[at].double() @ y[at].double().t() for at in order[: k * count].split(k)])
     own = s.diagonal(dim1=1, dim2=2)
     best = -math.inf
     for tau in torch.logspace(-2, 1, 25, dtype=torch.float64).tolist():

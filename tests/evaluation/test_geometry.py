@@ -240,13 +240,25 @@ def test_shared_information_is_the_tightest_bound() -> None:
     bounds = []
     for tau in (10 ** (i / 8 - 2) for i in range(25)):
         total = 0.0
-        for block in (slice(0, 16), slice(16, 32)):  # the last 8 rows are no whole block
+        order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+        for block in (order[:16], order[16:32]):  # the last 8 rows are no whole block
             s = F.normalize(x[block]) @ F.normalize(y[block]).T / tau
             target = torch.arange(16)
             total += float(F.cross_entropy(s, target) + F.cross_entropy(s.T, target)) / 4
         bounds.append(math.log(16) - total)
     assert 0 < bounds.index(max(bounds)) < 24
     assert shared_information(x, y, k=16) == (pytest.approx(max(bounds), abs=1e-12), math.log(16))
+
+
+def test_shared_information_does_not_depend_on_an_order_by_class() -> None:
+    y = torch.arange(2048) % 2
+    x = 10 * torch.eye(2, 30)[y] + normal(2048, 30)
+    seen = x + 2 * normal(2048, 30, seed=1)
+    by_class = y.argsort(stable=True)
+    value = shared_information(x, seen)[0]
+    assert shared_information(x[by_class], seen[by_class])[0] == pytest.approx(value, abs=0.05)
+    one = [shared_information(x[y == c], seen[y == c])[0] for c in (0, 1)]
+    assert value > max(one) + 0.3
 
 
 def test_shared_information_runs_from_nothing_to_its_ceiling() -> None:
