@@ -111,7 +111,7 @@ def select_images(
     with console.status("choosing"):
         rows, sizes = typical(found.x, budget, labeled)
     write_rows(out, ["file", "label"], [[found.files[row], ""] for row in rows])
-    captions = [[found.files[row], f"stands for {size:,}"] for row, size in zip(rows, sizes, strict=True)]
+    captions = [[f"stands for {size:,}", found.files[row]] for row, size in zip(rows, sizes, strict=True)]
     sheet = out.with_suffix(".html")
     said = f"{budget} of {len(found):,} images of {found.source}, those that stand for the most first"
     write_sheet(sheet, "Images to label", said, [[found.thumbnail(row).numpy()] for row in rows], captions)

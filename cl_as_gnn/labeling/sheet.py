@@ -16,7 +16,8 @@ from cl_as_gnn.runs.folder import replaced
 
 Picture = np.ndarray[Any, Any]
 _STYLE = """
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1.25rem 1rem; }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1.25rem 1rem;
+  margin-top: 1.25rem; }
 .sheet img { width: 6rem; height: 6rem; object-fit: contain; image-rendering: pixelated; border-radius: .3rem; }
 .sheet .near img { width: 2rem; height: 2rem; margin-right: .2rem; }
 .sheet figcaption { margin-top: .25rem; line-height: 1.3; overflow-wrap: anywhere; }
