@@ -1,11 +1,15 @@
 """Shared set-ups: the benchmarks of this checkout, small runs, the command line, graph data sets on disk, fake GPU."""
 
 import importlib.util
+import os
 import pickle
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
+
+if _workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: they share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_workers))))
 
 import numpy as np
 import pytest

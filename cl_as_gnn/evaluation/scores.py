@@ -24,6 +24,8 @@ OF_METHODS = (
     *("own_weight", "within_weight", "between_weight"),
 )
 """Keys of what some methods measure of themselves."""
+SPREAD = ("propagated1_top1", "propagated10_top1")
+"""Keys of few labels along the kNN graph, which a run shows beside its short table."""
 LABEL_FREE = ("view_agreement", "effective_rank", "alignment", "uniformity")
 """Keys of what judges a run without labels, most telling first."""
 
@@ -87,18 +89,8 @@ _BUILT_IN = (
     Score("linear_top1", "linear", "linear probe; SVM on whole graphs", "up", "%", ".1f", headline=True),
     Score("label1_top1", "1 label", "logistic regression on 1 label per class", "up", "%", ".1f", headline=True),
     Score("label10_top1", "10 labels", "logistic regression on 10 labels per class", "up", "%", ".1f", headline=True),
-    Score(
-        "propagated1_top1", "1 spread", "1 label per class, spread along the kNN graph", "up", "%", ".1f", extra=True
-    ),
-    Score(
-        "propagated10_top1",
-        "10 spread",
-        "10 labels per class, spread along the kNN graph",
-        "up",
-        "%",
-        ".1f",
-        extra=True,
-    ),
+    Score("propagated1_top1", "1 spread", "1 label per class, spread along the kNN graph", "up", "%", ".1f"),
+    Score("propagated10_top1", "10 spread", "10 labels per class, spread along the kNN graph", "up", "%", ".1f"),
     Score("validation_top1", "Validation accuracy, %", "of the linear probe, where its C was chosen", "up", "%", ".1f"),
     *_UNDER_SHIFTS,
     *_TRANSFER,
@@ -198,6 +190,11 @@ def short(known: Container[str]) -> dict[str, Score]:
         return headline() | {key: score for key, score in all_scores().items() if score.extra and key in known}
     accuracies = {score.key for score in _BUILT_IN if score.headline}
     return {key: find_score(key) for key in LABEL_FREE} | {k: s for k, s in headline().items() if k not in accuracies}
+
+
+def of_run(known: Container[str]) -> dict[str, Score]:
+    """The scores of the table of one run that has the scores ``known``, by key: those of :data:`SPREAD` besides."""
+    return short(known) | {key: find_score(key) for key in SPREAD if key in known}
 
 
 def has_accuracies(known: Container[str]) -> bool:

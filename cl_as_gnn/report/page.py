@@ -16,7 +16,7 @@ from torch import Tensor
 from cl_as_gnn.config import RunConfig, build_config, flatten, to_yaml
 from cl_as_gnn.datasets import ImageData, Split, channel_stats
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.evaluation.scores import ELSEWHERE, Score, find_score, has_accuracies, short, table_rows, under_shifts
+from cl_as_gnn.evaluation.scores import ELSEWHERE, Score, find_score, has_accuracies, of_run, table_rows, under_shifts
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.report.batch_graph import batch_graph
 from cl_as_gnn.report.draw import draw_graph, looks
@@ -127,7 +127,7 @@ def _header(title: str, config: RunConfig, metrics: dict[str, Any], notes: list[
 
 
 def _scores(metrics: dict[str, Any]) -> str:
-    scores = short(metrics)
+    scores = of_run(metrics)
 
     def cell(key: str, score: Score, value: float | None) -> str:
         bar = f'<span class="bar"><span style="width:{value:.1f}%"></span></span>' if value is not None else ""
@@ -169,7 +169,7 @@ def _elsewhere(metrics: dict[str, Any]) -> str:
 
 def _geometry(metrics: dict[str, Any]) -> str:
     """Return a table of all other numbers of ``metrics.json``."""
-    known = {*short(metrics), *ELSEWHERE, *_FACTS}
+    known = {*of_run(metrics), *ELSEWHERE, *_FACTS}
     values = [(find_score(k), v) for k, v in metrics.items() if k not in known and isinstance(v, int | float)]
     if not values:
         return ""

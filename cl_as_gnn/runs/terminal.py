@@ -9,12 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, short, table_rows, under_shifts
+from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, of_run, table_rows, under_shifts
 
 
 def print_scores(metrics: Mapping[str, Any], console: Console) -> None:
     """Print the short table of a run and its baselines, and lines on its views."""
-    labeled, scores = has_accuracies(metrics), short(metrics).values()
+    labeled, scores = has_accuracies(metrics), of_run(metrics).values()
     title = f"{metrics['dataset']}, {'top-1 accuracy in %' if labeled else 'without labels'}"
     headings = [s.title if labeled else s.title.lower() + ", %" * (s.unit == "%") for s in scores]
     table = number_table(title, headings)

@@ -80,8 +80,8 @@ def test_runs_without_labels_are_compared_by_what_needs_none(tmp_path):
         train(cell.config)
     results = run_suite(suite, cells, tmp_path / "out", 1, QUIET)
     title, *table = [line for line in (tmp_path / "out" / "results.md").read_text().splitlines() if "|" in line]
-    heads = ["View agreement", "Effective rank", "I_NCE, nats", "Δ View agreement", "Δ Effective rank", "seconds", "×"]
-    assert title == f"| run | {' | '.join(heads)} |"
+    heads = ["View agreement", "Effective rank", "I_NCE, nats", "Δ View agreement", "Δ Effective rank", "Δ I_NCE, nats"]
+    assert title == f"| run | {' | '.join(heads)} | seconds | × |"
     assert {line.count("|") for line in table} == {title.count("|")}
     assert [line.split(" | ")[0] for line in table[1:]] == [
         "| `simclr`",
@@ -93,7 +93,7 @@ def test_runs_without_labels_are_compared_by_what_needs_none(tmp_path):
         entry = results["rows"][cell.row]
         assert not [key for key in entry if key.endswith("_top1") or "purity" in key]
         assert entry["view_agreement"]["mean"] == cell.metrics["view_agreement"]
-    assert [axes.get_xlabel() for axes in differences(results).axes] == ["points", ""]
+    assert [axes.get_xlabel() for axes in differences(results).axes] == ["points", "", ""]
     assert not (tmp_path / "out" / "curves.png").exists()
     assert [column.header for column in rich_table(results).columns][1:3] == heads[:2]
 

@@ -75,7 +75,7 @@ def test_every_number_of_the_run_is_there_and_no_other(whole, finished):
     scores = next(t for t in whole.iter("table") if t.get("class") == "scores")
     rows = {r[0].text: [d.text for d in r.iter("data")] for r in scores.iter("tr")}
     for name in ("untrained encoder", "raw pixels"):
-        keys = ("knn_top1", "linear_top1", "label1_top1", "label10_top1")
+        keys = ("knn_top1", "linear_top1", "label1_top1", "label10_top1", "propagated1_top1", "propagated10_top1")
         assert rows[name] == [f"{metrics['baselines'][name][key]:.1f}" for key in keys]
     assert metrics["protocol"] in text(whole)
     assert all(f"{name} {version}" in text(whole) for name, version in metrics["versions"].items())
