@@ -33,6 +33,18 @@ def _positives(num_views: int, batch: int, device: torch.device) -> Tensor:
     return torch.cat(shifts, dim=1)
 
 
+def _same_label(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Edges between all rows of one label, ``(2, E)``, in memory linear in E; and how many others each row has."""
+    _, group, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+    members, start = group.argsort(), sizes.cumsum(0) - sizes
+    own, row = sizes[group], torch.arange(len(labels), device=labels.device)
+    target = row.repeat_interleave(own)
+    place = torch.arange(len(target), device=labels.device) - (own.cumsum(0) - own)[target]
+    source = members[start[group[target]] + place]
+    apart = source != target
+    return torch.stack([source[apart], target[apart]]), own - 1
+
+
 class NTXentLoss(nn.Module):
     r"""NT-Xent of `SimCLR <https://arxiv.org/abs/2002.05709>`_, called as ``lightly.loss.NTXentLoss``.
 
@@ -120,12 +132,10 @@ class SupConLoss(nn.Module):
             )
         if self.gather_distributed:
             embeddings, labels = gather_views(embeddings), gather_views(labels)
-        same = labels.unsqueeze(1) == labels
-        same.fill_diagonal_(False)
-        edges, count = same.nonzero().t().flip(0), same.sum(1)
+        edges, others = _same_label(labels)
         if edges.size(1) == 0:
             return (embeddings * 0).sum()
-        return nt_xent(embeddings, edges, self.temperature, edge_weight=1 / count[edges[1]])
+        return nt_xent(embeddings, edges, self.temperature, edge_weight=1 / others[edges[1]])
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}, gather_distributed={self.gather_distributed}"
