@@ -99,13 +99,3 @@ def write_rows(path: Path, head: Sequence[str], rows: Rows) -> None:
             writer.writerows(rows)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from None
-
-
-def check_out(out: Path) -> None:
-    """Raise ConfigError if ``out`` is no place for a CSV file."""
-    if out.suffix != ".csv":
-        raise ConfigError(f"--out {out}: a table is written as .csv, name the file {out.stem}.csv")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
-    if out.is_dir():
-        raise ConfigError(f"--out {out} is a folder: name a file in it")

@@ -17,8 +17,9 @@ from cl_as_gnn.datasets.folder import listed_classes
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation.propagation import NEIGHBORS, affinity_graph, propagate, shares
 from cl_as_gnn.labeling.doubts import crossed_out, duplicates, outliers
-from cl_as_gnn.labeling.embedded import Embedded, check_out, embedded, write_rows
+from cl_as_gnn.labeling.embedded import Embedded, embedded, write_rows
 from cl_as_gnn.labeling.sheet import write_sheet
+from cl_as_gnn.runs.folder import check_out
 
 COLUMNS = ("file", "label", "confidence", "given", "decided_by", "note")
 _DECIDERS = 3
@@ -128,7 +129,7 @@ def label_images(path: Path, table: Path, out: Path, console: Console, images: P
     Raises:
         ConfigError, RunError: a file is wrong.
     """
-    check_out(out)
+    check_out(out, "a table is", ".csv")
     if out.resolve() == table.resolve():
         raise ConfigError(f"--out {out} is the table of the given labels: name another file")
     found = embedded(path, images, console)

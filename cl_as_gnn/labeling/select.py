@@ -14,8 +14,9 @@ from torch import Tensor
 
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph.knn import nearest
-from cl_as_gnn.labeling.embedded import check_out, embedded, write_rows
+from cl_as_gnn.labeling.embedded import embedded, write_rows
 from cl_as_gnn.labeling.sheet import write_sheet
+from cl_as_gnn.runs.folder import check_out
 
 _NEAR = 20
 
@@ -104,7 +105,7 @@ def select_images(
     """
     from cl_as_gnn.labeling.label import read_labels
 
-    check_out(out)
+    check_out(out, "a table is", ".csv")
     found = embedded(path, images, console)
     known = read_labels(table, found.files)[0] if table is not None else None
     labeled = None if known is None else (known >= 0).nonzero().view(-1)

@@ -41,6 +41,16 @@ def replaced(path: Path) -> Iterator[Path]:
         raise
 
 
+def check_out(out: Path, what: str, suffix: str) -> None:
+    """Raise ConfigError unless ``--out`` is a file with this suffix in a folder that is there; ``what`` is written."""
+    if out.suffix != suffix:
+        raise ConfigError(f"--out {out}: {what} written as {suffix}, name the file {out.stem}{suffix}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder: name a file in it")
+
+
 class RunFolder:
     """The files ``config.yaml``, ``metrics.csv`` (by epoch), ``metrics.json`` (final), ``checkpoints/last.ckpt``,
     ``encoder.safetensors``, ``generator.safetensors`` (of runs with ``data.generator``) and TensorBoard events."""

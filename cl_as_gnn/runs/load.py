@@ -22,7 +22,7 @@ from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.evaluation.scores import has_accuracies
 from cl_as_gnn.methods import Method, build_method
-from cl_as_gnn.runs.folder import RunFolder, check_same, open_run, replaced, resumed_config
+from cl_as_gnn.runs.folder import RunFolder, check_out, check_same, open_run, replaced, resumed_config
 from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.tasks.embed import embed, kept_rows, rows
@@ -194,12 +194,7 @@ def export_features(path: Path, out: Path, console: Console, images: Path | None
         ConfigError: ``out`` is no place for an ``.npz`` file, the run is unfinished, or ``images`` is given for graphs.
         RunError: the file cannot be written.
     """
-    if out.suffix != ".npz":
-        raise ConfigError(f"--out {out}: features are written as .npz, name the file {out.stem}.npz")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
-    if out.is_dir():
-        raise ConfigError(f"--out {out} is a folder: name a file in it")
+    check_out(out, "features are", ".npz")
     run = open_run(path)
     config = run.load_config()
     device = pick_device(config.trainer)

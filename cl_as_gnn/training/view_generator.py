@@ -21,7 +21,7 @@ from cl_as_gnn.datasets.view_generator import ViewGenerator
 from cl_as_gnn.encoders.split import SideBySide
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.methods import Batch, build_method
-from cl_as_gnn.runs.folder import replaced
+from cl_as_gnn.runs.folder import check_out, replaced
 from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks import ImageTask, load_task
 from cl_as_gnn.training.optim import build_optimizer
@@ -223,10 +223,7 @@ def _finished(
 
 def check_place(out: Path) -> None:
     """Raise ConfigError unless a generator can be written to ``out``, where nothing is yet."""
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"--out {out}: views are written as safetensors, name the file {out.stem}.safetensors")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+    check_out(out, "views are", ".safetensors")
     if out.exists():
         raise ConfigError(f"--out {out} exists: remove it, or name another file")
 

@@ -121,7 +121,7 @@ def test_all_images_of_a_run_are_colored(folder, trained, tmp_path):
         (["method.name=simclr"], 2, "method.name=simclr: a view generator is trained against cmc, drop it"),
         (["data.generator=ydbdr"], 2, "data.generator=ydbdr: clgnn views trains one from images as they are"),
         (["data.rot=x"], 2, "did you mean data.root?"),
-        (["--out", "g.pt"], 2, "--out g.pt: views are written as safetensors, name the file g.safetensors"),
+        (["--out", "g.pt"], 2, "--out g.pt: views are written as .safetensors, name the file g.safetensors"),
         (["--out", "no/g.safetensors"], 2, "there is no folder no"),
         (["--out", "there.safetensors"], 2, "--out there.safetensors exists: remove it, or name another file"),
         (["--out", "g.safetensors"], 2, "data.name=digits has 1 channel: a view generator expects color images"),
