@@ -86,7 +86,7 @@ def measure(names: Sequence[str], settings: Settings) -> dict[str, Any]:
 
 
 def block(path: Path = OUT) -> str:
-    """The table of ``docs/findings.md``, cheapest method first."""
+    """The table of ``docs/results.md``, cheapest method first."""
     if not path.is_file():
         return "No results are checked in: run `python -m benchmarks.cost`.\n"
     report = read(path)

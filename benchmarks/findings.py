@@ -71,7 +71,7 @@ def suite_block(name: str, folder: Path = RESULTS) -> str:
 
 
 def blocks() -> dict[str, Block]:
-    """A block of ``docs/findings.md`` for every suite."""
+    """A block of ``docs/results.md`` for every suite."""
     return {path.stem: partial(suite_block, path.stem) for path in sorted(SUITES.glob("*.yaml"))}
 
 

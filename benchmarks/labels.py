@@ -1,8 +1,8 @@
 """Few labels to all, by four rules and two choices of images: ``python -m benchmarks.labels RUN ...``.
 
-``RUN`` are folders of finished runs on labeled images, one for each seed of a data set. A few training images of each
-have their labels, and the others are labeled from them. Writes ``results/labels.json``, where runs of the same data set
-and seed are replaced.
+``RUN`` are folders of finished runs on labeled images or on one graph, one for each seed of a data set. A few training
+images or nodes of each have their labels, and the others are labeled from them. Writes ``results/labels.json``, where
+runs of the same data set and seed are replaced.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 from torch_geometric.nn import CorrectAndSmooth
+from torch_geometric.utils import to_torch_csr_tensor, to_undirected
 
 from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, header, read, write
 from benchmarks.common.table import markdown
+from cl_as_gnn.compare import interval
+from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation.probes import draw_rows, fit_logistic
 from cl_as_gnn.evaluation.propagation import affinity_graph, propagate
 from cl_as_gnn.graph.knn import search
@@ -31,7 +34,7 @@ from cl_as_gnn.labeling import typical
 from cl_as_gnn.nn.unit import unit_rows
 from cl_as_gnn.runs.folder import open_run
 from cl_as_gnn.runs.load import load_encoder
-from cl_as_gnn.tasks import ImageTask, load_task
+from cl_as_gnn.tasks import ImageTask, NodeTask, Task, load_task
 
 OUT = RESULTS / "labels.json"
 COUNTS, DRAWS = (1, 5, 10), 10
@@ -82,15 +85,24 @@ def accuracy(scores: Tensor, y: Tensor, rows: Tensor) -> float:
     return 100 * float(right.sum()) / (len(y) - len(rows))
 
 
-def measure(path: Path) -> dict[str, Any]:
-    """Accuracies on a run's training images, mean over draws, by number of labels per class."""
-    config = open_run(path).load_config()
-    task = load_task(config, progress=False)
-    assert isinstance(task, ImageTask)
+def samples(task: Task, path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Unit features, classes and, of nodes, their own graph: every labeled training image, or every node."""
     features = task.features(load_encoder(open_run(path)), torch.device("cpu"))
+    if isinstance(task, NodeTask):
+        edges, n = to_undirected(task.graph.edge_index), task.size
+        return unit_rows(features["nodes"]), task.y, to_torch_csr_tensor(edges, size=(n, n))
+    if not isinstance(task, ImageTask):
+        raise ConfigError(f"{path} is a run on graphs: give runs on images or on nodes")
     x, y = unit_rows(features["train"]), features["train_labels"]
     known = y >= 0
-    x, y = x[known], torch.unique(y[known], return_inverse=True)[1]
+    return x[known], torch.unique(y[known], return_inverse=True)[1], None
+
+
+def measure(path: Path) -> dict[str, Any]:
+    """Accuracies on a run's training images or nodes, mean over draws, by number of labels per class."""
+    config = open_run(path).load_config()
+    task = load_task(config, progress=False)
+    x, y, own = samples(task, path)
     count, found = int(y.max()) + 1, {}
     start = time.perf_counter()
     graph = affinity_graph(x)
@@ -98,36 +110,52 @@ def measure(path: Path) -> dict[str, Any]:
     for per_class in COUNTS:
         draws = draw_rows(y, per_class, DRAWS, 0)
         row = {n: mean(accuracy(rule(x, graph, r, count, y), y, r) for r in draws) for n, rule in RULES.items()}
+        if own is not None:
+            row |= {
+                f"{name}, own graph": mean(accuracy(RULES[name](x, own, r, count, y), y, r) for r in draws)
+                for name in ("propagation", "correct and smooth")
+            }
         budget = per_class * count
-        row["propagation, random images"] = mean(
+        row["propagation, random choice"] = mean(
             accuracy(spread(x, graph, r, count, y), y, r)
             for r in (torch.randperm(len(x), generator=torch.Generator().manual_seed(i))[:budget] for i in range(DRAWS))
         )
         chosen = [torch.tensor(typical(x, budget, seed=seed).rows) for seed in range(3)]
-        row["propagation, selected images"] = mean(accuracy(spread(x, graph, r, count, y), y, r) for r in chosen)
+        row["propagation, selected"] = mean(accuracy(spread(x, graph, r, count, y), y, r) for r in chosen)
         found[str(per_class)] = row
     return {
         "data": task.name if config.data.name != "folder" else Path(str(config.data.root)).name,
         "seed": config.seed,
         "method": config.method.name,
         "epochs": config.trainer.epochs,
-        "images": len(x),
+        "samples": len(x),
+        "unit": "nodes" if own is not None else "training images",
         "classes": count,
         "graph_seconds": seconds,
         "accuracy": found,
     }
 
 
+DIFFERENCES = {"propagation": "logistic regression", "propagation, selected": "propagation, random choice"}
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy by rule, a column for each number of labels; mean ± deviation over seeds."""
-    names = list(rows[0]["accuracy"][str(COUNTS[0])])
+    """Accuracy by rule, a column for each number of labels; mean ± deviation over seeds, and two differences."""
+
+    def values(name: str, per_class: int) -> list[float]:
+        return [row["accuracy"][str(per_class)][name] for row in rows]
+
+    def cell(middle: float, half: float, sign: str = "") -> str:
+        return f"{middle:{sign}.1f} ± {half:.1f}" if len(rows) > 1 else f"{middle:{sign}.1f}"
+
     lines = []
-    for name in names:
-        cells = []
-        for per_class in COUNTS:
-            values = [row["accuracy"][str(per_class)][name] for row in rows]
-            cells.append(f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}")
-        lines.append([name, *cells])
+    for name in rows[0]["accuracy"][str(COUNTS[0])]:
+        found = [values(name, n) for n in COUNTS]
+        lines.append([name, *(cell(mean(f), stdev(f) if len(f) > 1 else 0) for f in found)])
+    for name, other in DIFFERENCES.items():
+        pairs = [zip(values(name, n), values(other, n), strict=True) for n in COUNTS]
+        cells = [cell(*interval([a - b for a, b in pair]), "+") for pair in pairs]
+        lines.append([f"{name} − {other.removeprefix('propagation, ')}", *cells])
     return markdown(["", *(f"{n} per class" for n in COUNTS)], lines)
 
 
@@ -140,9 +168,10 @@ def block(data: str, path: Path = OUT) -> str:
     one, versions = found[0], read(path)["versions"]
     seeds = ", ".join(str(row["seed"]) for row in found)
     source = (
-        f"{one['images']:,} training images, {one['classes']} classes, accuracy in % on those without a given label; "
-        f"encoders of `{one['method']}`, {one['epochs']} epochs, seeds {seeds}, mean ± deviation over them; each the "
-        f"mean of {DRAWS} draws of labels, of 3 for selected images. torch {versions['torch']}; every number is in "
+        f"{one['samples']:,} {one['unit']}, {one['classes']} classes, accuracy in % on those without a given label; "
+        f"encoders of `{one['method']}`, {one['epochs']} epochs, seeds {seeds}, mean ± deviation over them, "
+        f"differences ± half of their 95 % interval; each the mean of {DRAWS} draws of labels, of 3 for selected ones. "
+        f"torch {versions['torch']}; every number is in "
         "[benchmarks/results/labels.json](../benchmarks/results/labels.json).\n"
     )
     return f"{table(found)}\n{source}"
@@ -150,13 +179,13 @@ def block(data: str, path: Path = OUT) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of ``docs/labels.md``."""
-    return {f"labels_{data}": partial(block, data) for data in ("digits", "clothing")}
+    return {f"labels_{data}": partial(block, data) for data in ("digits", "clothing", "cora", "cifar")}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the runs and write the results after each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.labels", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs on labeled images")
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs on labeled images or nodes")
     parser.add_argument("--out", type=Path, default=OUT, help="JSON file")
     options = parser.parse_args(arguments)
     for path in options.runs:
