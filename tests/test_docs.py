@@ -67,7 +67,8 @@ def test_every_config_loads(path):
 def test_every_link_leads_somewhere():
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            made = target.startswith("generated/")  # when the site is built, .ci/run
+            assert made or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 @pytest.fixture(scope="module")

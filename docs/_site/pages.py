@@ -6,8 +6,10 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from statistics import mean, stdev
+from types import ModuleType
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -19,25 +21,29 @@ from cl_as_gnn.report import inspect_batch
 
 ROOT = Path(__file__).parents[2]
 DOCS, MADE = ROOT / "docs", ROOT / "docs" / "generated"
-BESIDE = {ROOT / "CONTRIBUTING.md": "contributing", ROOT / "CHANGELOG.md": "changelog", ROOT / "benchmarks/README.md": "benchmarks"}
+BESIDE = {
+    ROOT / "CONTRIBUTING.md": "contributing",
+    ROOT / "CHANGELOG.md": "changelog",
+    ROOT / "benchmarks/README.md": "benchmarks",
+}
 PACKAGES = {
-    "": "run",
-    "nn": "layers and losses",
-    "nn.functional": "losses as functions",
-    "nn.terms": "loss values and messages",
-    "nn.operators": "what attracts",
-    "nn.streaming": "all pairs in tiles",
-    "graph": "graphs of a minibatch",
-    "graph.transforms": "rewiring",
-    "methods": "base classes of methods",
-    "encoders": "encoders",
-    "datasets": "data sets",
-    "evaluation": "scores",
-    "labeling": "few labels to all",
-    "compare": "suites",
-    "config": "settings",
-    "report": "pictures and pages",
-    "tasks": "images, nodes, graphs",
+    "cl_as_gnn": "train and use a run",
+    "cl_as_gnn.nn": "layers and losses",
+    "cl_as_gnn.nn.functional": "losses as functions",
+    "cl_as_gnn.nn.terms": "loss values and messages",
+    "cl_as_gnn.nn.operators": "what attracts",
+    "cl_as_gnn.nn.streaming": "all pairs in tiles",
+    "cl_as_gnn.graph": "graphs of a minibatch",
+    "cl_as_gnn.graph.transforms": "rewiring and corruption",
+    "cl_as_gnn.methods": "base classes of methods",
+    "cl_as_gnn.encoders": "encoders",
+    "cl_as_gnn.datasets": "data sets",
+    "cl_as_gnn.evaluation": "scores",
+    "cl_as_gnn.labeling": "few labels to all",
+    "cl_as_gnn.compare": "suites",
+    "cl_as_gnn.config": "settings",
+    "cl_as_gnn.report": "pictures and pages",
+    "cl_as_gnn.tasks": "images, nodes, graphs",
 }
 SCORES = {"knn_top1": "kNN", "linear_top1": "linear", "label1_top1": "1 label", "label10_top1": "10 labels"}
 
@@ -140,9 +146,36 @@ def method_page(name: str, method: type[Any], folder: Path) -> str:
         + f".. autoclass:: {method.__module__}.{method.__qualname__}\n   :show-inheritance:\n\n"
         + picture(name, folder)
         + settings(name)
-        + (title("Results", "-") + "Top-1 in %, mean ± standard deviation over seeds; protocols: "
-           ":doc:`../../findings`.\n\n" + table if found else "")
+        + (
+            title("Results", "-") + "Top-1 in %, mean ± standard deviation over seeds; protocols: "
+            ":doc:`../../findings`.\n\n" + table
+            if found
+            else ""
+        )
     )
+
+
+def public(package: str) -> dict[str, Any]:
+    """The public names of a package and what they stand for; a module without a list has what it defines."""
+    module = import_module(package)
+    names = getattr(module, "__all__", None)
+    if names is not None:
+        return {name: getattr(module, name) for name in names}
+    own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", None) == package}
+    return {name: value for name, value in own.items() if not name.startswith("_")}
+
+
+def reference_page(package: str) -> str:
+    """Every public class and function of a package; one that a package within exports is there."""
+    within = [public(other) for other in PACKAGES if other.startswith(f"{package}.")]
+    lines = [title(f"{package}: {PACKAGES[package]}"), f".. automodule:: {package}\n\n"]
+    for name, value in public(package).items():
+        if isinstance(value, ModuleType) or any(other.get(name) is value for other in within):
+            continue
+        kind = "class" if isinstance(value, type) else "function" if callable(value) else "data"
+        members = "   :members:\n   :show-inheritance:\n" if kind == "class" else ""
+        lines.append(f".. auto{kind}:: {package}.{name}\n{members}\n")
+    return "".join(lines)
 
 
 def put(path: Path, text: str) -> None:
@@ -151,8 +184,9 @@ def put(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def toc(pages: Iterable[str]) -> str:
-    return "\n".join([".. toctree::", "   :maxdepth: 1", "", *(f"   {page}" for page in pages), "", ""])
+def toc(about: str, pages: Iterable[str]) -> str:
+    """A page in Markdown that lists others, because pages of the repository link to it."""
+    return "\n".join([f"# {about}", "", "```{toctree}", ":maxdepth: 1", "", *pages, "```", ""])
 
 
 def generate(app: Sphinx) -> None:
@@ -164,12 +198,11 @@ def generate(app: Sphinx) -> None:
     own = {name: method for name, method in METHODS.items() if method.__module__.startswith("cl_as_gnn.")}
     for name, method in own.items():
         put(MADE / "methods" / f"{name}.rst", method_page(name, method, MADE / "methods"))
-    put(MADE / "methods.rst", title("A page per method") + toc(f"methods/{name}" for name in own))
-    for package, about in PACKAGES.items():
-        module = ".".join(filter(None, ("cl_as_gnn", package)))
-        text = title(f"{module}: {about}") + f".. automodule:: {module}\n   :members:\n   :imported-members:\n   :show-inheritance:\n"
-        put(MADE / "reference" / f"{module}.rst", text)
-    put(MADE / "reference.rst", title("Reference") + toc(f"reference/{'.'.join(filter(None, ('cl_as_gnn', p)))}" for p in PACKAGES))
+    put(MADE / "methods.md", toc("A page per method", (f"methods/{name}" for name in own)))
+    shown = [package for package in PACKAGES if public(package)]
+    for package in shown:
+        put(MADE / "reference" / f"{package}.rst", reference_page(package))
+    put(MADE / "reference.md", toc("Reference", (f"reference/{package}" for package in shown)))
 
 
 def read(app: Sphinx, name: str, source: list[str]) -> None:
