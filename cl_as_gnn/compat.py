@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cl_as_gnn.errors import Notice
@@ -73,10 +74,18 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 
-def import_from_here() -> None:
-    """Let modules in the working folder be imported: the script ``clgnn`` has its own folder on the path instead."""
+def import_named(name: str) -> Any:
+    """Import what ``<module>:<name>`` names; the module may lie in the working folder.
+
+    The script ``clgnn`` has its own folder on the path instead of the working folder.
+    """
     if "" not in sys.path:
         sys.path.insert(0, "")
+    module, _, attribute = name.partition(":")
+    found: Any = import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
 
 
 def register_norm(norm: type) -> None:

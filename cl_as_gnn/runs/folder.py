@@ -188,7 +188,7 @@ def _wrong_metric(metrics: Any) -> str | None:
 
 def _is_free(key: str) -> bool:
     """Whether a setting may change between the parts of a run. The scored split decides on the training images."""
-    free = ("run_dir", "data.root", "data.cache", "trainer.epochs", "trainer.checkpoint_every")
+    free = ("run_dir", "data.root", "data.cache", "trainer.epochs", "trainer.checkpoint_every", "trainer.logger")
     return key in free or (key.startswith("eval.") and key != "eval.split")
 
 

@@ -111,6 +111,18 @@ class Task(ABC):
         """Lines that say what was read."""
         return ()
 
+    def prepare(self, method: Method[Any]) -> list[str]:
+        """Let the method fit what it fits before training; returns lines that say so."""
+        return []
+
+    def method_scores(self, method: Method[Any]) -> Scores:
+        """Scores of the method's own, after training."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """Further entries of ``metrics.json``."""
+        return {}
+
     def broken(self) -> list[str]:
         """The files that were left out so far, with the reason."""
         return []

@@ -139,6 +139,15 @@ class ImageTask(Task):
     def notes(self) -> tuple[str, ...]:
         return self.data.notes if self.recipe is None else (*self.data.notes, told(self.recipe, self.augment))
 
+    def prepare(self, method: Method[Any]) -> list[str]:
+        return method.prepare(self.preview)
+
+    def method_scores(self, method: Method[Any]) -> Scores:
+        return method.scores(partial(self.preview, held_out=True))
+
+    def facts(self) -> dict[str, Any]:
+        return {} if self.recipe is None else {"recipe": self.recipe.source}
+
     def broken(self) -> list[str]:
         read = (f"{name}: {why}" for split in self._splits().values() for name, why in split.broken().items())
         known = (name for data in (self.data, self.probed, self.transfer) if data for name in data.broken)
