@@ -250,7 +250,7 @@ def _graph_of(data: Any, config: GraphDataConfig) -> Data:
     graphs = graphs_of(data)
     if graphs is None:
         raise ConfigError(f"cannot read a {type(data).__name__}: this run is on graphs, pass a Data or a list of them")
-    values = graph_tensors(graphs)
+    values = graph_tensors([Data(g.x, g.edge_index, num_nodes=g.num_nodes) for g in graphs])
     x = row_normalized(values["x"]) if config.normalize else values["x"]
     edges, _ = remove_self_loops(values["edge_index"])
     out = Data(x=x, edge_index=edges)

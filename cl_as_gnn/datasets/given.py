@@ -257,7 +257,8 @@ def _features(graph: Data, n: int) -> Tensor:
         return one_hot_degree(degree(graph.edge_index[1].cpu(), n, torch.long))
     if graph.x.dim() != 2 or len(graph.x) != n:
         raise ConfigError(f"data: x has the shape {tuple(graph.x.shape)}, expects ({n}, features)")
-    return graph.x.to_dense().cpu().float()
+    out: Tensor = graph.x.to_dense().cpu().float()
+    return out
 
 
 def _classes_of(y: Tensor, n: int, kind: str) -> Tensor:
