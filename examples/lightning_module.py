@@ -14,9 +14,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cl_as_gnn.config import AugmentConfig, EncoderConfig
+from cl_as_gnn.config import AugmentConfig, load_config
 from cl_as_gnn.datasets import BatchedViews
-from cl_as_gnn.methods import METHODS, Batch, build_method
+from cl_as_gnn.methods import Batch, build_method
 
 
 class Contrastive(LightningModule):
@@ -24,7 +24,8 @@ class Contrastive(LightningModule):
 
     def __init__(self, encoder: nn.Module, views: nn.Module, num_samples: int, name: str = "gcn"):
         super().__init__()
-        self.method = build_method(METHODS[name].Config(), encoder, EncoderConfig(), num_samples)
+        config = load_config(None, [f"method.name={name}"])
+        self.method = build_method(config.method, encoder, config.encoder, num_samples)
         self.views = views
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:

@@ -12,10 +12,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from cl_as_gnn.config import AugmentConfig, EncoderConfig
+from cl_as_gnn.config import AugmentConfig, load_config
 from cl_as_gnn.datasets import BatchedViews
 from cl_as_gnn.evaluation import leave_one_out_knn
-from cl_as_gnn.methods import METHODS, Batch, build_method
+from cl_as_gnn.methods import Batch, build_method
 
 
 def load() -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,8 +41,8 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     images, labels = load()
     views = BatchedViews(AugmentConfig(crop_scale=(0.7, 1), rotate=25, flip=0, grayscale=0), 8, 1, (0.3,), (0.4,))
-    # From here on, the ten lines.
-    method = build_method(METHODS[args.method].Config(), Net(), EncoderConfig(), num_samples=len(images))
+    config = load_config(None, [f"method.name={args.method}"])
+    method = build_method(config.method, Net(), config.encoder, num_samples=len(images))
     optimizer = torch.optim.AdamW(method.parameters(), lr=2e-3)
     for epoch in range(args.epochs):
         method.begin_epoch(epoch / args.epochs)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from cl_as_gnn.compat import tracked
-from cl_as_gnn.config import read_yaml
+from cl_as_gnn.config import merge, read_yaml
 from cl_as_gnn.datasets.given import GivenImages, content_of, graph_tensors, node_tensors
 from cl_as_gnn.datasets.images import Catalog
 from cl_as_gnn.encoders.given import described
@@ -103,11 +103,10 @@ def nested(settings: Any) -> dict[str, Any]:
         raise ConfigError(f"settings={settings!r}: expects a mapping, as in {{'optim.lr': 1e-3}}, or a YAML file")
     tree: dict[str, Any] = {}
     for key, value in settings.items():
-        *sections, last = str(key).split(".")
-        place = tree
-        for name in sections:
-            place = place.setdefault(name, {})
-        place[last] = {**place.get(last, {}), **nested(value)} if isinstance(value, Mapping) else value
+        part = nested(value) if isinstance(value, Mapping) else value
+        for name in reversed(str(key).split(".")):
+            part = {name: part}
+        tree = merge(tree, part)
     return tree
 
 

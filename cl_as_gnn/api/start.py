@@ -107,8 +107,8 @@ def _check_ranks(config: RunConfig) -> None:
     """Raise ConfigError if several processes cannot be started from here."""
     if config.trainer.ranks > 1 and (hasattr(sys, "ps1") or "ipykernel" in sys.modules):
         raise ConfigError(
-            f"trainer.devices={config.trainer.devices}, trainer.num_nodes={config.trainer.num_nodes}: each process runs "
-            "the script again, and a notebook or a prompt is none: write a script, or use clgnn train"
+            f"trainer.devices={config.trainer.devices}, trainer.num_nodes={config.trainer.num_nodes}: each process "
+            "runs the script again, and a notebook or a prompt is none: write a script, or use clgnn train"
         )
 
 

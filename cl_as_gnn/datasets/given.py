@@ -203,7 +203,8 @@ def keep(config: Any, path: Path) -> None:
     if sum(value.nbytes for value in tensors.values()) > KEPT:
         return
     try:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata=meta)
+        whole = torch.contiguous_format  # copies, as some may share memory
+        save_file({k: v.clone(memory_format=whole) for k, v in tensors.items()}, path, metadata=meta)
     except Exception as error:  # safetensors raises its own error type for a full disk
         raise RunError(f"cannot write {path}: {' '.join(str(error).split())}") from None
 

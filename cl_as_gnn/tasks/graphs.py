@@ -56,9 +56,11 @@ class WholeGraphTask(GraphTask):
     def protocol(self) -> str:
         if not self.labeled:
             return self._label_free()
-        config = self.config.eval
+        config, pool = self.config.eval, f"{self.pool} over the nodes"
+        if self.config.encoder.name == "given_gnn":
+            pool = f"pooled by the module, or as {pool}"
         return (
-            f"frozen encoder in eval mode, no augmentation, features before the projector, {self.pool} over the nodes "
+            f"frozen encoder in eval mode, no augmentation, features before the projector, {pool} "
             f"of each of {self.size:,} graphs; linear_top1: SVM (RBF kernel), 10-fold cross-validation, C chosen by "
             f"5-fold cross-validation inside the training folds; knn: leave one out, weighted, cosine, "
             f"k={min(config.knn_k, self.reference)}, T={config.knn_temperature:g}; training saw all graphs and no label"

@@ -37,8 +37,9 @@ class NodeTask(GraphTask):
     def __init__(self, config: RunConfig, data: NodeData):
         super().__init__(config)
         self.data, self.graph, self.name = data, data.graph, data.name
-        self.size, self.reference = data.graph.x.size(0), int(data.train.sum())
         self.y: Tensor = data.graph.y
+        # Without labels nothing is scored among neighbors.
+        self.size, self.reference = len(self.y), int(data.train.sum()) if self.labeled else config.eval.knn_k
         self.scored = data.test
         if config.eval.split == "validation" and self.labeled:
             if not bool(data.validation.any()):

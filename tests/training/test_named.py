@@ -109,10 +109,14 @@ def test_callbacks_and_loggers_from_python_see_epochs_scores_and_settings(tmp_pa
 )
 def test_a_mistake_is_one_line(monkeypatch, setting, message):
     monkeypatch.setattr(named, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=message) as caught:
+
+    def check():
         config = load_config(None, [setting])
         named_callbacks(config)
         check_loggers(config)
+
+    with pytest.raises(ConfigError, match=message) as caught:
+        check()
     assert "\n" not in str(caught.value)
 
 
@@ -126,12 +130,10 @@ def test_who_watches_leaves_the_digest_alone():
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow", "trackio"])
 def test_trackers_log_offline_and_a_resumed_run_goes_on_as_the_same_one(tmp_path, monkeypatch, configure, name):
-    package = pytest.importorskip(name)
     places = {"WANDB_MODE": "offline", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    for key, value in places.items():
-        monkeypatch.setenv(key, value)
-    if name == "trackio":
-        monkeypatch.setattr(import_module("trackio.utils"), "TRACKIO_DIR", tmp_path / "trackio")
+    for key, value in (places | {"TRACKIO_DIR": str(tmp_path / "trackio")}).items():
+        monkeypatch.setenv(key, value)  # trackio reads its own when it is imported
+    package = pytest.importorskip(name)
     path = tmp_path / "run"
     train(configure(path, "trainer.epochs=1", f"trainer.logger=[{name}]"))
     _, metrics = continue_run(path, {"trainer": {"epochs": 2}})
@@ -148,7 +150,10 @@ def test_trackers_log_offline_and_a_resumed_run_goes_on_as_the_same_one(tmp_path
         assert all(b"final/knn_top1" in file.read_bytes() for file in files)
     if name == "trackio":
         (run,) = package.Api().runs("cl_as_gnn")
-        assert run.history
+        assert run.config["optim.lr"] == 0.004
+        rows = import_module("trackio.sqlite_storage").SQLiteStorage.get_logs("cl_as_gnn", run.name)
+        assert [row["step"] for row in rows if "loss" in row] == [1, 2]
+        assert rows[-1]["final/knn_top1"] == pytest.approx(metrics["knn_top1"])
 
 
 def test_a_tracker_that_cannot_start_is_one_line(tmp_path, configure, monkeypatch):
