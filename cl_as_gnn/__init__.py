@@ -13,6 +13,8 @@ def __getattr__(name: str) -> Any:
     """Import ``train``, ``load`` and ``Run`` once they are used: the package itself imports nothing heavy."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from cl_as_gnn import api
+    from cl_as_gnn.compat import quiet_imports
 
+    with quiet_imports():
+        from cl_as_gnn import api
     return getattr(api, name)

@@ -59,6 +59,17 @@ def quiet_command() -> Iterator[None]:
         logging.disable(before[1])
 
 
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Show no warning while packages are imported: callers cannot help what those have. Filters that they set stay."""
+    show = warnings.showwarning
+    warnings.showwarning = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+
+
 def quiet_sparse() -> None:
     """Filter torch's warnings on CSR tensors: the products that the package uses are stable, its matrices valid."""
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")

@@ -125,5 +125,6 @@ def _console(progress: bool) -> Console:
     if not Console().is_jupyter:
         return Console(highlight=False, markup=False)
     if find_spec("ipywidgets") is None:
-        return Console(force_jupyter=False, highlight=False, markup=False)
+        # ipykernel's output says that it is a terminal.
+        return Console(force_jupyter=False, force_terminal=False, highlight=False, markup=False)
     return Console(force_terminal=True, highlight=False, markup=False)

@@ -26,7 +26,7 @@ from cl_as_gnn.errors import AbsentError, ConfigError, RunError
 from cl_as_gnn.held import find
 
 KEPT = 256 * 2**20
-"""Bytes up to which a run keeps the data in its folder."""
+"""Bytes of data that a run keeps in its folder at most."""
 _SHARE = 0.1  # of the labeled nodes, for training, and as much for validation
 _CONTENT = Field("", description="digest of what was passed")
 Tensors = dict[str, Tensor]
