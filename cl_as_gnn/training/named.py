@@ -102,6 +102,7 @@ class TrackioLogger(Logger):
     def __init__(self, project: str, name: str):
         super().__init__()
         self._project, self._name = project, name
+        self._settings: dict[str, Any] = {}
         self._run: Any = None
 
     @property
@@ -114,16 +115,21 @@ class TrackioLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        import trackio
-
-        with redirect_stdout(io.StringIO()):  # it prints how to look at the project
-            self._run = trackio.init(self._project, self._name, config=_plain(params), resume="allow")
+        self._settings |= dict(vars(params) if isinstance(params, Namespace) else params)
+        self._start()
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        if self._run is None:
-            self.log_hyperparams({})
+        self._start()
         self._run.log(dict(metrics), step=step)
+
+    def _start(self) -> None:
+        """Start the run, or go on with it: Lightning ends it with the training, and the scores are still to come."""
+        import trackio
+
+        if self._run is None:
+            with redirect_stdout(io.StringIO()):  # it prints how to look at the project
+                self._run = trackio.init(self._project, self._name, config=self._settings, resume="allow")
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -131,10 +137,6 @@ class TrackioLogger(Logger):
             with redirect_stdout(io.StringIO()):
                 self._run.finish()
             self._run = None
-
-
-def _plain(params: Any) -> dict[str, Any]:
-    return dict(vars(params) if isinstance(params, Namespace) else params)
 
 
 def _tensorboard(run: RunFolder) -> Logger:
