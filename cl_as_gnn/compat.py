@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cl_as_gnn.errors import Notice
@@ -58,6 +59,17 @@ def quiet_command() -> Iterator[None]:
         logging.disable(before[1])
 
 
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Show no warning while packages are imported: callers cannot help what those have. Filters that they set stay."""
+    show = warnings.showwarning
+    warnings.showwarning = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+
+
 def quiet_sparse() -> None:
     """Filter torch's warnings on CSR tensors: the products that the package uses are stable, its matrices valid."""
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
@@ -73,10 +85,18 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 
-def import_from_here() -> None:
-    """Let modules in the working folder be imported: the script ``clgnn`` has its own folder on the path instead."""
+def import_named(name: str) -> Any:
+    """Import what ``<module>:<name>`` names; the module may lie in the working folder.
+
+    The script ``clgnn`` has its own folder on the path instead of the working folder.
+    """
     if "" not in sys.path:
         sys.path.insert(0, "")
+    module, _, attribute = name.partition(":")
+    found: Any = import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
 
 
 def register_norm(norm: type) -> None:

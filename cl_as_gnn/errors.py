@@ -10,6 +10,10 @@ class ConfigError(ValueError):
     """A setting, a path or a key is wrong: nothing has run yet (exit code 2)."""
 
 
+class AbsentError(ConfigError):
+    """A run is on data or on a module of a Python session, which are to be passed again."""
+
+
 class RunError(RuntimeError):
     """A run with a correct config failed (exit code 1)."""
 

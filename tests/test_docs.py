@@ -127,3 +127,13 @@ def test_no_text_has_the_phrases_that_readers_stumble_over():
             if phrase := STUMBLES.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {phrase[0]!r}")
     assert found == []
+
+
+def test_the_tour_from_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL):
+        exec(compile(block, "docs/python.md", "exec"), names)
+    assert names["z"].shape == names["features"].shape == (10, 32)
+    assert len(names["longer"].history) == 3
+    assert (len(names["rows"]), names["page"].is_file()) == (400, True)

@@ -1,5 +1,6 @@
 """Every example runs as a user would run it, in a small setting, and is short enough to read."""
 
+import json
 import re
 import runpy
 import sys
@@ -78,3 +79,42 @@ def test_grace(run):
     losses = [float(value) for value in re.findall(r"loss ([\d.]+)", out)]
     assert losses[-1] < losses[0] - 0.5
     assert float(re.search(r"other nodes: ([\d.]+) %", out)[1]) > 55  # four groups, one label each
+
+
+def test_plain_loop(run):
+    """The network is the caller's own; the score is ahead of the raw pixels' only after more epochs than these."""
+    losses = [float(value) for value in re.findall(r"loss ([\d.]+)", run("plain_loop.py", "--epochs", 3))]
+    assert losses[-1] < losses[0]
+
+
+def test_lightning_module(run):
+    first, last = (float(run("lightning_module.py", "--epochs", n).split()[1]) for n in (1, 3))
+    assert last < first
+
+
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_the_cells_of_a_notebook_run(path, monkeypatch, tmp_path):
+    """In one namespace, as a notebook does it, without a kernel. They are stored without outputs."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for cell in json.loads(path.read_text())["cells"]:
+        assert not cell.get("outputs")
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), path.name, "exec"), names)
+    assert len(names["run"].history) in (3, 12)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_runs_in_a_kernel(path, tmp_path):
+    """And shows progress: lines, or a bar where ipywidgets are installed."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    book = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [str(output) for cell in book.cells[2:] for output in cell.get("outputs", ())]
+    assert any("epoch" in text for text in shown)
+    assert not any("Warning" in text for text in shown), "\n".join(text for text in shown if "Warning" in text)

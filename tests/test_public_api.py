@@ -14,7 +14,8 @@ LIST = Path(__file__).with_name("public_api.txt")
 
 def public():
     """``module: name`` for each name in ``__all__`` of a package."""
-    packages = [module.name for module in walk_packages(cl_as_gnn.__path__, "cl_as_gnn.") if module.ispkg]
+    below = [module.name for module in walk_packages(cl_as_gnn.__path__, "cl_as_gnn.") if module.ispkg]
+    packages = ["cl_as_gnn", *below]
     names = {name: getattr(import_module(name), "__all__", ()) for name in packages}
     return sorted(f"{module}: {name}" for module, exported in names.items() for name in exported)
 

@@ -167,7 +167,7 @@ class GraphDataConfig(Settings):
         known = ("Cora", "CiteSeer", "PubMed")
         if self.name == "planetoid" and self.dataset not in (None, *known):
             raise ValueError(unknown("value", str(self.dataset), known, key="data.dataset"))
-        if self.name != "tu" and self.augment.drop_node not in (0, (0, 0)):
+        if self.name not in ("tu", "given_graphs") and self.augment.drop_node not in (0, (0, 0)):
             raise ValueError(
                 f"data.augment.drop_node={self.augment.drop_node}: a node must be in every view to be contrasted; "
                 "dropping nodes is for whole graphs (data.name=tu)"

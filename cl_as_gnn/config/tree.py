@@ -6,9 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cl_as_gnn.config.data import SHIFTS, AugmentConfig, Classes, DataConfig, GraphDataConfig, Settings, Shift
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
@@ -45,8 +54,27 @@ class OptimConfig(Settings):
     schedule: Literal["cosine", "constant"] = Field("cosine", description="the rate after its rise")
 
 
+def _loggers(value: Any) -> Any:
+    """Names as a list. ``none`` and ``csv`` name no logger, since every run writes metrics.csv."""
+    names = [] if value is None else [value] if isinstance(value, str) else value
+    return [name for name in names if name not in ("none", "csv")] if isinstance(names, list | tuple) else value
+
+
+def _callbacks(value: Any) -> Any:
+    """Each as a mapping with ``class``, and the arguments of it."""
+    given = [] if value is None else [value] if isinstance(value, str | Mapping) else value
+    if not isinstance(given, list | tuple):
+        raise ValueError("expects a list, as in [my_package.my_module:MyCallback]")
+    out = [{"class": item} if isinstance(item, str) else item for item in given]
+    for item in out:
+        name = item.get("class") if isinstance(item, Mapping) else item
+        if not isinstance(name, str) or not all(part.strip() for part in name.split(":")) or name.count(":") != 1:
+            raise ValueError("expects <module>:<class>, or {class: <module>:<class>, argument: value}")
+    return out
+
+
 class TrainerConfig(Settings):
-    """Epochs, batches and devices."""
+    """Epochs, batches, devices, and who watches."""
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(256, ge=2, description="images (nodes, graphs) per step, over all devices")
@@ -57,6 +85,12 @@ class TrainerConfig(Settings):
     compile: bool = Field(False, description="torch.compile the encoder: pays off in long runs")
     checkpoint_every: int = Field(
         1000, ge=0, description="steps between two checkpoints within an epoch; 0: only at its end"
+    )
+    logger: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], BeforeValidator(_loggers)] = (
+        Field(("tensorboard",), description="who gets epochs, scores and settings besides metrics.csv; or none")
+    )
+    callbacks: Annotated[tuple[dict[str, JsonValue], ...], BeforeValidator(_callbacks)] = Field(
+        (), description="Lightning callbacks, <module>:<class> or {class: <module>:<class>, argument: value}"
     )
 
     @property
@@ -183,13 +217,13 @@ class RunConfig(Settings):
         return tree
 
     def experiment(self) -> dict[str, Any]:
-        """Those of :meth:`stored` that can change a number: without ``run_dir``, ``data.root``, ``data.cache`` and
-        ``trainer.checkpoint_every``."""
+        """Those of :meth:`stored` that can change a number: without ``run_dir``, ``data.root``, ``data.cache``,
+        ``trainer.checkpoint_every`` and ``trainer.logger``."""
         tree = self.stored()
-        for section, keys in ((tree, ("run_dir",)), (tree["data"], ("root", "cache"))):
+        free = {"data": ("root", "cache"), "trainer": ("checkpoint_every", "logger")}
+        for section, keys in ((tree, ("run_dir",)), *((tree[name], keys) for name, keys in free.items())):
             for key in keys:
                 section.pop(key, None)
-        del tree["trainer"]["checkpoint_every"]
         return tree
 
     @property
@@ -200,7 +234,12 @@ class RunConfig(Settings):
             if tree["eval"].pop(key) is not None:
                 tree["eval"][key] = True
         # Since version 0.3: off, they leave the digest as it was.
-        for section, key in (("eval", "shifts"), ("eval", "transfer_classes"), ("data", "classes")):
+        for section, key in (
+            ("eval", "shifts"),
+            ("eval", "transfer_classes"),
+            ("data", "classes"),
+            ("trainer", "callbacks"),
+        ):
             if not tree[section].get(key):
                 tree[section].pop(key, None)
         off: dict[str, Any] = {"weights": None, "freeze": 0, "layer_decay": 1.0, "drop_path": None, "split": 0}

@@ -40,6 +40,9 @@ _DATA: dict[str, Tree] = {
     },
 }
 
+_DATA |= {"given_nodes": {"data": {"normalize": False}}, "given_graphs": _DATA["tu"]}
+_WHOLE = ("tu", "given_graphs")
+
 _WIDE: Tree = {"width": 512, "projector_layers": 0}
 _CHANNELS: Tree = {
     "data": {"augment": {"drop_edge": 0.4, "mask_feature": 0.1}},
@@ -95,7 +98,7 @@ def graph_recipe(name: str, method: str | None) -> Tree:
     """Return the settings that a config with this data set and this method leaves open."""
     if name not in _DATA:
         return {}
-    method = method or ("simclr" if name == "tu" else "cca_ssg")
-    nodes = {} if name == "tu" else _NODE_METHOD.get(method, {})
+    method = method or ("simclr" if name in _WHOLE else "cca_ssg")
+    nodes = {} if name in _WHOLE else _NODE_METHOD.get(method, {})
     parts = (_GRAPHS, _DATA[name], {"method": {"name": method}}, nodes, _BOTH.get((name, method), {}))
     return reduce(merge, parts, {})

@@ -110,9 +110,9 @@ class TU(GraphDataset):
         graph, labels = read_tu(config.root or Path("data"), dataset)
         if graph.x is None:
             degrees = degree(graph.edge_index[1], len(graph.batch), torch.long)
-            graph.x = F.one_hot(degrees.clamp(max=MAX_DEGREE)).float()
+            graph.x = one_hot_degree(degrees)
         elif config.normalize:
-            graph.x = _row_normalized(graph.x)
+            graph.x = row_normalized(graph.x)
         return GraphSet(dataset, graph, labels)
 
 
@@ -125,10 +125,16 @@ def load_graphs(config: GraphDataConfig) -> NodeData | GraphSet:
 
 def _nodes(config: GraphDataConfig, graph: Data, name: str, validation: Tensor, test: Tensor) -> NodeData:
     edge_index, _ = remove_self_loops(graph.edge_index)
-    x = _row_normalized(graph.x) if config.normalize else graph.x
+    x = row_normalized(graph.x) if config.normalize else graph.x
     return NodeData(name, Data(x=x, edge_index=edge_index, y=graph.y), graph.train_mask, validation, test)
 
 
-def _row_normalized(x: Tensor) -> Tensor:
+def one_hot_degree(degrees: Tensor) -> Tensor:
+    """Features of nodes without any: the one-hot degree, at most ``MAX_DEGREE``."""
+    return F.one_hot(degrees.clamp(max=MAX_DEGREE)).float()
+
+
+def row_normalized(x: Tensor) -> Tensor:
+    """Features of which each row sums to one; rows that sum to nothing stay."""
     out: Tensor = x / x.sum(1, keepdim=True).clamp(min=1e-12)
     return torch.where(x.sum(1, keepdim=True) > 0, out, x)

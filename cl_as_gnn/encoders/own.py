@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from importlib import import_module
 from typing import Any
 
 from torch import nn
 
-from cl_as_gnn.compat import import_from_here
+from cl_as_gnn.compat import import_named
 from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig
 from cl_as_gnn.errors import ConfigError
 
@@ -25,12 +24,8 @@ class OwnEncoder(Backbone):
 
     @classmethod
     def make(cls, config: OwnConfig, channels: int, side: int) -> nn.Module:
-        module, _, name = config.name.partition(":")
-        import_from_here()
         try:
-            maker: Any = import_module(module)
-            for part in name.split("."):
-                maker = getattr(maker, part)
+            maker = import_named(config.name)
             takes = "in_channels" in inspect.signature(maker).parameters
             body: Any = maker(in_channels=channels) if takes else maker()
         except Exception as error:  # whatever the user's code raises

@@ -13,7 +13,6 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.config import EncoderConfig, MethodConfig
 from cl_as_gnn.encoders.base import Encoder
-from cl_as_gnn.encoders.gnn import GNNConfig
 from cl_as_gnn.encoders.heads import mlp_head, plain_head
 from cl_as_gnn.encoders.momentum import MomentumCopy
 from cl_as_gnn.errors import ConfigError
@@ -127,8 +126,9 @@ class Method(nn.Module, Generic[ConfigT]):
         """Build the head from encoder features to the features on which messages act."""
         heads, norm = self.heads, self.projector_norm
         sizes = (in_dim, heads.projector_hidden, heads.projector_dim, heads.projector_layers)
-        if isinstance(heads, GNNConfig) and heads.projector_act != "bn_relu" and norm is None:
-            return plain_head(*sizes, heads.projector_act)
+        act: str = getattr(heads, "projector_act", "bn_relu")
+        if act != "bn_relu" and norm is None:
+            return plain_head(*sizes, act)
         return mlp_head(*sizes, last_bn=norm is not None, last_affine=norm == "affine")
 
     def build_modules(self) -> None:

@@ -53,7 +53,8 @@ def check_out(out: Path, what: str, suffix: str) -> None:
 
 class RunFolder:
     """The files ``config.yaml``, ``metrics.csv`` (by epoch), ``metrics.json`` (final), ``checkpoints/last.ckpt``,
-    ``encoder.safetensors``, ``generator.safetensors`` (of runs with ``data.generator``) and TensorBoard events."""
+    ``encoder.safetensors``, ``generator.safetensors`` (of runs with ``data.generator``), ``data.safetensors`` (of runs
+    on data that were passed from Python) and TensorBoard events."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -63,6 +64,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.encoder = path / "encoder.safetensors"
         self.generator = path / "generator.safetensors"
+        self.data = path / "data.safetensors"
 
     def write(self, path: Path, text: str) -> None:
         """Replace a file of the run."""
@@ -116,10 +118,17 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write {self.generator}: {error.strerror}") from None
 
+    def keep_data(self, config: RunConfig) -> None:
+        """Copy the data of a run that were passed from Python, unless they are large."""
+        if getattr(config.data, "content", None):
+            from cl_as_gnn.datasets.given import keep
+
+            keep(config.data, self.data)
+
     def load_config(self) -> RunConfig:
         """Read ``config.yaml``; ConfigError if it is not the complete config of a run.
 
-        ``data.generator`` is the copy in this folder.
+        ``data.generator``, and ``data.root`` of data that were passed from Python, are the copies in this folder.
         """
         stored = read_yaml(self.config)
         for key in RunConfig.model_fields:  # a file that was cut off would mean the defaults
@@ -127,6 +136,8 @@ class RunFolder:
                 raise ConfigError(f"{self.config} has no {key}, it is not the config of a run: put back that file")
         if isinstance(stored["data"], dict) and stored["data"].get("generator") not in (None, *SPACES):
             stored["data"]["generator"] = str(self.generator)
+        if isinstance(stored["data"], dict) and stored["data"].get("content") and self.data.is_file():
+            stored["data"]["root"] = str(self.data)
         return build_config(stored)
 
     def load_metrics(self) -> dict[str, Any]:
@@ -188,7 +199,7 @@ def _wrong_metric(metrics: Any) -> str | None:
 
 def _is_free(key: str) -> bool:
     """Whether a setting may change between the parts of a run. The scored split decides on the training images."""
-    free = ("run_dir", "data.root", "data.cache", "trainer.epochs", "trainer.checkpoint_every")
+    free = ("run_dir", "data.root", "data.cache", "trainer.epochs", "trainer.checkpoint_every", "trainer.logger")
     return key in free or (key.startswith("eval.") and key != "eval.split")
 
 
@@ -240,7 +251,7 @@ def prepare_run(config: RunConfig) -> RunConfig:
             kept = f"already holds a run: continue it with resume={path}"
             begun = "holds a run without a checkpoint: if it is not training now, remove the folder"
             raise ConfigError(f"run_dir={path} {kept if run.checkpoint.exists() else begun}, or choose another run_dir")
-        for file in (run.history, run.metrics, run.checkpoint, run.encoder, run.generator):
+        for file in (run.history, run.metrics, run.checkpoint, run.encoder, run.generator, run.data):
             if file.exists():
                 raise ConfigError(f"{file} exists, and the run would overwrite it: choose another run_dir")
     return config.model_copy(update={"run_dir": path})
@@ -262,6 +273,7 @@ def create_run(config: RunConfig) -> Iterator[RunFolder]:
     with locked(run.path):
         prepare_run(config)  # another process may have been faster
         run.keep_generator(config)
+        run.keep_data(config)
         run.save_config(config)
         yield run
 

@@ -19,7 +19,7 @@ from cl_as_gnn.config import RunConfig
 from cl_as_gnn.datasets import Split, read_images
 from cl_as_gnn.datasets.view_generator import colored
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
-from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.errors import AbsentError, ConfigError, RunError
 from cl_as_gnn.evaluation.scores import has_accuracies
 from cl_as_gnn.methods import Method, build_method
 from cl_as_gnn.runs.folder import RunFolder, check_out, check_same, open_run, replaced, resumed_config
@@ -72,6 +72,8 @@ def load_encoder(run: RunFolder) -> Encoder:
         config = ENCODERS[meta["encoder"]["name"]].Config.model_validate(meta["encoder"])
         encoder = build_encoder(config, Inputs(meta["channels"], meta.get("image_size"), meta.get("pool")))
         encoder.load_state_dict(load_file(run.encoder))
+    except AbsentError:
+        raise
     except (ConfigError, RuntimeError, KeyError, TypeError, ValueError, SafetensorError):
         raise RunError(
             f"{run.encoder} does not fit the encoder {run.load_config().encoder.name!r} of this version: use the "
@@ -173,16 +175,22 @@ def embed_folder(
     if "image_size" not in header:
         raise ConfigError(f"--images {images}: the encoder of {run.path} reads graphs: leave --images out")
     split = read_images(images, header["channels"], header["image_size"], header.get("picture_size"))
-    config = run.load_config()
+    return split, embed_split(run, encoder, split, device, scratch)
+
+
+def embed_split(
+    run: RunFolder, encoder: nn.Module, split: Split, device: torch.device, scratch: Path | None = None
+) -> Tensor:
+    """Features of images that are read as those of the run; the arguments are those of :func:`embed_folder`."""
+    header, config = read_header(run), run.load_config()
     memory = getattr(config.data, "memory", math.inf)
-    x = embed(
+    return embed(
         encoder,
         colored(split, header["image_size"], config.generator),
         (header["mean"], header["std"]),
         device,
         lambda dim: rows(len(split), dim, memory, scratch),
     )
-    return split, x
 
 
 def export_features(path: Path, out: Path, console: Console, images: Path | None = None) -> dict[str, tuple[int, ...]]:

@@ -24,10 +24,11 @@ from cl_as_gnn.evaluation import (
     propagated_accuracy,
     shared_information,
     uniformity,
+    view_agreement,
 )
 from cl_as_gnn.evaluation.scores import measured
 from cl_as_gnn.graph import knn_edges
-from cl_as_gnn.methods import METHODS, Method
+from cl_as_gnn.methods import METHODS, Method, build_method
 
 _PURITY_K = 10
 # The spectrum of more rows costs time and says the same.
@@ -111,6 +112,18 @@ class Task(ABC):
         """Lines that say what was read."""
         return ()
 
+    def prepare(self, method: Method[Any]) -> list[str]:
+        """Let the method fit what it fits before training; returns lines that say so."""
+        return []
+
+    def method_scores(self, method: Method[Any]) -> Scores:
+        """Scores of the method's own, after training."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """Further entries of ``metrics.json``."""
+        return {}
+
     def broken(self) -> list[str]:
         """The files that were left out so far, with the reason."""
         return []
@@ -172,8 +185,18 @@ class Task(ABC):
     def baselines(self, device: torch.device) -> dict[str, Scores]:
         """The same scores without training."""
         torch.manual_seed(self.config.seed)
-        untrained = self.features(self.encoder().to(device), device, scored=True)
-        return {"untrained encoder": self.score(untrained), **self._floors()}
+        if self.labeled:
+            untrained = self.features(self.encoder().to(device), device, scored=True)
+            return {"untrained encoder": self.score(untrained), **self._floors()}
+        method = build_method(self.config.method, self.encoder(), self.config.encoder, self.size).eval().to(device)
+        views, untrained = self.views().to(device), self.features(method.encoder, device, scored=True)
+        scores = self.score(untrained) | self.geometry(method, views, untrained, device)
+        return {"untrained encoder": scores, **self._floors()}
+
+    @property
+    @abstractmethod
+    def labeled(self) -> bool:
+        """Whether labels score the features; without any, the geometry of two views does."""
 
     def _leave_one_out(self, x: Tensor, y: Tensor) -> float:
         return leave_one_out_knn(x, y, min(self.config.eval.knn_k, len(x) - 1), self.config.eval.knn_temperature)
@@ -256,11 +279,32 @@ class GraphTask(Task):
 
     def geometry(self, method: Method[Any], views: nn.Module, features: Features, device: torch.device) -> Scores:
         z, sample = self._projections(method, views, device), evenly(self._geometry_samples, self.size)
-        return geometry_scores(z, features[self.kind][sample], self.y[sample])
+        x = features[self.kind][sample]
+        if self.labeled:
+            return geometry_scores(z, x, self.y[sample])
+        both = self._two(method.encoder, views, device)
+        return geometry_scores(z, x, None) | {"view_agreement": view_agreement(*both)}
+
+    @property
+    def labeled(self) -> bool:
+        return bool((self.y >= 0).any())
+
+    def _label_free(self) -> str:
+        """The protocol without labels."""
+        return (
+            f"no labels; frozen encoder in eval mode, on {min(self.size, self._geometry_samples):,} of {self.size:,} "
+            f"{self.kind}; view agreement: nearest by cosine, features before the projector; effective rank: those "
+            "features without augmentation; alignment and uniformity: unit projections of two views"
+        )
 
     @torch.no_grad()
     def _projections(self, method: Method[Any], views: nn.Module, device: torch.device) -> Tensor:
+        return self._two(method.project, views, device)
+
+    @torch.no_grad()
+    def _two(self, encode: Callable[[Any], Tensor], views: nn.Module, device: torch.device) -> Tensor:
+        """Two views of some samples, encoded: ``(2, m, d)`` on the CPU, the same views every time."""
         torch.manual_seed(self.config.seed)
         sample = evenly(self._geometry_samples, self.size).to(device)
-        z: Tensor = method.project(views(sample, 2)).float().cpu().unflatten(0, (2, -1))
-        return z
+        both: Tensor = encode(views(sample, 2)).float().cpu().unflatten(0, (2, -1))
+        return both

@@ -30,7 +30,7 @@ from cl_as_gnn.datasets.shifts import told as told_shift
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import LinearProbe, view_agreement
-from cl_as_gnn.methods import METHODS, Method, Preview, build_method
+from cl_as_gnn.methods import METHODS, Method, Preview
 from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of, spread_labels
 from cl_as_gnn.tasks.embed import embed, kept_rows, rows
 from cl_as_gnn.tasks.image_data import in_channels
@@ -138,6 +138,15 @@ class ImageTask(Task):
 
     def notes(self) -> tuple[str, ...]:
         return self.data.notes if self.recipe is None else (*self.data.notes, told(self.recipe, self.augment))
+
+    def prepare(self, method: Method[Any]) -> list[str]:
+        return method.prepare(self.preview)
+
+    def method_scores(self, method: Method[Any]) -> Scores:
+        return method.scores(partial(self.preview, held_out=True))
+
+    def facts(self) -> dict[str, Any]:
+        return {} if self.recipe is None else {"recipe": self.recipe.source}
 
     def broken(self) -> list[str]:
         read = (f"{name}: {why}" for split in self._splits().values() for name, why in split.broken().items())
@@ -251,14 +260,9 @@ class ImageTask(Task):
             parts.append(encode(drawn).float().cpu().unflatten(0, (2, -1)))
         return torch.cat(parts, dim=1)
 
-    def baselines(self, device: torch.device) -> dict[str, Scores]:
-        if self.scored is not None:
-            return super().baselines(device)
-        torch.manual_seed(self.config.seed)
-        method = build_method(self.config.method, self.encoder(), self.config.encoder, self.size).eval().to(device)
-        views, untrained = self.views().to(device), self.features(method.encoder, device, scored=True)
-        scores = self.score(untrained) | self.geometry(method, views, untrained, device)
-        return {"untrained encoder": scores, **self._floors()}
+    @property
+    def labeled(self) -> bool:
+        return self.scored is not None
 
     def _floors(self) -> dict[str, Scores]:
         """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``_RAW_SIDE`` px wide."""

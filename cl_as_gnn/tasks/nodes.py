@@ -37,17 +37,18 @@ class NodeTask(GraphTask):
     def __init__(self, config: RunConfig, data: NodeData):
         super().__init__(config)
         self.data, self.graph, self.name = data, data.graph, data.name
-        self.size, self.reference = data.graph.x.size(0), int(data.train.sum())
         self.y: Tensor = data.graph.y
+        # Without labels nothing is scored among neighbors.
+        self.size, self.reference = len(self.y), int(data.train.sum()) if self.labeled else config.eval.knn_k
         self.scored = data.test
-        if config.eval.split == "validation":
+        if config.eval.split == "validation" and self.labeled:
             if not bool(data.validation.any()):
                 raise ConfigError(f"data.name={config.data.name} has no validation nodes: use eval.split=test")
             self.scored = data.validation
-        self.labels = torch.where(data.train, self.y, -1)
+        self.labels = torch.where(data.train, self.y, -1) if self.labeled else None
         known = data.train | data.validation
         enough = bool((torch.bincount(self.y[known], minlength=int(self.y.max()) + 1) > 1).all())
-        self.watched = known.nonzero().view(-1)[: config.eval.online_size] if enough else None
+        self.watched = known.nonzero().view(-1)[: config.eval.online_size] if enough and self.labeled else None
 
     def views(self) -> NodeViews:
         return NodeViews(self.data, self.data_config.augment)
@@ -68,6 +69,8 @@ class NodeTask(GraphTask):
         return validated_probe(x, self.y, self.data.train, self.data.validation, self.scored)
 
     def _score(self, features: Features) -> Scores:
+        if not self.labeled:
+            return {}
         probe = self.probe(features["nodes"])
         return {**self._accuracies(features["nodes"], probe), "probe_C": probe.C}
 
@@ -78,6 +81,8 @@ class NodeTask(GraphTask):
         return {**near, "linear_top1": probe.test, "validation_top1": probe.validation}
 
     def _floors(self) -> dict[str, Scores]:
+        if not self.labeled:
+            return {}
         powers = propagated(self.graph)
         probes = [self.probe(power) for power in powers]
         # Without validation nodes to choose by, the two hops of a usual GCN.
@@ -86,9 +91,11 @@ class NodeTask(GraphTask):
         return {"AᵏX, no training": {**floor, "k": k}, "X, no graph": raw}
 
     def protocol(self) -> str:
+        if not self.labeled:
+            return self._label_free()
         data, config = self.data, self.config.eval
         k = min(config.knn_k, self.reference)
-        split = "PyG's" if self.config.data.name == "karate" else "public"
+        split = {"karate": "PyG's", "given_nodes": "given or drawn"}.get(self.config.data.name, "public")
         counts = [f"{int(mask.sum()):,}" for mask in (data.train, data.validation, data.test)]
         chosen = "C chosen on the validation nodes" if bool(data.validation.any()) else "C=1, nothing held out"
         return (

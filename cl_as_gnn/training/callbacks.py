@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -45,7 +46,7 @@ class LossGuard(Callback):
 
 
 class EpochLog(Callback):
-    """Writes one row per epoch to metrics.csv and TensorBoard.
+    """Writes one row per epoch to metrics.csv and the loggers, and shows it to other callbacks under the same names.
 
     Every ``eval.online_every`` epochs it watches some training samples: kNN accuracy against each other, effective rank
     and spread of their features; every ``eval.graph_every`` epochs it measures the last minibatch graph. A collapse is
@@ -91,8 +92,10 @@ class EpochLog(Callback):
             "seconds": time.perf_counter() - self._start,
         }
         self.run.append_history(row)
-        if trainer.logger is not None:
-            trainer.logger.log_metrics({k: v for k, v in row.items() if v is not None and k != "epoch"}, epoch)
+        known = {k: v for k, v in row.items() if v is not None and k != "epoch"}
+        for logger in trainer.loggers:
+            logger.log_metrics(known, epoch)
+        pl_module.log_dict(known, logger=False, rank_zero_only=True)
         method = pl_module.method
         # One may draw each class to a point on purpose; of the other, early features share what all positions have.
         if not (method.reads_labels or method.needs_patches):
@@ -113,8 +116,9 @@ class EpochLog(Callback):
             return
         self._told, line = True, collapse_note(epoch)
         self.console.print(line, style="yellow", highlight=False, soft_wrap=True)
-        if isinstance(trainer.logger, TensorBoardLogger):
-            trainer.logger.experiment.add_text("collapse", line, epoch)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("collapse", line, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -135,10 +139,11 @@ class EpochLog(Callback):
         self._start = time.perf_counter() - state_dict.get("seconds", 0.0)
 
 
-class Checkpoint(Callback):
+class Checkpoint(LightningCheckpoint):
     """Replaces ``checkpoints/last.ckpt`` in one move, so that a kill never leaves half a file.
 
-    It does so after every epoch, and after every ``trainer.checkpoint_every`` steps of a longer one.
+    It does so after every epoch, and after every ``trainer.checkpoint_every`` steps of a longer one. Lightning calls it
+    after all other callbacks, whose states the file holds.
 
     Attributes:
         step: optimizer steps in the checkpoint.

@@ -7,16 +7,16 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 from rich.text import Text
@@ -40,21 +40,36 @@ from cl_as_gnn.runs.process import (
     uses_gpu,
 )
 from cl_as_gnn.runs.stop import interruptible
-from cl_as_gnn.tasks import ImageTask, Task, load_task
+from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, ProgressBar, diverged
 from cl_as_gnn.training.module import ContrastiveModule
+from cl_as_gnn.training.named import check_loggers, log_scores, log_settings, make_loggers, named_callbacks
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "lightning", "numpy")
 
 
-def train(config: RunConfig, resume: RunFolder | None = None, console: Console | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Watchers:
+    """Who watches a run besides those that its config names."""
+
+    callbacks: Sequence[Callback] = ()
+    loggers: Sequence[Logger] = ()
+
+
+def train(
+    config: RunConfig,
+    resume: RunFolder | None = None,
+    console: Console | None = None,
+    watchers: Watchers = Watchers(),
+) -> dict[str, Any]:
     """Train, evaluate, write the run folder; returns the content of ``metrics.json``.
 
     Args:
         config: the run.
         resume: continues this folder from its checkpoint; the numbers equal those of a run that never stopped.
         console: shows the progress; the default shows nothing.
+        watchers: callbacks and loggers of the caller's own.
 
     Raises:
         ConfigError: a setting or the data is wrong; nothing has been trained.
@@ -64,6 +79,8 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     if config.trainer.accelerator == "gpu" and not uses_gpu(config.trainer):
         raise ConfigError("trainer.accelerator=gpu, but there is no CUDA device: use trainer.accelerator=auto or cpu")
     check_ranks(config.trainer)
+    check_loggers(config)
+    callbacks = [*named_callbacks(config), *watchers.callbacks]
     if not is_first_rank(config.trainer):
         console = Console(quiet=True)
     start = time.perf_counter()
@@ -72,15 +89,19 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
     task = load_task(config, progress=console.is_terminal)
     if resume is None:  # the folder of a run holds all settings
         config = task.settle()
-    before = 0.0 if resume is None else float(load_checkpoint(resume, config)["cl_as_gnn"]["seconds"])
+    before = 0.0
+    if resume is not None:
+        state = load_checkpoint(resume, config)
+        before = float(state["cl_as_gnn"]["seconds"])
+        check_callbacks(resume, state, callbacks)
     seed_everything(config.seed, verbose=False)
     encoder = task.encoder()
     if resume is None:
         for line in encoder.start(config.encoder):
             console.print(line, soft_wrap=True, markup=False)
     module = ContrastiveModule(config, task, encoder)
-    if resume is None and isinstance(task, ImageTask):
-        for line in module.method.prepare(task.preview):
+    if resume is None:
+        for line in task.prepare(module.method):
             console.print(line, soft_wrap=True, markup=False)
     module.elapsed = lambda: before + time.perf_counter() - start
     with create_run(config) if resume is None else nullcontext(resume) as run:
@@ -91,14 +112,20 @@ def train(config: RunConfig, resume: RunFolder | None = None, console: Console |
                 console.print(line, soft_wrap=True, markup=False)
         for line in task.capped():
             console.print(line, soft_wrap=True, markup=False)
-        return _fit(run, module, None if resume is None else run.checkpoint, console)
+        return _fit(run, module, resume is not None, console, Watchers(callbacks, watchers.loggers))
 
 
-def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, console: Console) -> dict[str, Any]:
+def _fit(
+    run: RunFolder, module: ContrastiveModule, resumes: bool, console: Console, watchers: Watchers
+) -> dict[str, Any]:
     """Train in a locked folder, save the encoder and score it."""
     config, task = module.config, module.task
     rows, kept = EpochLog(task, run, console), Checkpoint(run)
-    trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), kept])
+    loggers = make_loggers(config, run) if is_first_rank(config.trainer) else []
+    for logger in watchers.loggers:
+        log_settings(logger, config)
+    loggers += watchers.loggers
+    trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), *watchers.callbacks, kept], loggers)
     keep_signals(trainer)
 
     def cure(what: str) -> str:
@@ -111,7 +138,7 @@ def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, con
     with interruptible(cure, end=lambda: kill_ranks(trainer.strategy.launcher)):
         fit_start = time.perf_counter()
         with _one_line(trainer, module, run):
-            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(module, ckpt_path=run.checkpoint if resumes else None, weights_only=True)
         if config.trainer.ranks > 1:
             torch.distributed.destroy_process_group()  # the first rank continues alone
         fit_seconds = time.perf_counter() - fit_start
@@ -125,7 +152,7 @@ def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, con
             "method": config.method.name,
             "dataset": task.name,
             "seed": config.seed,
-            "epochs": config.trainer.epochs,
+            "epochs": trainer.current_epoch,  # fewer than configured if a callback has stopped the run
             "num_views": config.method.num_views,
             "loss": module.epoch_loss,
             "graph_purity": module.graph_purity,
@@ -135,12 +162,25 @@ def _fit(run: RunFolder, module: ContrastiveModule, checkpoint: Path | None, con
             "precision": pick_precision(config.trainer),
             "images_per_second": module.samples_seen / fit_seconds or None,
             **({"extended_from": module.extended} if module.extended else {}),
-            **({"recipe": task.recipe.source} if isinstance(task, ImageTask) and task.recipe else {}),
+            **task.facts(),
         }
-        return _score(run, task, module.method.eval(), module.augment, metrics, module.elapsed, console)
+        metrics = _score(run, task, module.method.eval(), module.augment, metrics, module.elapsed, console)
+        log_scores(loggers, metrics)
+        return metrics
 
 
-def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback]) -> Trainer:
+def check_callbacks(run: RunFolder, state: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:
+    """Raise ConfigError if a checkpoint holds the state of a callback that is not given this time."""
+    known = {kind.__qualname__ for kind in (LossGuard, EpochLog, ProgressBar, Checkpoint)}
+    known |= {callback.state_key for callback in callbacks}
+    if missing := sorted(state.get("callbacks", {}).keys() - known):
+        raise ConfigError(
+            f"{run.path} was trained with the callback {missing[0]}, whose state is in the checkpoint: continue it in "
+            "Python with the same callbacks="
+        )
+
+
+def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
     return Trainer(
         default_root_dir=run.path,
         max_epochs=config.trainer.epochs,
@@ -151,9 +191,8 @@ def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback]) -> Tr
         num_nodes=config.trainer.num_nodes,
         plugins=[*cluster(config.trainer)],
         precision=pick_precision(config.trainer),
-        logger=TensorBoardLogger(run.path, name="", version=""),
+        logger=loggers,
         callbacks=callbacks,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -201,8 +240,7 @@ def _score(
             metrics.pop(key, None)
         metrics |= task.score(features) | task.geometry(method, views, features, device)
         metrics |= task.information(method, views, device)
-        if isinstance(task, ImageTask):
-            metrics |= method.scores(partial(task.preview, held_out=True))
+        metrics |= task.method_scores(method)
         # A run that got more epochs has had other schedules than one that was given them at first.
         digest = "+".join([config.digest, *map(str, metrics.get("extended_from", ()))])
         protocol = "; ".join([task.protocol(), *task.capped()])
@@ -223,7 +261,10 @@ def _write(run: RunFolder, task: Task, metrics: Mapping[str, Any]) -> None:
 
 
 def continue_run(
-    path: Path, given: Mapping[str, Any], console: Console | None = None
+    path: Path,
+    given: Mapping[str, Any],
+    console: Console | None = None,
+    watchers: Watchers = Watchers(),
 ) -> tuple[RunFolder, dict[str, Any]]:
     """Continue a stopped run, or a finished one that ``given`` extends or scores in another way.
 
@@ -241,12 +282,12 @@ def continue_run(
     run = open_run(path)
     config = resumed_config(run, given)
     if not is_first_rank(config.trainer):
-        return run, _go_on(run, config, Console(quiet=True))
+        return run, _go_on(run, config, Console(quiet=True), watchers)
     with locked(path):
-        return run, _go_on(run, config, console or Console(quiet=True))
+        return run, _go_on(run, config, console or Console(quiet=True), watchers)
 
 
-def _go_on(run: RunFolder, config: RunConfig, console: Console) -> dict[str, Any]:
+def _go_on(run: RunFolder, config: RunConfig, console: Console, watchers: Watchers) -> dict[str, Any]:
     before, name = run.load_config(), Text(str(run.path), "bold")
     metrics = run.load_metrics() if run.metrics.exists() else None
     more = config.trainer.epochs > before.trainer.epochs
@@ -260,7 +301,7 @@ def _go_on(run: RunFolder, config: RunConfig, console: Console) -> dict[str, Any
         run.save_config(config)
     if metrics is None:
         console.print("continuing", name, soft_wrap=True)
-        return train(config, run, console)
+        return train(config, run, console, watchers)
     if not is_first_rank(config.trainer):
         return metrics
     if config.eval == before.eval and ("baselines" in metrics or not config.eval.baselines):
