@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_as_gnn import cli
+from cl_as_gnn.cli import commands
 from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets import load_images
 
@@ -162,7 +162,7 @@ def test_inspect_draws_a_picture(clgnn, finished, tmp_path):
 def test_no_place_for_temporary_files_is_one_line(clgnn, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/missing"])
-    monkeypatch.setattr(cli, "app", lambda *words, **options: tempfile.gettempdir())
+    monkeypatch.setattr(commands, "app", lambda *words, **options: tempfile.gettempdir())
     line = "error: No usable temporary directory found in ['/missing']: free some space in one of them, or set TMPDIR"
     assert clgnn("train") == (1, "", f"{line} to another folder\n")
 

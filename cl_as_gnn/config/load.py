@@ -120,6 +120,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             value = value if value is None or isinstance(value, str) else text
         elif isinstance(value, str):
             value = _number(value)
+        _check_sections({key: value})
         for part in reversed(key.split(".")):
             value = {part: value}
         tree = _overlay(tree, value)
@@ -138,6 +139,8 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """``top`` over ``base``, section by section. A method or an encoder of another name takes over the settings of the
     same name and default, such as the temperature."""
     base = dict(base)
+    for tree in (base, top):
+        _check_sections(tree)
     for key, registry, default in (("method", METHODS, METHODS.default), ("encoder", ENCODERS, None)):
         old, new = base.get(key), top.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -145,6 +148,13 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
             if before is not None and after is not None and before != after:
                 base[key] = _shared_settings(old, registry, str(before), str(after))
     return _overlay(base, top)
+
+
+def _check_sections(tree: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a name in place of a section, which other settings of the section would replace."""
+    for key in SECTIONS:
+        if isinstance(value := tree.get(key), str):
+            raise ConfigError(f"{key}={value}: a section expects settings, write {key}.name={value}")
 
 
 def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

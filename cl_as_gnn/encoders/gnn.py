@@ -36,14 +36,14 @@ class GNNConfig(EncoderConfig):
     name: Literal["gcn", "gat", "sage", "gin"] = "gcn"
     width: int = Field(256, ge=1, le=4096, description="channels of the hidden layers")
     out_width: int | None = Field(None, ge=1, le=4096, description="channels of the last layer; None = width")
-    num_layers: int = Field(2, ge=1, le=64)
-    act: Literal["relu", "prelu", "elu", "rrelu"] = "relu"
+    num_layers: int = Field(2, ge=1, le=64, description="convolutions, one after the other")
+    act: Literal["relu", "prelu", "elu", "rrelu"] = Field("relu", description="activation between the layers")
     norm: Literal["none", "batch", "layer", "pair", "mean_subtraction", "contra"] = Field(
         "none", description="after every layer but the last, before its activation"
     )
     last_act: bool = Field(False, description="norm and activation after the last layer too")
     jk: Literal["last", "cat"] = Field("last", description="features: of the last layer, or of all layers concatenated")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the hidden channels dropped in training")
     hops: int = Field(0, ge=0, le=64, description="hops by which the features are diffused once trained, as in APPNP")
     teleport: float = Field(0.1, ge=0, le=1, description="share of a node's own features kept at each of those hops")
     pool: Literal["sum", "mean", "max"] | None = Field(None, description="tu: how a graph is made of its nodes (sum)")
