@@ -1,6 +1,8 @@
 """The commands as a user types them: what they print, and how they fail."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_as_gnn.cli import commands
+from cl_as_gnn.cli import commands, common
 from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets import load_images
+from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS
+from cl_as_gnn.runs.lock import locked
 
 TINY = ["encoder.width=8", "trainer.epochs=1", "eval.draws=2", "eval.online_size=300", "eval.baselines=false"]
 
@@ -62,8 +66,6 @@ def test_train_reads_a_file_and_overrides(clgnn, tmp_path):
 
 
 def test_evaluate_repeats_the_numbers_of_the_run(clgnn, finished):
-    import json
-
     code, out, err = clgnn("evaluate", finished)
     assert code == 0, err
     metrics = json.loads((finished / "metrics.json").read_text())
@@ -139,13 +141,115 @@ def test_the_example_of_a_trained_encoder_runs(finished, tmp_path, monkeypatch):
     assert out.stdout.split("\n")[0] == "3 64 [0, 1, 2] 3 10", out.stderr
 
 
-def test_methods_lists_every_method(clgnn):
-    from cl_as_gnn.methods import METHODS
+@pytest.fixture
+def terminal(monkeypatch):
+    """The output is a terminal of 80 columns."""
+    monkeypatch.setattr(common.console, "_force_terminal", True)
 
-    code, out, _ = clgnn("methods")
+
+@pytest.mark.parametrize(
+    ("command", "registry", "lines"), [("methods", METHODS, 2), ("encoders", ENCODERS, 1), ("data", DATASETS, 1)]
+)
+def test_lists_are_compact_and_unbroken_in_a_pipe(clgnn, command, registry, lines, request):
+    code, out, _ = clgnn(command)
     assert code == 0
-    assert all(name in out for name in METHODS)
-    assert max(map(len, out.splitlines())) <= 80
+    assert [line.split("\t")[0] for line in out.splitlines()] == list(registry)
+    assert not re.search("\x1b", out)
+    found = json.loads(clgnn(command, "--json")[1])
+    assert [entry["name"] for entry in found] == list(registry)
+    assert all(entry["settings"] for entry in found)
+    request.getfixturevalue("terminal")
+    shown = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in clgnn(command)[1].splitlines()]
+    assert shown[-1].startswith(f"next: clgnn {command} NAME  or  clgnn train ")
+    assert len(shown) == lines * len(list(registry)) + 1 + (lines == 1)
+    assert max(map(len, shown[:-1])) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["methods", "gcn"], ["(1 - \\lambda)", "source", "method.num_hops\tinteger 1–16\t4\tnumber of hops"]),
+        (["encoders", "vit"], ["reads  images", "encoder.patch\t"]),
+        (["data", "karate"], ["samples  nodes", "data.augment.drop_edge\tnumber 0–1 or [number 0–1, number 0–1]\t0.3"]),
+        (["settings", "optim.lr", "data.name=karate"], ["optim.lr\tnumber > 0\t0.001\tpeak learning rate"]),
+        (["settings", "method", "method.name=simsiam"], ["method.num_views\t"]),
+    ],
+)
+def test_one_entry_shows_its_description_and_settings(clgnn, words, parts):
+    code, out, err = clgnn(*words)
+    assert code == 0, err
+    for part in parts:
+        assert part in out
+    assert "``" not in out
+
+
+def test_every_setting_has_a_description(clgnn, terminal):
+    for name in METHODS:
+        found = json.loads(
+            clgnn("settings", "--json", f"method.name={name}", *(["data.name=karate"] * (name in ("dgi", "ncl"))))[1]
+        )
+        assert [setting["key"] for setting in found if not setting["description"]] == []
+    out = clgnn("settings", "trainer")[1]
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in out.splitlines()) <= 80
+    assert clgnn("settings", "trainr")[2] == "error: unknown part 'trainr': did you mean 'trainer'?\n"
+
+
+def test_runs_lists_finished_and_stopped_ones(clgnn, finished, tmp_path):
+    for name in ("stopped", "empty", "damaged"):
+        (tmp_path / "runs" / name / "checkpoints").mkdir(parents=True)
+        shutil.copy(finished / "config.yaml", tmp_path / "runs" / name)
+    (tmp_path / "runs" / "stopped" / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "runs" / "damaged" / "config.yaml").write_text("seed: 0\n")
+    shutil.copytree(finished, tmp_path / "runs" / "done")
+    code, out, err = clgnn("runs", "--json")
+    assert code == 0, err
+    states = {Path(run["run"]).name: run["state"] for run in json.loads(out)}
+    assert states == {"done": "finished", "stopped": "stopped", "empty": "empty", "damaged": "damaged"}
+    metrics = json.loads((finished / "metrics.json").read_text())
+    [line] = [line for line in clgnn("runs")[1].splitlines() if line.startswith("runs/done")]
+    assert line.split("\t")[:5] == ["runs/done", "gcn", "digits", "1/1", "finished"]
+    assert f"{metrics['knn_top1']:.1f}" in line
+    with locked(tmp_path / "runs" / "stopped"):
+        assert "training" in clgnn("runs")[1]
+    assert clgnn("runs", "none")[0] == 2
+
+
+def test_json_alone_is_on_standard_output(clgnn, finished):
+    code, out, err = clgnn("train", f"resume={finished}", "--json")
+    assert code == 0
+    assert json.loads(out)["knn_top1"] == json.loads((finished / "metrics.json").read_text())["knn_top1"]
+    assert "has finished" in err
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "found"),
+    [
+        ("bash", "clgnn train method.name = nnc", "nnclr"),
+        ("bash", "clgnn train trainer.pr", "trainer.precision="),
+        ("zsh", "clgnn train trainer.precision=b", "trainer.precision=bf16"),
+        ("zsh", "clgnn train method.name=gat method.num_", "method.num_views="),
+        ("zsh", "clgnn encoders sm", "small"),
+    ],
+)
+def test_shells_complete_settings_and_names(clgnn, monkeypatch, shell, words, found):
+    for key, value in {
+        "_CLGNN_COMPLETE": f"complete_{shell}",
+        "_TYPER_COMPLETE_ARGS": words,
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }.items():
+        monkeypatch.setenv(key, value)
+    code, out, _ = clgnn()
+    assert code == 0
+    assert re.findall(r"[\w.=]+", out)[-1] == found
+
+
+def test_help_groups_the_commands_and_has_examples(clgnn):
+    out = clgnn("--help")[1]
+    for group in commands.GROUPS:
+        assert f"─ {group} ─" in out
+    out = clgnn("train", "--help")[1]
+    assert "clgnn train resume=runs/photos trainer.epochs=200" in out
 
 
 def test_inspect_draws_a_picture(clgnn, finished, tmp_path):
@@ -175,6 +279,13 @@ def test_no_place_for_temporary_files_is_one_line(clgnn, monkeypatch):
         (["train", "method.name=nope"], 2, "unknown method 'nope'"),
         (["train", "data.name=folder"], 2, "data.root"),
         (["train", "data.name=folder", "data.root=missing"], 2, "missing"),
+        (["train", "optim.name=adamW"], 2, "did you mean 'adamw'?"),
+        (["train", "method.name=SimCLR"], 2, "did you mean 'simclr'?"),
+        (
+            ["train", "method=simclr", "method.temperature=0.1"],
+            2,
+            "method=simclr: a section expects settings, write method.name=simclr",
+        ),
         (["train", "resume=missing"], 2, "no run folder missing"),
         (["train", "trainer.precision=fp16"], 2, "trainer.precision=fp16"),
         (["evaluate", "missing"], 2, "no run folder missing"),
@@ -202,7 +313,8 @@ def test_a_handful_of_images_is_enough(clgnn, tmp_path):
             Image.new("RGB", (16, 16), (colour + i, 60, 10 * i)).save(folder / f"{i}.png")
     code, out, err = clgnn("train", "data.name=folder", "data.root=data", "data.validation=0", *TINY, "run_dir=few")
     assert code == 0, err
-    assert "–" in out, "ten labels a class are not there"
+    assert "10 labels" not in out, "nor their column: ten labels a class are not there"
+    assert "1 label" in out
     code, _, err = clgnn("train", "resume=few")
     assert code == 0, err
 
