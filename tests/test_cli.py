@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_as_gnn.cli import commands, common
+from cl_as_gnn.cli import commands
 from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets import load_images
-from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS
 from cl_as_gnn.runs.lock import locked
 
 TINY = ["encoder.width=8", "trainer.epochs=1", "eval.draws=2", "eval.online_size=300", "eval.baselines=false"]
@@ -141,59 +140,6 @@ def test_the_example_of_a_trained_encoder_runs(finished, tmp_path, monkeypatch):
     assert out.stdout.split("\n")[0] == "3 64 [0, 1, 2] 3 10", out.stderr
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """The output is a terminal of 80 columns."""
-    monkeypatch.setattr(common.console, "_force_terminal", True)
-
-
-@pytest.mark.parametrize(
-    ("command", "registry", "lines"), [("methods", METHODS, 2), ("encoders", ENCODERS, 1), ("data", DATASETS, 1)]
-)
-def test_lists_are_compact_and_unbroken_in_a_pipe(clgnn, command, registry, lines, request):
-    code, out, _ = clgnn(command)
-    assert code == 0
-    assert [line.split("\t")[0] for line in out.splitlines()] == list(registry)
-    assert not re.search("\x1b", out)
-    found = json.loads(clgnn(command, "--json")[1])
-    assert [entry["name"] for entry in found] == list(registry)
-    assert all(entry["settings"] for entry in found)
-    request.getfixturevalue("terminal")
-    shown = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in clgnn(command)[1].splitlines()]
-    assert shown[-1].startswith(f"next: clgnn {command} NAME  or  clgnn train ")
-    assert len(shown) == lines * len(list(registry)) + 1 + (lines == 1)
-    assert max(map(len, shown[:-1])) <= 80
-
-
-@pytest.mark.parametrize(
-    ("words", "parts"),
-    [
-        (["methods", "gcn"], ["(1 - \\lambda)", "source", "method.num_hops\tinteger 1–16\t4\tnumber of hops"]),
-        (["encoders", "vit"], ["reads  images", "encoder.patch\t"]),
-        (["data", "karate"], ["samples  nodes", "data.augment.drop_edge\tnumber 0–1 or [number 0–1, number 0–1]\t0.3"]),
-        (["settings", "optim.lr", "data.name=karate"], ["optim.lr\tnumber > 0\t0.001\tpeak learning rate"]),
-        (["settings", "method", "method.name=simsiam"], ["method.num_views\t"]),
-    ],
-)
-def test_one_entry_shows_its_description_and_settings(clgnn, words, parts):
-    code, out, err = clgnn(*words)
-    assert code == 0, err
-    for part in parts:
-        assert part in out
-    assert "``" not in out
-
-
-def test_every_setting_has_a_description(clgnn, terminal):
-    for name in METHODS:
-        found = json.loads(
-            clgnn("settings", "--json", f"method.name={name}", *(["data.name=karate"] * (name in ("dgi", "ncl"))))[1]
-        )
-        assert [setting["key"] for setting in found if not setting["description"]] == []
-    out = clgnn("settings", "trainer")[1]
-    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in out.splitlines()) <= 80
-    assert clgnn("settings", "trainr")[2] == "error: unknown part 'trainr': did you mean 'trainer'?\n"
-
-
 def test_runs_lists_finished_and_stopped_ones(clgnn, finished, tmp_path):
     for name in ("stopped", "empty", "damaged"):
         (tmp_path / "runs" / name / "checkpoints").mkdir(parents=True)
@@ -219,29 +165,6 @@ def test_json_alone_is_on_standard_output(clgnn, finished):
     assert code == 0
     assert json.loads(out)["knn_top1"] == json.loads((finished / "metrics.json").read_text())["knn_top1"]
     assert "has finished" in err
-
-
-@pytest.mark.parametrize(
-    ("shell", "words", "found"),
-    [
-        ("bash", "clgnn train method.name = nnc", "nnclr"),
-        ("bash", "clgnn train trainer.pr", "trainer.precision="),
-        ("zsh", "clgnn train trainer.precision=b", "trainer.precision=bf16"),
-        ("zsh", "clgnn train method.name=gat method.num_", "method.num_views="),
-        ("zsh", "clgnn encoders sm", "small"),
-    ],
-)
-def test_shells_complete_settings_and_names(clgnn, monkeypatch, shell, words, found):
-    for key, value in {
-        "_CLGNN_COMPLETE": f"complete_{shell}",
-        "_TYPER_COMPLETE_ARGS": words,
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split()) - 1),
-    }.items():
-        monkeypatch.setenv(key, value)
-    code, out, _ = clgnn()
-    assert code == 0
-    assert re.findall(r"[\w.=]+", out)[-1] == found
 
 
 def test_help_groups_the_commands_and_has_examples(clgnn):
@@ -331,6 +254,16 @@ def test_a_corrupt_image_fails_the_run_with_its_name(clgnn, tmp_path):
     assert code == 1
     assert "2.png" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_the_first_line_of_a_run_does_not_wait_for_torch():
+    """Nor does a typo wait: the line comes, and then what needs torch is imported."""
+    code = "import sys; sys.argv = ['clgnn', 'train', 'trainer.epochs=7']\nimport cl_as_gnn.cli as c\n"
+    code += "from cl_as_gnn.cli import run\n\ndef stop(): raise SystemExit(f\"torch {'torch' in sys.modules}\")\n"
+    code += "run.loading = stop\nc.main()"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout == "gcn on digits: encoder small, 7 epochs, seed 0\n"
+    assert found.stderr == "torch False\n"
 
 
 def test_help_is_quick_and_reads_well():

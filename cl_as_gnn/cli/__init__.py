@@ -10,8 +10,6 @@ from cl_as_gnn.compat import quiet_command
 from cl_as_gnn.errors import Interrupted, in_one_line
 from cl_as_gnn.runs.stop import end_with_parent, handled
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Entry point: an error is one line and an exit code, and a traceback with ``CLGNN_TRACEBACK=1``."""
@@ -23,7 +21,7 @@ def main() -> None:
             end_with_parent()
             from cl_as_gnn.cli import commands
 
-            commands.app(sys.argv[1:] or ["--help"], standalone_mode=False)
+            commands.app(sys.argv[1:] or ["--help"], prog_name="clgnn", standalone_mode=False)
     except Exception as error:
         if os.environ.get("CLGNN_TRACEBACK") and not isinstance(error, Interrupted):
             raise

@@ -58,7 +58,8 @@ def _walk(model: type[BaseModel], values: BaseModel | None, prefix: str) -> Iter
         value = field.get_default(call_default_factory=True) if values is None else getattr(values, name)
         below = type(value) if isinstance(value, BaseModel) else _model(field.annotation)
         if below is None:
-            yield _setting(f"{prefix}{name}", field, value)
+            about = (base.model_fields[name].description for base in _bases(model) if name in base.model_fields)
+            yield _setting(f"{prefix}{name}", field, value, next(filter(None, about), ""))
             continue
         parts = _walk(below, value if isinstance(value, BaseModel) else None, f"{prefix}{name}.")
         if value is None:  # the data set has a recipe
@@ -72,14 +73,17 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     return found[0] if found else None
 
 
-def _setting(key: str, field: FieldInfo, value: Any) -> Setting:
+def _bases(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """The class and those whose settings it may have changed without describing them again."""
+    return [base for base in model.__mro__ if issubclass(base, BaseModel)]
+
+
+def _setting(key: str, field: FieldInfo, value: Any, meaning: str) -> Setting:
     section, _, name = key.rpartition(".")
     about = f"see clgnn {section}{'s' * (section != 'data')}" if name == "name" and section in SECTIONS else ""
     kind = " ".join(filter(None, [_kind(field.annotation), _bounds(field)]))
     default = "–" if field.is_required() and value is None else _text(value)
-    return Setting(
-        key, "name" if about else kind, default, about or field.description or "", _choices(field.annotation)
-    )
+    return Setting(key, "name" if about else kind, default, about or meaning, _choices(field.annotation))
 
 
 def _bounds(field: FieldInfo) -> str:

@@ -128,7 +128,7 @@ class RunConfig(Settings):
             fit = [name for name, encoder in ENCODERS.items() if holds in encoder.reads]
             raise ValueError(
                 f"encoder.name={self.encoder.name} reads {' and '.join(reads)}, and data.name={self.data.name} holds "
-                f"{holds}: use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
+                f"{holds}: use encoder.name={' or '.join(filter(None, [', '.join(fit[:-1]), fit[-1]]))}"
             )
         if holds == "images":
             self._encoder_fits_method()
@@ -209,6 +209,8 @@ class RunConfig(Settings):
         off |= {"checkpointing": False, "generator": None}
         for section in ("encoder", "data"):
             tree[section] = {key: value for key, value in tree[section].items() if (key, value) not in off.items()}
+        if tree["encoder"]["name"] == "gnn":  # as it was named before version 0.3
+            tree["encoder"]["name"] = tree["encoder"].pop("conv")
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 
