@@ -37,8 +37,10 @@ class NotFiniteError(ValueError):
 def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) -> str:
     """One line about a name that does not exist, with the nearest one that does."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    close.sort(key=lambda other: sorted(other) != sorted(name))  # swapped letters first
+    plain = {other.lower(): other for other in names}
+    close = [plain[other] for other in difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)]
+    # another case first, then swapped letters
+    close.sort(key=lambda other: (other.lower() != name.lower(), sorted(other.lower()) != sorted(name.lower())))
     cure = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
     return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"
 

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cl_as_gnn import cli
+from cl_as_gnn.cli.common import console
 from cl_as_gnn.config import DataConfig, load_config
 from cl_as_gnn.datasets import DATASETS, ImageData, ImageDataset, Split, load_images
 from cl_as_gnn.nn.operators import adjacency
@@ -294,5 +295,6 @@ def clgnn(monkeypatch, capsys, tmp_path):
         return code, out.out, out.err
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.console, "width", 80)
+    monkeypatch.setattr(console, "width", 80)
+    monkeypatch.setattr(console, "stderr", False)
     return run

@@ -1,6 +1,8 @@
 """The commands as a user types them: what they print, and how they fail."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_as_gnn import cli
+from cl_as_gnn.cli import commands
 from cl_as_gnn.config import DataConfig
 from cl_as_gnn.datasets import load_images
+from cl_as_gnn.runs.lock import locked
 
 TINY = ["encoder.width=8", "trainer.epochs=1", "eval.draws=2", "eval.online_size=300", "eval.baselines=false"]
 
@@ -62,8 +65,6 @@ def test_train_reads_a_file_and_overrides(clgnn, tmp_path):
 
 
 def test_evaluate_repeats_the_numbers_of_the_run(clgnn, finished):
-    import json
-
     code, out, err = clgnn("evaluate", finished)
     assert code == 0, err
     metrics = json.loads((finished / "metrics.json").read_text())
@@ -139,13 +140,39 @@ def test_the_example_of_a_trained_encoder_runs(finished, tmp_path, monkeypatch):
     assert out.stdout.split("\n")[0] == "3 64 [0, 1, 2] 3 10", out.stderr
 
 
-def test_methods_lists_every_method(clgnn):
-    from cl_as_gnn.methods import METHODS
+def test_runs_lists_finished_and_stopped_ones(clgnn, finished, tmp_path):
+    for name in ("stopped", "empty", "damaged"):
+        (tmp_path / "runs" / name / "checkpoints").mkdir(parents=True)
+        shutil.copy(finished / "config.yaml", tmp_path / "runs" / name)
+    (tmp_path / "runs" / "stopped" / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "runs" / "damaged" / "config.yaml").write_text("seed: 0\n")
+    shutil.copytree(finished, tmp_path / "runs" / "done")
+    code, out, err = clgnn("runs", "--json")
+    assert code == 0, err
+    states = {Path(run["run"]).name: run["state"] for run in json.loads(out)}
+    assert states == {"done": "finished", "stopped": "stopped", "empty": "empty", "damaged": "damaged"}
+    metrics = json.loads((finished / "metrics.json").read_text())
+    [line] = [line for line in clgnn("runs")[1].splitlines() if line.startswith("runs/done")]
+    assert line.split("\t")[:5] == ["runs/done", "gcn", "digits", "1/1", "finished"]
+    assert f"{metrics['knn_top1']:.1f}" in line
+    with locked(tmp_path / "runs" / "stopped"):
+        assert "training" in clgnn("runs")[1]
+    assert clgnn("runs", "none")[0] == 2
 
-    code, out, _ = clgnn("methods")
+
+def test_json_alone_is_on_standard_output(clgnn, finished):
+    code, out, err = clgnn("train", f"resume={finished}", "--json")
     assert code == 0
-    assert all(name in out for name in METHODS)
-    assert max(map(len, out.splitlines())) <= 80
+    assert json.loads(out)["knn_top1"] == json.loads((finished / "metrics.json").read_text())["knn_top1"]
+    assert "has finished" in err
+
+
+def test_help_groups_the_commands_and_has_examples(clgnn):
+    out = clgnn("--help")[1]
+    for group in commands.GROUPS:
+        assert f"─ {group} ─" in out
+    out = clgnn("train", "--help")[1]
+    assert "clgnn train resume=runs/photos trainer.epochs=200" in out
 
 
 def test_inspect_draws_a_picture(clgnn, finished, tmp_path):
@@ -162,7 +189,7 @@ def test_inspect_draws_a_picture(clgnn, finished, tmp_path):
 def test_no_place_for_temporary_files_is_one_line(clgnn, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/missing"])
-    monkeypatch.setattr(cli, "app", lambda *words, **options: tempfile.gettempdir())
+    monkeypatch.setattr(commands, "app", lambda *words, **options: tempfile.gettempdir())
     line = "error: No usable temporary directory found in ['/missing']: free some space in one of them, or set TMPDIR"
     assert clgnn("train") == (1, "", f"{line} to another folder\n")
 
@@ -175,6 +202,13 @@ def test_no_place_for_temporary_files_is_one_line(clgnn, monkeypatch):
         (["train", "method.name=nope"], 2, "unknown method 'nope'"),
         (["train", "data.name=folder"], 2, "data.root"),
         (["train", "data.name=folder", "data.root=missing"], 2, "missing"),
+        (["train", "optim.name=adamW"], 2, "did you mean 'adamw'?"),
+        (["train", "method.name=SimCLR"], 2, "did you mean 'simclr'?"),
+        (
+            ["train", "method=simclr", "method.temperature=0.1"],
+            2,
+            "method=simclr: a section expects settings, write method.name=simclr",
+        ),
         (["train", "resume=missing"], 2, "no run folder missing"),
         (["train", "trainer.precision=fp16"], 2, "trainer.precision=fp16"),
         (["evaluate", "missing"], 2, "no run folder missing"),
@@ -202,7 +236,8 @@ def test_a_handful_of_images_is_enough(clgnn, tmp_path):
             Image.new("RGB", (16, 16), (colour + i, 60, 10 * i)).save(folder / f"{i}.png")
     code, out, err = clgnn("train", "data.name=folder", "data.root=data", "data.validation=0", *TINY, "run_dir=few")
     assert code == 0, err
-    assert "–" in out, "ten labels a class are not there"
+    assert "10 labels" not in out, "nor their column: ten labels a class are not there"
+    assert "1 label" in out
     code, _, err = clgnn("train", "resume=few")
     assert code == 0, err
 
@@ -219,6 +254,16 @@ def test_a_corrupt_image_fails_the_run_with_its_name(clgnn, tmp_path):
     assert code == 1
     assert "2.png" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_the_first_line_of_a_run_does_not_wait_for_torch():
+    """Nor does a typo wait: the line comes, and then what needs torch is imported."""
+    code = "import sys; sys.argv = ['clgnn', 'train', 'trainer.epochs=7']\nimport cl_as_gnn.cli as c\n"
+    code += "from cl_as_gnn.cli import run\n\ndef stop(): raise SystemExit(f\"torch {'torch' in sys.modules}\")\n"
+    code += "run.loading = stop\nc.main()"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout == "gcn on digits: encoder small, 7 epochs, seed 0\n"
+    assert found.stderr == "torch False\n"
 
 
 def test_help_is_quick_and_reads_well():

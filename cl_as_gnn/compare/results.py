@@ -167,7 +167,10 @@ def rich_table(results: Mapping[str, Any]) -> Table:
     """The same for the terminal."""
     known = results["rows"][results["baseline"]]
     title = f"{results['suite']}{_unit(known)}".replace(", ", ": ", 1)
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    seeds = len(results["seeds"])
+    spread = f"mean ± standard deviation over {seeds} seeds; Δ: paired difference ± half of its 95 % interval"
+    caption = "one seed, so no spread" if seeds == 1 else spread
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", caption=caption, caption_justify="left")
     scores, first = columns(known, results.get("scores", ())).values(), compared(results)[0]
     table.add_column("")
     for title in (*(score.title for score in scores), f"Δ {find_score(first).title} to {results['baseline']}"):
@@ -177,34 +180,57 @@ def rich_table(results: Mapping[str, Any]) -> Table:
     return table
 
 
-def differences(results: Mapping[str, Any]) -> Figure:
-    """Draw differences to the baseline with their intervals, one panel per score.
+def picture(results: Mapping[str, Any]) -> Figure:
+    """Draw the scores, mean ± standard deviation with each seed as a dot, and below them the differences to the
+    baseline with their 95 % intervals; one column per score.
 
-    A point is green (better) or red if its interval excludes zero. One seed has no interval and stays gray.
+    A difference is green (better) or red if its interval excludes zero. One seed has no interval and stays gray.
     """
-    rows = [row for row in results["rows"] if row != results["baseline"]]
-    keys = compared(results)
-    figure = Figure(figsize=(1 + 2.6 * len(keys), 1.4 + 0.32 * max(len(rows), 1)), layout="constrained")
-    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
-    for axes, key in zip(panels, keys, strict=True):
-        axes.axvline(0, color="#404040", linewidth=0.8)
-        for y, row in enumerate(rows):
-            entry = results["rows"][row].get(key)
-            if entry is None:
-                continue
-            delta, half = entry["delta"], entry["ci95"]
-            color = ("#1f7a3d" if find_score(key).gain(delta) > 0 else "#b03a2e") if abs(delta) > half else "#9a9a9a"
-            axes.errorbar(delta, y, xerr=0 if np.isnan(half) else half, fmt="o", color=color, capsize=3)
-        axes.locator_params(axis="x", nbins=5)
-        _label(
-            axes,
-            f"{find_score(key).title}: Δ to {results['baseline']}",
-            "points" if find_score(key).unit else "",
-            grid="x",
-        )
-    panels[0].set_yticks(range(len(rows)), rows)
-    panels[0].invert_yaxis()
+    rows, keys = list(results["rows"]), compared(results)
+    others = [row for row in rows if row != results["baseline"]]
+    heights = [len(rows), max(len(others), 1)]
+    figure = Figure(figsize=(1 + 2.6 * len(keys), 2.6 + 0.32 * sum(heights)), layout="constrained")
+    above, below = figure.subplots(2, len(keys), sharey="row", squeeze=False, height_ratios=heights)
+    many = len(results["seeds"]) > 1
+    for axes, key in zip(above, keys, strict=True):
+        _scores(axes, results, rows, key)
+        score = find_score(key)
+        _label(axes, score.title, "%" if score.unit else "", grid="x")
+    for axes, key in zip(below, keys, strict=True):
+        _differences(axes, results, others, key)
+        title = f"{find_score(key).title}: Δ to {results['baseline']}"
+        _label(axes, title, "points" if find_score(key).unit else "", grid="x")
+    for first, names in ((above[0], rows), (below[0], others)):
+        first.set_yticks(range(len(names)), names)
+        first.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    about = "scores: mean ± standard deviation, a dot per seed; Δ: paired difference ± half of its 95 % interval"
+    figure.supxlabel(about if many else "one seed: no spread", fontsize=8)
     return figure
+
+
+def _scores(axes: Axes, results: Mapping[str, Any], rows: Sequence[str], key: str) -> None:
+    for y, row in enumerate(rows):
+        entry = results["rows"][row]
+        if key not in entry:
+            continue
+        found = entry[key]
+        each = [value for seed in entry["seeds"].values() if (value := seed.get(key)) is not None]
+        axes.plot(each, [y] * len(each), "o", color="#b8c4d0", markersize=3)
+        spread = 0 if np.isnan(found["std"]) else found["std"]
+        axes.errorbar(found["mean"], y, xerr=spread, fmt="o", color="#2a5d8a", capsize=3, markersize=5)
+    axes.locator_params(axis="x", nbins=5)
+
+
+def _differences(axes: Axes, results: Mapping[str, Any], rows: Sequence[str], key: str) -> None:
+    axes.axvline(0, color="#404040", linewidth=0.8)
+    for y, row in enumerate(rows):
+        entry = results["rows"][row].get(key)
+        if entry is None:
+            continue
+        delta, half = entry["delta"], entry["ci95"]
+        color = ("#1f7a3d" if find_score(key).gain(delta) > 0 else "#b03a2e") if abs(delta) > half else "#9a9a9a"
+        axes.errorbar(delta, y, xerr=0 if np.isnan(half) else half, fmt="o", color=color, capsize=3)
+    axes.locator_params(axis="x", nbins=5)
 
 
 def curves(results: Mapping[str, Any]) -> Figure:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ from typing import Any
 import torch
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cl_as_gnn.compare.results import available_cores, curves, differences, has_purity, markdown, summarize
+from cl_as_gnn.compare.progress import SuiteProgress
+from cl_as_gnn.compare.results import available_cores, curves, has_purity, markdown, picture, summarize
 from cl_as_gnn.compare.suite import Cell, Suite
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.folder import RunFolder
 from cl_as_gnn.runs.lock import locked
 from cl_as_gnn.runs.stop import PARENT, interruptible
+
+_POLL = 1.0  # seconds between two looks at the epochs of the runs
 
 
 def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console) -> dict[str, Any]:
@@ -56,29 +58,27 @@ def _run_suite(
     suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console, processes: _Processes
 ) -> dict[str, Any]:
     waiting = [cell for cell in cells if cell.metrics is None]
-    text = TextColumn("{task.description}", markup=False)
-    columns = (text, BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar, ThreadPoolExecutor(jobs) as pool:
-        task = bar.add_task(suite.name, total=len(cells), completed=len(cells) - len(waiting))
-        failures = []
+    with SuiteProgress(suite.name, cells, waiting, console) as progress, ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(_train, cell, i % jobs, jobs, out, processes): cell for i, cell in enumerate(waiting)}
+        pending, errors = set(futures), []
         try:
-            for error in pool.map(
-                lambda pair: _train(pair[1], pair[0] % jobs, jobs, out, processes), enumerate(waiting)
-            ):
-                bar.advance(task)
-                if error:
-                    failures.append(error)
+            while pending:
+                done, pending = wait(pending, timeout=_POLL, return_when=FIRST_COMPLETED)
+                for future in done:
+                    errors.append(future.result())
+                    progress.ended(futures[future], failed=errors[-1] is not None)
+                progress.show()
         except BaseException:
             processes.end()  # the pool waits for its threads, and they wait for these
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    if failures:
+    if failures := list(filter(None, errors)):
         raise RunError(f"{len(failures)} of {len(cells)} runs failed, the first: {failures[0]}; the others are kept")
     results = summarize(suite, cells)
     run = RunFolder(out)
     run.write(out / "results.json", json.dumps(results, indent=2) + "\n")
     run.write(out / "results.md", markdown(results))
-    differences(results).savefig(out / "results.png", dpi=150)
+    picture(results).savefig(out / "results.png", dpi=150)
     if suite.curves and has_purity(results):
         curves(results).savefig(out / "curves.png", dpi=150)
     return results

@@ -116,7 +116,9 @@ class DataConfig(Settings):
     name: str = DATASETS.default
     root: Path | None = Field(None, description="folder that holds the data set (digits needs none)")
     classes: Classes = Field(None, description="names of the classes whose images are read, None = all images")
-    image_size: int | None = Field(None, ge=4, le=512, description="side of the views in pixels, see PhotoConfig")
+    image_size: int | None = Field(
+        None, ge=4, le=512, description="side of the views in pixels, where a data set has any size"
+    )
     validation: float = Field(0.1, ge=0, lt=0.9, description="share of the training images kept for choosing settings")
     split_seed: int = Field(0, ge=0, lt=2**31, description="seed of the split into training, validation and test")
     augment: AugmentConfig | None = Field(None, description="None = the recipe of the data set or of the image size")

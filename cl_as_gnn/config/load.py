@@ -69,6 +69,7 @@ def build_config(tree: Mapping[str, Any]) -> RunConfig:
 
     A ``data.root`` without a ``data.name`` is a folder of images.
     """
+    tree = renamed(tree)
     data, method = (tree[key] if isinstance(tree.get(key), Mapping) else {} for key in ("data", "method"))
     if data.get("root") is not None and data.get("name") is None:
         data = {**data, "name": "folder"}
@@ -120,6 +121,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             value = value if value is None or isinstance(value, str) else text
         elif isinstance(value, str):
             value = _number(value)
+        _check_sections({key: value})
         for part in reversed(key.split(".")):
             value = {part: value}
         tree = _overlay(tree, value)
@@ -134,10 +136,20 @@ def _number(text: str) -> Any:
         return text
 
 
+def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the names of this version: before 0.3, ``encoder.name`` named the convolution of a GNN."""
+    encoder = tree.get("encoder")
+    if isinstance(encoder, Mapping) and encoder.get("name") in ("gcn", "gat", "sage", "gin"):
+        return {**tree, "encoder": {**encoder, "name": "gnn", "conv": encoder["name"]}}
+    return dict(tree)
+
+
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """``top`` over ``base``, section by section. A method or an encoder of another name takes over the settings of the
     same name and default, such as the temperature."""
-    base = dict(base)
+    base, top = renamed(base), renamed(top)
+    for tree in (base, top):
+        _check_sections(tree)
     for key, registry, default in (("method", METHODS, METHODS.default), ("encoder", ENCODERS, None)):
         old, new = base.get(key), top.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -145,6 +157,13 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
             if before is not None and after is not None and before != after:
                 base[key] = _shared_settings(old, registry, str(before), str(after))
     return _overlay(base, top)
+
+
+def _check_sections(tree: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a name in place of a section, which other settings of the section would replace."""
+    for key in SECTIONS:
+        if isinstance(value := tree.get(key), str):
+            raise ConfigError(f"{key}={value}: a section expects settings, write {key}.name={value}")
 
 
 def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ _DEFAULT: Any = {}  # of a section: the registry names its default entry
 class EncoderConfig(Settings):
     """The encoder, and the head that is dropped after training."""
 
-    name: str = ENCODERS.default
-    projector_hidden: int = Field(256, ge=8, le=65536)
+    name: str = Field(ENCODERS.default, description="see clgnn encoders")
+    projector_hidden: int = Field(256, ge=8, le=65536, description="hidden width of the projector")
     projector_dim: int = Field(128, ge=2, le=65536, description="dimension d of the features that messages act on")
     projector_layers: int = Field(2, ge=0, le=4, description="0: messages act on the features themselves")
     predictor_hidden: int = Field(64, ge=2, le=65536, description="bottleneck of the predictor, where a method has one")
@@ -46,7 +46,9 @@ class MethodConfig(Settings):
 class OptimConfig(Settings):
     """The optimizer. The learning rate rises linearly; then it falls to zero along a half cosine, or stays constant."""
 
-    name: Literal["adamw", "adam", "sgd", "lars"] = "adamw"
+    name: Literal["adamw", "adam", "sgd", "lars"] = Field(
+        "adamw", description="the optimizer; adam: weight decay as part of the gradient"
+    )
     lr: float = Field(4e-3, gt=0, description="peak learning rate, not scaled by the batch size")
     weight_decay: float = Field(1e-4, ge=0, description="not applied to biases and normalization layers")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and lars")
@@ -76,10 +78,10 @@ def _callbacks(value: Any) -> Any:
 class TrainerConfig(Settings):
     """Epochs, batches, devices, and who watches."""
 
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(100, ge=1, description="passes over the training samples")
     batch_size: int = Field(256, ge=2, description="images (nodes, graphs) per step, over all devices")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where that is fast")
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto = a GPU if there is one")
     devices: int = Field(1, ge=1, description="GPUs of each machine, or processes where there are none")
     num_nodes: int = Field(1, ge=1, description="machines")
     compile: bool = Field(False, description="torch.compile the encoder: pays off in long runs")
@@ -109,8 +111,8 @@ class EvalConfig(Settings):
     transfer_classes: Classes = Field(
         None, description="the classes of eval.transfer, or without a folder of the run's own data set, to transfer to"
     )
-    knn_k: int = Field(20, ge=1)
-    knn_temperature: float = Field(0.07, gt=0)
+    knn_k: int = Field(20, ge=1, description="neighbors that vote in the kNN score")
+    knn_temperature: float = Field(0.07, gt=0, description="a neighbor's vote weighs exp(cosine / this)")
     draws: int = Field(10, ge=1, description="draws of the few labels")
     baselines: bool = Field(True, description="also score the inputs and the untrained encoder")
     online_every: int = Field(1, ge=1, description="epochs between two online kNN estimates")
@@ -140,7 +142,7 @@ class RunConfig(Settings):
     optim: OptimConfig = OptimConfig()
     trainer: TrainerConfig = TrainerConfig()
     eval: EvalConfig = EvalConfig()
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of weights, batches and views")
     run_dir: Path | None = Field(None, description="None = runs/<data>-<method>-seed<seed>-<time>-<process>")
 
     @field_validator("data", "encoder", "method", mode="before")
@@ -149,7 +151,7 @@ class RunConfig(Settings):
         if isinstance(value, BaseModel):
             return value
         if not isinstance(value, Mapping):
-            raise ValueError("expects a mapping with a name")
+            raise ValueError(f"a section expects settings, write {info.field_name}.name=NAME")
         assert info.field_name is not None
         return section_of(info.field_name, value).model_validate(dict(value))
 
@@ -160,7 +162,7 @@ class RunConfig(Settings):
             fit = [name for name, encoder in ENCODERS.items() if holds in encoder.reads]
             raise ValueError(
                 f"encoder.name={self.encoder.name} reads {' and '.join(reads)}, and data.name={self.data.name} holds "
-                f"{holds}: use encoder.name={', '.join(fit[:-1])} or {fit[-1]}"
+                f"{holds}: use encoder.name={' or '.join(filter(None, [', '.join(fit[:-1]), fit[-1]]))}"
             )
         if holds == "images":
             self._encoder_fits_method()
@@ -246,6 +248,8 @@ class RunConfig(Settings):
         off |= {"checkpointing": False, "generator": None}
         for section in ("encoder", "data"):
             tree[section] = {key: value for key, value in tree[section].items() if (key, value) not in off.items()}
+        if tree["encoder"]["name"] == "gnn":  # as it was named before version 0.3
+            tree["encoder"]["name"] = tree["encoder"].pop("conv")
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 

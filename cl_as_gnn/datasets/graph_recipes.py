@@ -21,7 +21,7 @@ from cl_as_gnn.config import merge
 Tree = dict[str, Any]
 
 _GRAPHS: Tree = {
-    "encoder": {"name": "gcn", "width": 256, "projector_hidden": 128, "projector_dim": 128},
+    "encoder": {"name": "gnn", "conv": "gcn", "width": 256, "projector_hidden": 128, "projector_dim": 128},
     "optim": {"name": "adam", "lr": 1e-3, "weight_decay": 1e-5, "warmup": 0.0, "schedule": "constant"},
     "trainer": {"epochs": 200, "batch_size": 4096, "precision": "fp32"},
     "eval": {"online_every": 20, "graph_every": 20},
@@ -34,7 +34,7 @@ _DATA: dict[str, Tree] = {
     "pubmed": {},
     "tu": {
         "data": {"augment": {"drop_node": 0.2, "drop_edge": 0.2, "mask_feature": 0.2}, "normalize": False},
-        "encoder": {"name": "gin", "width": 32, "num_layers": 3, "norm": "batch", "jk": "cat", "projector_act": "relu"},
+        "encoder": {"conv": "gin", "width": 32, "num_layers": 3, "norm": "batch", "jk": "cat", "projector_act": "relu"},
         "optim": {"lr": 1e-3, "weight_decay": 0.0},
         "trainer": {"epochs": 20, "batch_size": 128},
     },

@@ -33,17 +33,18 @@ _NORMS: dict[str, Callable[[int], nn.Module | None]] = {
 class GNNConfig(EncoderConfig):
     """A GNN of PyG under study, and the head."""
 
-    name: Literal["gcn", "gat", "sage", "gin"] = "gcn"
+    name: Literal["gnn"] = "gnn"
+    conv: Literal["gcn", "gat", "sage", "gin"] = Field("gcn", description="what PyG's model is made of")
     width: int = Field(256, ge=1, le=4096, description="channels of the hidden layers")
     out_width: int | None = Field(None, ge=1, le=4096, description="channels of the last layer; None = width")
-    num_layers: int = Field(2, ge=1, le=64)
-    act: Literal["relu", "prelu", "elu", "rrelu"] = "relu"
+    num_layers: int = Field(2, ge=1, le=64, description="convolutions, one after the other")
+    act: Literal["relu", "prelu", "elu", "rrelu"] = Field("relu", description="activation between the layers")
     norm: Literal["none", "batch", "layer", "pair", "mean_subtraction", "contra"] = Field(
         "none", description="after every layer but the last, before its activation"
     )
     last_act: bool = Field(False, description="norm and activation after the last layer too")
     jk: Literal["last", "cat"] = Field("last", description="features: of the last layer, or of all layers concatenated")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the hidden channels dropped in training")
     hops: int = Field(0, ge=0, le=64, description="hops by which the features are diffused once trained, as in APPNP")
     teleport: float = Field(0.1, ge=0, le=1, description="share of a node's own features kept at each of those hops")
     pool: Literal["sum", "mean", "max"] | None = Field(None, description="tu: how a graph is made of its nodes (sum)")
@@ -56,8 +57,8 @@ class GNNConfig(EncoderConfig):
         if self.jk == "cat" and (self.out_width is not None or self.last_act):
             raise ValueError("encoder.jk=cat takes every layer alike: drop encoder.out_width and encoder.last_act")
         heads = 4
-        if self.name == "gat" and (self.width % heads or (self.out_width or 0) % heads):
-            raise ValueError(f"encoder.name=gat has {heads} attention heads: make encoder.width a multiple of {heads}")
+        if self.conv == "gat" and (self.width % heads or (self.out_width or 0) % heads):
+            raise ValueError(f"encoder.conv=gat has {heads} attention heads: make encoder.width a multiple of {heads}")
         return self
 
 
@@ -86,7 +87,7 @@ class GraphEncoder(Encoder):
 
     Config = GNNConfig
     reads = ("nodes", "graphs")
-    summary = "PyG's GCN, GAT, GraphSAGE and GIN"
+    summary = "PyG's GCN, GAT, GraphSAGE or GIN, by encoder.conv"
 
     @classmethod
     def build(cls, config: GNNConfig, inputs: Inputs) -> GraphEncoder:
@@ -97,7 +98,7 @@ class GraphEncoder(Encoder):
         self.config, self.pool = config, pool
         out = config.out_width or config.width
         cat = config.jk == "cat"
-        self.gnn = _MODELS[config.name](
+        self.gnn = _MODELS[config.conv](
             in_channels,
             config.width,
             config.num_layers,
@@ -106,7 +107,7 @@ class GraphEncoder(Encoder):
             act=config.act,
             norm=_NORMS[config.norm](config.width),
             jk="cat" if cat else None,
-            **({"heads": 4} if config.name == "gat" else {}),
+            **({"heads": 4} if config.conv == "gat" else {}),
         )
         if cat:
             self.gnn.lin = nn.Identity()  # concatenated layers, unmixed
@@ -131,9 +132,9 @@ class GraphEncoder(Encoder):
     def features(self, data: Data) -> Tensor:
         """Features of every node, ``(N, out_dim)``."""
         x, edges, n = data.x, data.edge_index, data.x.size(0)
-        if self.config.name in ("sage", "gin") and x.layout != torch.strided:
+        if self.config.conv in ("sage", "gin") and x.layout != torch.strided:
             x = x.to_dense()  # these two aggregate the inputs themselves
-        if self.config.name != "gat" and self.gnn._compiled_call_impl is None:  # a compiler takes no sparse matrix
+        if self.config.conv != "gat" and self.gnn._compiled_call_impl is None:  # a compiler takes no sparse matrix
             # With the edges as a sparse matrix, rows the targets, a weighted sum is one product without edge messages.
             edges = to_torch_csr_tensor(edges.flip(0), size=(n, n))
         z: Tensor = self.last(self.gnn(x, edges, batch=data.batch))

@@ -12,7 +12,7 @@ from cl_as_gnn.methods.base import Batch, SoftmaxConfig, SoftmaxMethod
 
 class ArCLConfig(SoftmaxConfig):
     name: Literal["arcl"] = "arcl"
-    num_views: int = Field(4, ge=2, le=16)
+    num_views: int = Field(4, ge=2, le=16, description="views V drawn from each image")
     aggregate: Literal["hardest", "mean"] = Field("hardest", description="hardest = the least similar view; mean = all")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_as_gnn.config import RunConfig, TrainerConfig, build_config, flatten, merge, read_yaml, to_yaml
 from cl_as_gnn.config.data import SPACES
+from cl_as_gnn.config.load import renamed
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.lock import locked
 
@@ -210,7 +211,7 @@ def check_same(run: RunFolder, file: Path, settings: Any, config: RunConfig) -> 
     """
     if not isinstance(settings, Mapping):
         raise RunError(f"{file} holds no settings: it is no file of this package")
-    now = config.stored()
+    now, settings = config.stored(), renamed(settings)
     for key in ("method.name", *flatten(now), *flatten(settings)):
         before, after = _value(settings, key), _value(now, key)
         if before is _ABSENT or after is _ABSENT or before == after:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cl_as_gnn.config import RunConfig
+from cl_as_gnn.config.load import renamed
 from cl_as_gnn.datasets import Split, read_images
 from cl_as_gnn.datasets.view_generator import colored
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
@@ -59,7 +60,7 @@ def read_header(run: RunFolder) -> dict[str, Any]:
     check_same(run, run.encoder, settings, run.load_config())
     if "encoder" not in meta:
         raise RunError(f"{run.encoder} was written by cl_as_gnn 0.1: read it with that version, or train again")
-    return meta
+    return renamed(meta)
 
 
 def load_encoder(run: RunFolder) -> Encoder:

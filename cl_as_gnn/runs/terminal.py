@@ -14,11 +14,12 @@ from cl_as_gnn.evaluation.scores import LABEL_FREE, find_score, has_accuracies, 
 
 def print_scores(metrics: Mapping[str, Any], console: Console) -> None:
     """Print the short table of a run and its baselines, and lines on its views."""
-    labeled, scores = has_accuracies(metrics), of_run(metrics).values()
+    labeled, rows = has_accuracies(metrics), table_rows(metrics)
+    scores = [score for score in of_run(metrics).values() if any(row.get(score.key) is not None for _, row in rows)]
     title = f"{metrics['dataset']}, {'top-1 accuracy in %' if labeled else 'without labels'}"
     headings = [s.title if labeled else s.title.lower() + ", %" * (s.unit == "%") for s in scores]
     table = number_table(title, headings)
-    for i, (name, row) in enumerate(table_rows(metrics)):
+    for i, (name, row) in enumerate(rows):
         table.add_row(name, *[score.text(row.get(score.key)) for score in scores], style="bold" if i == 0 else "")
     console.print(table)
     if found := under_shifts(metrics):

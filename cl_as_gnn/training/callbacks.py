@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from cl_as_gnn.errors import RunError
@@ -187,45 +187,67 @@ class Checkpoint(LightningCheckpoint):
 
 
 class ProgressBar(Callback):
-    """Shows one bar for the whole run, or ten lines if the output is not a terminal."""
+    """Shows one bar for the whole run, which moves with the steps, or ten lines if the output is not a terminal."""
+
+    # Seconds between two updates: a step on a GPU is shorter.
+    EVERY = 0.1
 
     def __init__(self, rows: EpochLog, console: Console):
         self.rows, self.console = rows, console
         self.bar: Progress | None = None
-        self._samples = 0
+        self._samples, self._numbers, self._shown = 0, "", 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._clock = time.perf_counter()
         if not (trainer.is_global_zero and self.console.is_terminal):
             return
         self.bar = Progress(
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
+            TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[numbers]}"),  # loss, online kNN and speed
             TimeRemainingColumn(compact=True),
             console=self.console,
+            speed_estimate_period=300,  # online kNN estimates come between some epochs
         )
         self.bar.start()
-        self._task = self.bar.add_task("", numbers="", total=trainer.max_epochs, completed=trainer.current_epoch)
+        self._task = self.bar.add_task("", numbers="", epoch=f"1/{trainer.max_epochs}", total=None)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._samples += len(batch if isinstance(batch, Tensor) else batch[0]) * trainer.world_size
+        now = time.perf_counter()
+        if self.bar is not None and now - self._shown > self.EVERY:
+            self._shown = now
+            self._show(self.bar, trainer, pl_module, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ContrastiveModule)
         if not trainer.is_global_zero:
             return
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 1
-        speed = self._samples / (time.perf_counter() - self._clock)
         knn = "" if self.rows.online_knn is None else f"  kNN {self.rows.online_knn:.1f} %"
-        numbers = f"loss {pl_module.epoch_loss:.3f}{knn}  {speed:,.0f} {pl_module.task.unit}/s"
+        self._numbers = f"loss {pl_module.epoch_loss:.3f}{knn}  "
         if self.bar is not None:
-            self.bar.update(self._task, completed=epoch, numbers=numbers)
+            self._show(self.bar, trainer, pl_module, int(trainer.num_training_batches))
         elif epoch == last or epoch % max(1, last // 10) == 0:
+            numbers = self._numbers + self._speed(pl_module)
             self.console.print(f"epoch {epoch}/{last}  {numbers}", highlight=False)
+
+    def _show(self, bar: Progress, trainer: Trainer, module: LightningModule, steps: int) -> None:
+        """``steps`` of the current epoch are done."""
+        each, last = int(trainer.num_training_batches), trainer.max_epochs or 1
+        bar.update(
+            self._task,
+            completed=trainer.current_epoch * each + steps,
+            total=last * each,
+            epoch=f"{trainer.current_epoch + 1}/{last}",
+            numbers=self._numbers + self._speed(module),
+        )
+
+    def _speed(self, module: LightningModule) -> str:
+        assert isinstance(module, ContrastiveModule)
+        return f"{self._samples / (time.perf_counter() - self._clock):,.0f} {module.task.unit}/s"
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.bar is not None:

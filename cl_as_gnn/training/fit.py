@@ -107,7 +107,7 @@ def train(
     with create_run(config) if resume is None else nullcontext(resume) as run:
         if resume is None:
             name = Text(str(run.path), "bold")  # which may hold rich's markup
-            console.print(f"{config.method.name} on {config.data.name}, run folder", name, soft_wrap=True)
+            console.print("run folder", name, soft_wrap=True)
             for line in task.notes():
                 console.print(line, soft_wrap=True, markup=False)
         for line in task.capped():

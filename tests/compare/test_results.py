@@ -4,7 +4,8 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from cl_as_gnn.compare import compared, interval, markdown, rich_table
-from cl_as_gnn.compare.results import curves, differences
+from cl_as_gnn.compare.results import curves, picture
+from cl_as_gnn.evaluation.scores import find_score
 
 
 def test_interval_is_students():
@@ -17,7 +18,7 @@ def test_interval_is_students():
 
 def scores(**means):
     entry = {f"{key}_top1": {"mean": mean, "std": 1.0, "delta": 2.0, "ci95": 1.0} for key, mean in means.items()}
-    return {**entry, "seconds": 1.0, "epochs": 1, "num_views": 2}
+    return {**entry, "seeds": {}, "seconds": 1.0, "epochs": 1, "num_views": 2}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,13 @@ def test_differences_are_those_of_the_telling_scores(known, first):
     assert {line.count("|") for line in table} == {table[0].count("|")}
     assert table[-1].startswith("| nothing | 1.0 | – | – | – |"), "a file from before a score was known has gaps"
     assert rich_table(results).columns[-1].header == f"Δ {first} to a"
-    assert len(differences(results).axes) == len(compared(results))
+    assert (
+        "standard deviation over 2 seeds; Δ: paired difference ± half of its 95 % interval"
+        in rich_table(results).caption
+    )
+    titles = [axes.get_title() for axes in picture(results).axes]
+    names = [find_score(key).title for key in compared(results)]
+    assert titles == names + [f"{name}: Δ to a" for name in names], "scores, differences below them"
 
 
 def test_scores_that_the_suite_names_have_differences_too():
@@ -54,7 +61,9 @@ def test_color_is_for_intervals_clear_of_zero():
     def color(delta, half):
         rows = {"a": scores(knn=1), "b": scores(knn=1)}
         rows["b"]["knn_top1"] |= {"delta": delta, "ci95": half}
-        return to_hex(differences({"baseline": "a", "rows": rows}).axes[0].containers[-1].lines[0].get_color())
+        return to_hex(
+            picture({"baseline": "a", "rows": rows, "seeds": [0, 1]}).axes[1].containers[-1].lines[0].get_color()
+        )
 
     gray = color(1.0, 2.0)
     assert len({gray, color(3.0, 2.0), color(-3.0, 2.0)}) == 3

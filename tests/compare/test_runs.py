@@ -1,4 +1,5 @@
 import json
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from rich.console import Console
 
 import cl_as_gnn.methods
 from cl_as_gnn.compare import load_suite, rich_table, run_suite
-from cl_as_gnn.compare.results import differences
+from cl_as_gnn.compare.progress import SuiteProgress
+from cl_as_gnn.compare.results import picture
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.lock import locked
 from cl_as_gnn.training.fit import train
@@ -93,7 +95,7 @@ def test_runs_without_labels_are_compared_by_what_needs_none(tmp_path):
         entry = results["rows"][cell.row]
         assert not [key for key in entry if key.endswith("_top1") or "purity" in key]
         assert entry["view_agreement"]["mean"] == cell.metrics["view_agreement"]
-    assert [axes.get_xlabel() for axes in differences(results).axes] == ["points", "", ""]
+    assert [axes.get_xlabel() for axes in picture(results).axes] == ["%", "", "", "points", "", ""]
     assert not (tmp_path / "out" / "curves.png").exists()
     assert [column.header for column in rich_table(results).columns][1:3] == heads[:2]
 
@@ -127,3 +129,23 @@ def test_two_suites_do_not_share_a_folder(suite, tmp_path):
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out"), pytest.raises(ConfigError, match="out is in use by another process"):
         run_suite(loaded, cells, tmp_path / "out", 1, QUIET)
+
+
+def test_the_bar_moves_with_the_epochs_of_the_runs(suite, tmp_path):
+    _, cells = load_suite(suite, ["trainer.epochs=8"], tmp_path / "out")
+    console = Console(file=StringIO(), force_terminal=True, width=80)
+    with SuiteProgress("tiny", cells, cells, console) as progress:
+        history = cells[0].run.history
+        history.parent.mkdir(parents=True)
+        history.write_text("epoch,loss\n1,2\n2,1\n")
+        progress.show()
+        assert (progress.bar.tasks[0].completed, progress.bar.tasks[0].total) == (2, 16)
+        progress.ended(cells[0], failed=False)
+        progress.show()
+        assert progress.bar.tasks[0].completed == 8
+    assert "1/2 runs, epoch 8/16" in console.file.getvalue()
+    console = Console(file=StringIO(), width=80)
+    with SuiteProgress("tiny", cells, cells, console) as progress:
+        progress.show()
+        progress.ended(cells[1], failed=True)
+    assert console.file.getvalue() == "0/2 runs: gcn seed 0 failed\n", "a line per run in a pipe, no control characters"

@@ -114,7 +114,7 @@ def test_frozen():
         ("trainer=3", "trainer=3: expects settings, as in trainer.NAME=value"),
         ("method.name=[a]", "unknown method \"['a']\""),
         ("data.name=[a]", "unknown data set"),
-        ("method=3", "method=3: expects a mapping with a name"),
+        ("method=3", "method=3: a section expects settings, write method.name="),
         ("seed", "'seed' is not a setting: write key=value"),
         ("=3", "'=3' is not a setting"),
         ("seed=[1", "the value of seed=[1 cannot be read"),

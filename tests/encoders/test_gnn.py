@@ -20,7 +20,7 @@ def graph():
 
 def build(name="gcn", pool=None, **settings):
     torch.manual_seed(0)
-    return GraphEncoder(F, GNNConfig(name=name, width=16, **settings), pool)
+    return GraphEncoder(F, GNNConfig(conv=name, width=16, **settings), pool)
 
 
 @pytest.mark.parametrize("name", ["gcn", "gat", "sage", "gin"])
@@ -103,7 +103,7 @@ def test_compiled_encoder_of_a_graph(name):
     edges = torch.randint(0, 12, (2, 40), generator=torch.Generator().manual_seed(0))
     edges = to_undirected(remove_self_loops(edges)[0])
     graph = Data(x=torch.randn(12, 6), edge_index=edges)
-    encoder = GraphEncoder(6, GNNConfig(name=name, width=8, hops=2)).eval()
+    encoder = GraphEncoder(6, GNNConfig(conv=name, width=8, hops=2)).eval()
     expected = encoder(graph)
     encoder.compile(backend="eager")
     torch.testing.assert_close(encoder(graph), expected)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cl_as_gnn.compare import Suite, markdown, rich_table, summarize
-from cl_as_gnn.compare.results import differences
+from cl_as_gnn.compare.results import picture
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import scores
 from cl_as_gnn.report import write_report
@@ -63,7 +63,7 @@ def test_a_score_of_another_package_is_shown_everywhere(clgnn, foreign, tmp_path
     assert "| Δ norm |" in markdown(results)
     assert "+1.00 ± 0.00" in markdown(results)
     assert "norm" in [column.header for column in rich_table(results).columns]
-    panel = next(axes for axes in differences(results).axes if axes.get_title().startswith("norm"))
+    panel = next(axes for axes in picture(results).axes if axes.get_title().startswith("norm: Δ"))
     assert panel.containers[-1].lines[0].get_color() == "#b03a2e", "a larger norm is worse"
 
 

@@ -141,4 +141,4 @@ def test_mistakes(tmp_path):
     with pytest.raises(ConfigError, match=r"name the file graph\.png"):
         inspect_batch(load_config(), None, tmp_path / "graph.jpg", SIZE)
     with pytest.raises(ConfigError, match=r"karate is a graph: clgnn inspect draws minibatches of images"):
-        inspect_batch(load_config(None, ["data.name=karate", "encoder.name=gcn"]), None, tmp_path / "g.png", SIZE)
+        inspect_batch(load_config(None, ["data.name=karate", "encoder.name=gnn"]), None, tmp_path / "g.png", SIZE)

@@ -1,5 +1,9 @@
+import json
+
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from cl_as_gnn.errors import RunError
 from cl_as_gnn.runs.folder import RunFolder, open_run
@@ -52,3 +56,27 @@ def test_the_method_of_a_run_is_that_of_its_last_checkpoint(tmp_path, configure,
     expected = {k.removeprefix("method."): v for k, v in weights(run.path).items() if k.startswith("method.")}
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key], expected[key]) for key in found)
+
+
+def test_a_run_whose_gnn_was_named_by_its_convolution_goes_on(tmp_path, configure):
+    """As version 0.2 wrote it, in ``config.yaml``, the checkpoint and the header of the encoder."""
+    metrics = train(configure(tmp_path / "run", "data.name=karate", "trainer.epochs=1"))
+    run = open_run(tmp_path / "run")
+
+    def old(settings):
+        settings["encoder"]["name"] = settings["encoder"].pop("conv")
+        return settings
+
+    run.config.write_text(run.config.read_text().replace("name: gnn", "name: gcn").replace("  conv: gcn\n", ""))
+    state = torch.load(run.checkpoint, weights_only=True)
+    old(state["cl_as_gnn"]["config"])
+    torch.save(state, run.checkpoint)
+    with safe_open(str(run.encoder), framework="pt") as file:
+        meta = json.loads(file.metadata()["cl_as_gnn"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
+    save_file(tensors, run.encoder, {"cl_as_gnn": json.dumps(old(meta) | {"config": old(meta["config"])})})
+    old(metrics["config"])
+    run.metrics.write_text(json.dumps(metrics))
+    assert load_encoder(run).config.conv == "gcn"
+    assert run.load_metrics()["config_digest"] == run.load_config().digest
+    assert continue_run(run.path, {"trainer": {"epochs": 2}})[1]["epochs"] == 2

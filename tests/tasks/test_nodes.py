@@ -80,7 +80,7 @@ def test_every_method_learns_from_nodes_and_resumes_to_the_same_numbers(tmp_path
 
 @pytest.mark.parametrize("encoder", ["gat", "sage", "gin"])
 def test_every_gnn_trains(tmp_path, encoder):
-    settings = (f"encoder.name={encoder}", "encoder.norm=batch", "trainer.epochs=20", "optim.lr=0.01")
+    settings = (f"encoder.conv={encoder}", "encoder.norm=batch", "trainer.epochs=20", "optim.lr=0.01")
     first, again = (train(karate(tmp_path / name, *settings)) for name in "ab")
     other = train(karate(tmp_path / "c", *settings, "seed=1"))
     assert numbers(first) == numbers(again)
