@@ -293,17 +293,18 @@ def inspect(
 
 @app.command()
 def report(
-    run: Run,
-    out: Annotated[Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="A run folder, or several to put side by side.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file [default: RUN/report.html; of several here].")] = None,
+    map: Annotated[Literal["auto", "umap", "tsne", "pca"], typer.Option(help="How it is made.")] = "auto",
 ) -> None:
-    """Write one HTML page of a run: scores and baselines, curves, graph, map, neighbors, settings.
+    """Write one HTML page of a run: scores and baselines, map, errors, curves, graph, neighbors, settings.
 
-    The page is a single file that fetches nothing. The page of an unfinished run has curves and settings only; without
-    the images or a readable encoder the page has no pictures.
+    Of several runs: spread over seeds, settings that differ, maps side by side. The page fetches nothing. That of an
+    unfinished run has curves and settings only; without the data or a readable encoder it has no pictures.
     """
     from cl_as_gnn.report import write_report
 
-    for line in write_report(run, out, console):
+    for line in write_report(runs, out, console, map):
         console.print(line, soft_wrap=True)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from cl_as_gnn.report.markup import atlas, embedded_json, palette
-from cl_as_gnn.report.plane import Plane, clusters, planes
+from cl_as_gnn.report.plane import Plane, clusters, planes, principal_axes
 from cl_as_gnn.report.shown import Shown
 from cl_as_gnn.graph.knn import nearest
 
@@ -45,9 +45,10 @@ def feature_map(found: Mapping[str, Shown], plane: Plane = "auto") -> str:
     first = next(iter(found.values()))
     at, several = first.mapped, len(found) > 1
     labels = first.asked.labels[at]
-    runs, groups_of = [], {}
+    runs, groups_of, shares = [], {}, []
     for name, one in found.items():
         x = one.asked.x[at]
+        shares.append(f"{100 * principal_axes(x)[1]:.0f}")
         groups_of[name] = clusters(x)
         runs.append(_run(name if several else "", one, x, plane))
     picture, side, columns = atlas(first.asked.pictures(at).numpy(), lossless=first.kind != "images")
@@ -62,7 +63,7 @@ def feature_map(found: Mapping[str, Shown], plane: Plane = "auto") -> str:
         "colorings": _colorings(found, labels.numpy(), groups_of),
         "runs": runs,
     }
-    said = _said(first, len(at), runs, several)
+    said = _said(first, len(at), list(runs[0]["planes"]), shares)
     return (
         '<figure class="feature-map"><div class="stage"><noscript><p class="note">The map needs JavaScript.</p></noscript>'
         f'</div><img class="atlas" alt="" hidden="hidden" src="{picture}"/>{embedded_json(data)}'
@@ -115,20 +116,17 @@ def _colorings(found: Mapping[str, Shown], labels: Array, groups_of: Mapping[str
     return out
 
 
-def _said(first: Shown, count: int, runs: Sequence[Mapping[str, Any]], several: bool) -> str:
+def _said(first: Shown, count: int, planes: Sequence[Mapping[str, Any]], shares: Sequence[str]) -> str:
     kind = first.kind
     split = f"of the {first.split} split" if first.split != "whole" else "of the data set"
     some = f"{count:,} of the {first.scored:,}" if count < first.scored else f"{count:,}"
-    both = " or ".join(plane["name"] for plane in runs[0]["planes"])
-    judge = (
-        "; right or wrong: the kNN vote of the score" + f" among {len(first.bank):,} samples" * (not several)
-        if first.classes
-        else ""
-    )
+    where = " or ".join(plane["name"] for plane in planes)
+    judge = ""
+    if first.classes:
+        judge = f" Right or wrong: the vote of the nearest among {len(first.bank):,} {kind} with labels, as in the kNN score."
     return (
-        f"Unit features of {some} {kind} {split}, in the plane of {both}. Clusters: Louvain communities of the graph of "
-        f"15 nearest neighbors{judge}. Lines go to the nearest {kind} in feature space, not in the plane. "
-        "Ctrl and the wheel, + and −, or two fingers zoom; drag to move; a name of the legend shows its own alone."
+        f"Unit features of {some} {kind} {split}, in the plane of {where} (PCA: {', '.join(shares)} % of the variance). "
+        f"Clusters: Louvain communities of the graph of 15 nearest neighbors.{judge} Lines go to the nearest {kind} in "
+        "feature space, not in the plane. Ctrl and the wheel, + and −, or two fingers zoom; drag to move; a name of the "
+        "legend shows its own alone."
     )
-
-

@@ -45,7 +45,8 @@ def confusion(one: Shown) -> str:
             cells.append(f'<div style="{style}" title="{escape(f"{name} taken for {other}")}">{value or "·"}</div>')
         rows.append([escape(name), *cells])
     kind = "confusion" + " long" * (max(map(len, classes)) > 3)
-    return table(f"{said} Rows are true classes, columns predicted ones.", ["", *classes], rows, kind)
+    grid = table("Rows are true classes, columns predicted ones.", ["", *classes], rows, kind)
+    return f'<p class="soft">{escape(said)}</p>{grid}'
 
 
 def worst(one: Shown) -> str:

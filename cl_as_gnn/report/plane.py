@@ -36,7 +36,7 @@ def planes(x: Tensor, plane: Plane = "auto", seed: int = 0) -> dict[str, Array]:
 
     ``auto``: UMAP where it is installed, else t-SNE; both beside PCA. With few samples, PCA alone.
     """
-    flat = {f"PCA, {100 * share:.0f} % of variance": points for points, share in [principal_axes(x)]}
+    flat = {"PCA": principal_axes(x)[0]}
     if plane == "pca" or len(x) < _LEAST:
         return flat
     if plane == "umap" or (plane == "auto" and find_spec("umap")):

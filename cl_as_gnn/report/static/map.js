@@ -105,10 +105,13 @@ class Pane {
     const kept = [];
     groups.forEach((members, c) => {
       if (!members.length || (this.map.only !== null && this.map.only !== c)) return;
+      const [mx, my] = [0, 1].map((axis) => middle(members.map((i) => places[i][axis])));
+      const away = middle(members.map((i) => Math.hypot(places[i][0] - mx, places[i][1] - my)));
+      if (away > 0.22 * this.zoom * Math.min(this.width, this.height)) return; // scattered: no place of its own
       const name = this.map.coloring.names[c];
       const half = g.measureText(name).width / 2 + 4;
-      const x = middle(members.map((i) => places[i][0]));
-      let y = middle(members.map((i) => places[i][1])) + 5;
+      const x = mx;
+      let y = my + 5;
       const hit = () => kept.some(([u, v, w]) => Math.abs(v - y) < 17 && Math.abs(u - x) < w + half);
       for (let tries = 0; hit() && tries < 40; tries++) y += 4;
       kept.push([x, y, half]);
