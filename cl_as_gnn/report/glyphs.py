@@ -42,7 +42,7 @@ def _drawn(points: Array, edges: Sequence[Sequence[int]], colors: Sequence[tuple
         r = radius * (first if i == 0 else 1)
         draw.ellipse([*(place[i] - r), *(place[i] + r)], fill=colors[i], outline=_GROUND)
     small = picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    return np.asarray(small).transpose(2, 0, 1)
+    return np.array(small).transpose(2, 0, 1)
 
 
 def node_pictures(graph: Data, nodes: Tensor, edge_index: Tensor | None = None) -> Tensor:
@@ -98,9 +98,8 @@ def graph_places(count: int, edges: Sequence[Sequence[int]]) -> Array:
     return extent
 
 
-def drawn_graph(x: Tensor, edges: Sequence[Sequence[int]], places: Array, missing: Sequence[int] = ()) -> Array:
-    """A picture of a graph with features ``x`` ``(n, f)``; ``missing`` nodes are left out."""
+def drawn_graph(x: Tensor, edges: Sequence[Sequence[int]], places: Array) -> Array:
+    """A picture ``(3, s, s)`` of a graph with features ``x`` ``(n, f)`` at ``places`` in [−1, 1]²."""
     shades = _colors(max(2, min(x.size(1), 12)))
-    kinds = (x.argmax(1) % len(shades)).tolist()
-    colors = [_GROUND if i in set(missing) else shades[kind] for i, kind in enumerate(kinds)]
-    return _drawn(places, edges, colors, 1.0)
+    kinds = (x.argmax(1) % len(shades)).tolist() if len(x) else []
+    return _drawn(places, edges, [shades[kind] for kind in kinds], 1.0)
