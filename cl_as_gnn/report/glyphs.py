@@ -20,7 +20,7 @@ from cl_as_gnn.report.markup import palette
 Array = np.ndarray[Any, Any]
 _SIDE, _FINE = 96, 2  # pixels, and how many times larger a picture is drawn
 _SHOWN = 24  # neighbors of a node
-_GROUND, _EDGE = (255, 255, 255), (140, 148, 160)
+_GROUND, _EDGE = (255, 255, 255), (110, 118, 130)
 
 
 @cache
@@ -34,7 +34,7 @@ def _drawn(points: Array, edges: Sequence[Sequence[int]], colors: Sequence[tuple
     side = _SIDE * _FINE
     picture = Image.new("RGB", (side, side), _GROUND)
     draw = ImageDraw.Draw(picture)
-    radius = side * min(0.06, 0.35 / max(1, len(points)) ** 0.5)
+    radius = side * min(0.055, 0.2 / max(1, len(points)) ** 0.5)
     place = side / 2 + points * (side / 2 - 2.2 * radius)
     for a, b in edges:
         draw.line([tuple(place[a]), tuple(place[b])], fill=_EDGE, width=_FINE + 1)

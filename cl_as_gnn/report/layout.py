@@ -14,9 +14,9 @@ import numpy as np
 from cl_as_gnn.report.batch_graph import ATTRACTION, BatchGraph, Relation
 
 Array = np.ndarray[Any, Any]
-_PITCH, _LIFT, _REACH = 1.5, 2.1, 0.78
+_PITCH, _WIDE, _LIFT, _REACH = 1.5, 2.3, 2.1, 0.78
 _BORDER = 0.56  # half the side of a node with its frame
-_BULGES = (0.0, 0.2, -0.2, 0.4, -0.4, 0.7, -0.7, 1.1, -1.1, 1.6, -1.6)
+_BULGES = sorted(np.linspace(-1.6, 1.6, 65), key=abs)
 _SLIGHT = 0.1  # share of the largest attraction below which a band is not drawn
 
 
@@ -134,6 +134,9 @@ def _inside(box: dict[str, Array], views: int, away: bool) -> dict[str, Array]:
     ``away``: edges leave the views for other samples, so that no view may stand before another.
     """
     offset, top = {}, 0.0
+    most = max(int(np.bincount(owner[owner >= 0]).max()) for owner in box.values())
+    # So far apart that a straight edge between the ends of two rows passes between the nodes.
+    lift = max(_LIFT, 0.95 * (min(most, max(views, 5)) - 1))
     for name, owner in box.items():
         index = np.flatnonzero(owner >= 0)
         order = index[np.argsort(owner[index], kind="stable")]
@@ -141,7 +144,10 @@ def _inside(box: dict[str, Array], views: int, away: bool) -> dict[str, Array]:
         count = int(rank.max()) + 1
         columns = -(-count // -(-count // max(views, 5)))
         row, column = np.divmod(rank, columns)
-        place = np.stack([(column - (columns - 1) / 2) * _PITCH, top + _LIFT * row], 1)
+        across = (column - (columns - 1) / 2) * _PITCH
+        if count > columns:  # edges of the outer rows pass between the nodes of the inner ones
+            across = (column - (columns - 1) / 2 + 0.5 * (row % 2) - 0.25) * _WIDE
+        place = np.stack([across, top + lift * row], 1)
         if len(box) == 1 and not away:
             if views > 2:  # a ring, in which every two views see each other
                 turn = 2 * np.pi * (rank / views + (0.125 if views == 4 else 0.25))
@@ -150,7 +156,7 @@ def _inside(box: dict[str, Array], views: int, away: bool) -> dict[str, Array]:
                 place = place[:, ::-1]
         offset[name] = np.zeros((len(owner), 2))
         offset[name][order] = place
-        top += _LIFT * (int(row.max()) + 1)
+        top += lift * (int(row.max()) + 1)
     everything = np.concatenate([offset[name][box[name] >= 0] for name in box])
     middle = (everything.max(0) + everything.min(0)) / 2
     return {name: np.where(box[name][:, None] >= 0, offset[name] - middle, 0) for name in box}
