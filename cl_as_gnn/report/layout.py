@@ -236,7 +236,9 @@ def _chords(pairs: list[tuple[int, int]], gates: Array, along: Array, half: floa
         others.setdefault(b, set()).add(a)
     start = {}
     for own, found in others.items():
-        seen = sorted(found, key=lambda j: float((gates[j] - gates[own]) @ along[own] / np.hypot(*(gates[j] - gates[own]))))
+        seen = sorted(
+            found, key=lambda j: float((gates[j] - gates[own]) @ along[own] / np.hypot(*(gates[j] - gates[own])))
+        )
         for n, j in enumerate(seen):
             spread = 0.0 if len(seen) == 1 else (n / (len(seen) - 1) - 0.5) * 1.3 * min(half, 0.2 * len(seen))
             start[own, j] = gates[own] + spread * along[own]

@@ -69,7 +69,9 @@ def _svg(batch: BatchGraph, layout: Layout, said: str) -> str:
     )
     number = {kind: n for n, kind in enumerate(colors)}
     edges = "".join(
-        _edge(curve, colors[curve.kind][0], number[curve.kind], stroke(curve, curve.kind in unused, fine(layout, curve)))
+        _edge(
+            curve, colors[curve.kind][0], number[curve.kind], stroke(curve, curve.kind in unused, fine(layout, curve))
+        )
         for curve in layout.curves
     )
     nodes = "".join(_nodes(batch, layout, name) for name in layout.place)

@@ -123,7 +123,10 @@ def _one(run: Run, plane: Plane) -> tuple[str, str, Sections, list[str]]:
             sections += [("Confusion", confusion(one)), ("The surest errors", worst(one))]
     sections.append(("By epoch", curves([run])))
     if one:
-        sections += [("Message passing", _reading(run) + minibatch(run, one.task)), ("Nearest neighbors", neighbors(one))]
+        sections += [
+            ("Message passing", _reading(run) + minibatch(run, one.task)),
+            ("Nearest neighbors", neighbors(one)),
+        ]
     else:
         sections.append(("Message passing", _reading(run)))
     sections += [("Geometry of the features", geometry([run])), ("Settings", settings(run.config))]

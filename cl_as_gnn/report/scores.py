@@ -116,7 +116,9 @@ def compared_scores(runs: Sequence[Run]) -> str:
     deviating = any(len(members) > 1 for members in sets)
     said = "Top-1 accuracy in %." if any(has_accuracies(run.metrics) for run in runs) else "Scores without labels."
     said += " ±: standard deviation (n − 1) over runs that differ only in the seed." if deviating else ""
-    said += "" if deviating else " No two runs differ only in the seed, so that nothing is known of the spread over seeds."
+    said += (
+        "" if deviating else " No two runs differ only in the seed, so that nothing is known of the spread over seeds."
+    )
     return table(said, ["", *_titles(scores)], rows, "scores compared") + _protocols(runs)
 
 

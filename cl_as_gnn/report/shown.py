@@ -135,9 +135,7 @@ def _of_nodes(task: NodeTask, x: Tensor, classes: tuple[str, ...]) -> Shown:
     return Shown(task, some(asked), some(train), own, classes, task.config.eval.split, len(scored))
 
 
-def _rows(
-    task: Task, x: Tensor, y: Tensor, at: Tensor, name: str, pictures: Callable[[Tensor], Tensor]
-) -> Samples:
+def _rows(task: Task, x: Tensor, y: Tensor, at: Tensor, name: str, pictures: Callable[[Tensor], Tensor]) -> Samples:
     return Samples(x[at], y[at], tuple(f"{name} {i}" for i in at.tolist()), lambda rows: pictures(at[rows]))
 
 

@@ -1,4 +1,4 @@
-"""A headless browser for tests, over the pipe of its DevTools protocol: no package is needed but a Chromium."""
+"""Three small runs, and a headless browser, over the pipe of its DevTools protocol: it needs nothing but a Chromium."""
 
 import base64
 import json
@@ -9,6 +9,11 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+import pytest
+
+from cl_as_gnn.config import load_config
+from cl_as_gnn.training.fit import train
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
@@ -124,3 +129,22 @@ class Browser:
     def screenshot(self, path, whole=True):
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         Path(path).write_bytes(base64.b64decode(shot["data"]))
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory):
+    """Two seeds of one method, and another method, on the digits."""
+    root = tmp_path_factory.mktemp("three")
+    tiny = ["encoder.width=8", "trainer.epochs=2", "eval.draws=2", "eval.online_size=300", "eval.baselines=false"]
+    paths = [root / "gcn" / "seed0", root / "gcn" / "seed1", root / "simclr" / "seed0"]
+    for path, settings in zip(paths, (["seed=0"], ["seed=1"], ["method.name=simclr"]), strict=True):
+        train(load_config(None, [*tiny, *settings, f"run_dir={path}"]))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None:
+        pytest.skip("no Chromium on this machine")
+    with Browser() as found:
+        yield found
