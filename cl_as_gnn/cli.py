@@ -279,9 +279,9 @@ def inspect(
     settings: Settings = None,
     run: Annotated[Path | None, typer.Option(help="Use the trained method and the settings of this run.")] = None,
     out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("graph.png"),
-    samples: Annotated[int, typer.Option(min=2, max=128, help="Images in the minibatch.")] = 20,
+    samples: Annotated[int, typer.Option(min=2, max=128, help="Samples in the minibatch.")] = 20,
 ) -> None:
-    """Draw the graph that a method builds from one minibatch of images, with the weight and direction of each edge."""
+    """Draw the graph that a method builds from one minibatch, with the weight and direction of each edge."""
     if run is not None and settings:
         raise ConfigError(f"--run {run} fixes all settings: drop {' '.join(settings)}, or drop --run")
     config = _load(settings) if run is None else None
@@ -299,8 +299,7 @@ def report(
 ) -> None:
     """Write one HTML page of a run: scores and baselines, map, errors, curves, graph, neighbors, settings.
 
-    Of several runs: spread over seeds, settings that differ, maps side by side. The page fetches nothing. That of an
-    unfinished run has curves and settings only; without the data or a readable encoder it has no pictures.
+    Of several runs: spread over seeds, settings that differ, maps side by side. The page fetches nothing.
     """
     from cl_as_gnn.report import write_report
 

@@ -16,7 +16,7 @@ from cl_as_gnn.report.batch_graph import ATTRACTION, BatchGraph, Relation
 Array = np.ndarray[Any, Any]
 _PITCH, _WIDE, _LIFT, _REACH = 1.5, 2.3, 2.1, 0.78
 _BORDER = 0.56  # half the side of a node with its frame
-_BULGES = sorted(np.linspace(-1.6, 1.6, 65), key=abs)
+_BULGES = sorted((n / 20 for n in range(-32, 33)), key=abs)
 _SLIGHT = 0.1  # share of the largest attraction below which a band is not drawn
 
 
@@ -229,7 +229,7 @@ def _curves(
 
 
 def _chords(pairs: list[tuple[int, int]], gates: Array, along: Array, half: float) -> list[Array]:
-    """Curves inside the circle, whose ends at a petal are spread over its inner side in the order of their other ends."""
+    """Curves inside the circle; their ends at a petal are spread over its inner side in the order of the other ends."""
     others: dict[int, set[int]] = {}
     for a, b in pairs:
         others.setdefault(a, set()).add(b)
@@ -237,7 +237,7 @@ def _chords(pairs: list[tuple[int, int]], gates: Array, along: Array, half: floa
     start = {}
     for own, found in others.items():
         seen = sorted(
-            found, key=lambda j: float((gates[j] - gates[own]) @ along[own] / np.hypot(*(gates[j] - gates[own])))
+            found, key=lambda j: float((gates[j] - gates[own]) @ along[own] / np.linalg.norm(gates[j] - gates[own]))
         )
         for n, j in enumerate(seen):
             spread = 0.0 if len(seen) == 1 else (n / (len(seen) - 1) - 0.5) * 1.3 * min(half, 0.2 * len(seen))
@@ -246,7 +246,7 @@ def _chords(pairs: list[tuple[int, int]], gates: Array, along: Array, half: floa
     for a, b in pairs:
         first, last = start[a, b], start[b, a]
         middle = (first + last) / 2
-        near = np.linalg.norm(middle) / max(np.linalg.norm(first), 1e-9)  # 1 between neighbors, 0 across the circle
+        near = np.linalg.norm(middle) / np.linalg.norm(first)  # 1 between neighbors, 0 across the circle
         paths.append(np.stack([first, middle * (0.3 + 0.5 * near), last]))
     return paths
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from cl_as_gnn.graph.knn import nearest
 from cl_as_gnn.report.markup import atlas, embedded_json, palette
 from cl_as_gnn.report.plane import Plane, clusters, planes, principal_axes
 from cl_as_gnn.report.shown import Shown
-from cl_as_gnn.graph.knn import nearest
 
 Array = np.ndarray[Any, Any]
 _NEIGHBORS = 6
@@ -36,7 +36,7 @@ def groups(found: Mapping[str, Shown]) -> list[dict[str, Shown]]:
 
 
 def feature_map(found: Mapping[str, Shown], plane: Plane = "auto") -> str:
-    """Return a figure with the maps of runs that show the same samples, a pane for each; names of a single run stay out.
+    """Return a figure with the maps of runs that show the same samples, a pane for each.
 
     Args:
         found: what the runs show, by name.
@@ -63,9 +63,10 @@ def feature_map(found: Mapping[str, Shown], plane: Plane = "auto") -> str:
         "colorings": _colorings(found, labels.numpy(), groups_of),
         "runs": runs,
     }
-    said = _said(first, len(at), list(runs[0]["planes"]), shares)
+    said = _said(first, len(at), list(runs[0]["planes"]), ", ".join(shares))
     return (
-        '<figure class="feature-map"><div class="stage"><noscript><p class="note">The map needs JavaScript.</p></noscript>'
+        '<figure class="feature-map"><div class="stage">'
+        '<noscript><p class="note">The map needs JavaScript.</p></noscript>'
         f'</div><img class="atlas" alt="" hidden="hidden" src="{picture}"/>{embedded_json(data)}'
         f"<figcaption>{escape(said)}</figcaption></figure>"
     )
@@ -116,17 +117,17 @@ def _colorings(found: Mapping[str, Shown], labels: Array, groups_of: Mapping[str
     return out
 
 
-def _said(first: Shown, count: int, planes: Sequence[Mapping[str, Any]], shares: Sequence[str]) -> str:
+def _said(first: Shown, count: int, planes: Sequence[Mapping[str, Any]], shares: str) -> str:
     kind = first.kind
     split = f"of the {first.split} split" if first.split != "whole" else "of the data set"
     some = f"{count:,} of the {first.scored:,}" if count < first.scored else f"{count:,}"
     where = " or ".join(plane["name"] for plane in planes)
     judge = ""
     if first.classes:
-        judge = f" Right or wrong: the vote of the nearest among {len(first.bank):,} {kind} with labels, as in the kNN score."
+        judge = f" Right or wrong: the vote of the nearest of {len(first.bank):,} labeled {kind}, as in the kNN score."
     return (
-        f"Unit features of {some} {kind} {split}, in the plane of {where} (PCA: {', '.join(shares)} % of the variance). "
+        f"Unit features of {some} {kind} {split}, in the plane of {where} (PCA: {shares} % of the variance). "
         f"Clusters: Louvain communities of the graph of 15 nearest neighbors.{judge} Lines go to the nearest {kind} in "
-        "feature space, not in the plane. Ctrl and the wheel, + and −, or two fingers zoom; drag to move; a name of the "
-        "legend shows its own alone."
+        "feature space, not in the plane. Ctrl and the wheel, + and −, or two fingers zoom; drag to move; a name in "
+        "the legend shows its own alone."
     )

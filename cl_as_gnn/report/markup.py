@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
-from colorsys import hls_to_rgb
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from colorsys import hls_to_rgb
 from html import escape
 from io import BytesIO
 from typing import Any

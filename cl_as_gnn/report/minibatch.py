@@ -28,8 +28,8 @@ def minibatch(run: Run, task: Task) -> str:
     dashed = " dashed across classes," if bool((batch.labels["sample"] >= 0).any()) else ""
     said = (
         f"{len(batch.labels['sample'])} training {task.kind}, {views_of}, and the edges that the trained method builds "
-        f"between them: wider for a larger weight,{dashed} with an arrow head on edges without a reverse edge. Point at "
-        "a node, or tap it, to see its neighbors alone."
+        f"between them: wider for a larger weight,{dashed} with an arrow head on edges without a reverse edge. Point "
+        "at a node, or tap it, to see its neighbors alone."
     )
     lines = "".join(f"<li>{escape(line)}</li>" for line in batch.lines())
     return (
@@ -77,8 +77,9 @@ def _svg(batch: BatchGraph, layout: Layout, said: str) -> str:
     nodes = "".join(_nodes(batch, layout, name) for name in layout.place)
     text = escape(said)
     return (
-        f'<svg class="batch" role="group" aria-label="Graph of a minibatch. {text}" viewBox="{low[0]:.2f} {-high[1]:.2f} '
-        f'{width:.2f} {height:.2f}"><defs>{heads}</defs>{petals}{edges}{nodes}</svg>'
+        f'<svg class="batch" role="group" aria-label="Graph of a minibatch. {text}" '
+        f'viewBox="{low[0]:.2f} {-high[1]:.2f} {width:.2f} {height:.2f}">'
+        f"<defs>{heads}</defs>{petals}{edges}{nodes}</svg>"
     )
 
 
@@ -109,8 +110,9 @@ def _nodes(batch: BatchGraph, layout: Layout, name: str) -> str:
         kind = ' class="pixels"' if tile.shape[-1] <= 32 else ""
         sample = int(layout.box[name][i])
         parts.append(
-            f'<g class="node" tabindex="0" data-node="{name}-{i}" data-sample="sample-{sample}"><title>{name} of sample '
-            f'{sample + 1}</title><image{kind} x="{x:.2f}" y="{y:.2f}" width="1" height="1" href="{image_uri(tile)}"/>'
+            f'<g class="node" tabindex="0" data-node="{name}-{i}" data-sample="sample-{sample}">'
+            f"<title>{name} of sample {sample + 1}</title>"
+            f'<image{kind} x="{x:.2f}" y="{y:.2f}" width="1" height="1" href="{image_uri(tile)}"/>'
             f'<rect class="frame" x="{x:.2f}" y="{y:.2f}" width="1" height="1" stroke="{frame}"{dash}/></g>'
         )
     return "".join(parts)

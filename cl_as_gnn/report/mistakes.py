@@ -73,7 +73,7 @@ def worst(one: Shown) -> str:
             f"<small>{escape(name)}</small></figcaption></figure>"
         )
     said = (
-        f"{len(wrong):,} of {len(sure):,} are wrong. These have the largest share of the votes for a wrong class; below "
-        f"each the {near.size(1)} nearest {one.kind} with a label, which decide most."
+        f"{len(wrong):,} of {len(sure):,} are wrong. These have the largest share of the votes for a wrong class; "
+        f"below each the {near.size(1)} nearest {one.kind} with a label, which decide most."
     )
     return f'<p class="soft">{said}</p><div class="errors">{"".join(figures)}</div>'

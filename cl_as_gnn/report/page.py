@@ -69,7 +69,7 @@ def write_report(
     where = ", ".join(code(str(run.folder.path)) for run in read)
     text = page(
         escape(f"{title} · {', '.join(run.folder.path.absolute().name for run in read)}"),
-        '<button type="button" class="theme" hidden="hidden" title="light or dark" aria-label="light or dark">◐</button>'
+        '<button type="button" class="theme" hidden="hidden" aria-label="light or dark">◐</button>'
         f"<h1>{escape(title)}</h1>\n{header}{told}",
         "\n".join(f"<section><h2>{escape(heading)}</h2>\n{html}</section>" for heading, html in sections if html),
         f"{where}, reported by <code>clgnn report</code>. This page is one file and fetches nothing.",
@@ -91,8 +91,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _unfinished(run: Run) -> str:
     return (
-        f"{run.folder.path} has not finished: {len(run.history)} of {run.config.trainer.epochs} epochs are done, and it "
-        f"has no final numbers and no pictures. Continue it with clgnn train resume={run.folder.path}"
+        f"{run.folder.path} has not finished: {len(run.history)} of {run.config.trainer.epochs} epochs are done, and "
+        f"it has no final numbers and no pictures. Continue it with clgnn train resume={run.folder.path}"
     )
 
 

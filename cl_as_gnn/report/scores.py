@@ -94,45 +94,48 @@ def compared_scores(runs: Sequence[Run]) -> str:
     """Return the scores of several finished runs: mean and deviation over those that differ only in the seed."""
     scores = {key: score for run in runs for key, score in of_run(run.metrics).items()}
     rows: list[list[str]] = []
-    baselines: dict[str, dict[str, list[str]]] = {}
+    baselines: dict[str, dict[tuple[str, ...], list[str]]] = {}
     sets = by_setting(runs)
     for members in sets:
-        title = set_title(members)
-        if len(members) > 1:
+        title, several = set_title(members), len(members) > 1
+        if several:
             rows.append([f"<b>{escape(title)}</b>", *(_mean_cell(title, s, members, ()) for s in scores.values())])
         for run in members:
-            name = f"seed {run.config.seed}" if len(members) > 1 else title
-            cells = (_cell(f"{run.name}/{k}", score, run.metrics.get(k)) for k, score in scores.items())
-            rows.append([f'<span class="one">{escape(name)}</span>' if len(members) > 1 else escape(name), *cells])
+            own = [_cell(f"{run.name}/{k}", score, run.metrics.get(k)) for k, score in scores.items()]
+            rows.append([escape(f"seed {run.config.seed}" if several else title), *own])
         for name in members[0].metrics.get("baselines", {}):
             if all(name in run.metrics.get("baselines", {}) for run in members):
-                cells = [_mean_cell(f"{title}/baselines", s, members, ("baselines", name)) for s in scores.values()]
-                plain = "".join(cells).split("data-key=")
-                same = "".join(part.partition(" ")[2] for part in plain)
+                place = ("baselines", name)
+                cells = [_mean_cell(title, s, members, place) for s in scores.values()]
+                same = tuple(score.text(_values(score, members, place)[0]) for score in scores.values())
                 baselines.setdefault(name, {}).setdefault(same, [title, *cells])
-    for name, found in baselines.items():
+    for name, found in baselines.items():  # one row where all runs have the same, as of raw pixels
         for title, *cells in found.values():
             rows.append([escape(name if len(found) == 1 else f"{name} ({title})"), *cells])
     deviating = any(len(members) > 1 for members in sets)
     said = "Top-1 accuracy in %." if any(has_accuracies(run.metrics) for run in runs) else "Scores without labels."
     said += " ±: standard deviation (n − 1) over runs that differ only in the seed." if deviating else ""
-    said += (
-        "" if deviating else " No two runs differ only in the seed, so that nothing is known of the spread over seeds."
-    )
+    said += " No two runs differ in the seed alone: how seeds differ is not known." * (not deviating)
     return table(said, ["", *_titles(scores)], rows, "scores compared") + _protocols(runs)
 
 
-def _mean_cell(title: str, score: Score, members: Sequence[Run], place: tuple[str, ...]) -> str:
+def _values(score: Score, members: Sequence[Run], place: tuple[str, ...]) -> list[Any]:
+    """A score of each run, or of the baseline at a ``place`` in its metrics."""
     values = []
     for run in members:
         row: Any = run.metrics
         for part in place:
             row = row[part]
         values.append(row.get(score.key))
+    return values
+
+
+def _mean_cell(title: str, score: Score, members: Sequence[Run], place: tuple[str, ...]) -> str:
+    values = _values(score, members, place)
     if any(value is None for value in values):
         return number(score.key, None, "")
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return _cell("/".join((title, *place[1:], "mean", score.key)), score, float(np.mean(values)), spread)
+    return _cell("/".join((title, *place, "mean", score.key)), score, float(np.mean(values)), spread)
 
 
 def _protocols(runs: Sequence[Run]) -> str:

@@ -1,4 +1,4 @@
-"""What a page shows of a run: some scored samples with features, labels and pictures, and those they are compared to."""
+"""What a page shows of a run: some scored samples with features, labels and pictures, and a bank to compare with."""
 
 from __future__ import annotations
 

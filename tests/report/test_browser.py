@@ -1,4 +1,4 @@
-"""The page in a real browser, light, dark and on a phone: nothing complains, nothing is fetched, what is there works."""
+"""The page in a real browser, light, dark and on a phone: nothing complains or is fetched, and all of it works."""
 
 import pytest
 

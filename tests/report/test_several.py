@@ -5,6 +5,7 @@ from statistics import mean, stdev
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.report import write_report
@@ -71,8 +72,18 @@ def test_runs_on_other_samples_get_a_map_of_their_own(three, write_planetoid, tm
 def test_mistakes(three, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="is named twice"):
         write_report([three[0], three[0]])
+    monkeypatch.setattr("cl_as_gnn.report.plane.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="--map umap expects the package umap-learn: pip install"):
-        monkeypatch.setattr("cl_as_gnn.report.plane.find_spec", lambda name: None)
         write_report(three[0], tmp_path / "page.html", plane="umap")
     with pytest.raises(ConfigError, match="--map blob: choose auto, umap, tsne, pca"):
         write_report(three[0], tmp_path / "page.html", plane="blob")
+
+
+def test_umap_where_it_is_installed():
+    pytest.importorskip("umap")
+    from cl_as_gnn.report.plane import planes
+
+    x = torch.nn.functional.normalize(torch.randn(40, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+    found = planes(x)
+    assert list(found) == ["UMAP", "PCA"]
+    assert found["UMAP"].shape == (40, 2)
