@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from cl_as_gnn.cli.common import Run, Settings, console, load_settings, loading, then
+from cl_as_gnn.cli.common import Settings, console, load_settings, loading, then
 from cl_as_gnn.errors import ConfigError
 
 
@@ -16,9 +16,9 @@ def inspect(
     settings: Settings = None,
     run: Annotated[Path | None, typer.Option(help="Use the trained method and the settings of this run.")] = None,
     out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("graph.png"),
-    samples: Annotated[int, typer.Option(min=2, max=128, help="Images in the minibatch.")] = 20,
+    samples: Annotated[int, typer.Option(min=2, max=128, help="Samples in the minibatch.")] = 20,
 ) -> None:
-    """Draw the graph that a method builds from one minibatch of images, with the weight and direction of each edge."""
+    """Draw the graph that a method builds from one minibatch, with the weight and direction of each edge."""
     if run is not None and settings:
         raise ConfigError(f"--run {run} fixes all settings: drop {' '.join(settings)}, or drop --run")
     config = load_settings(settings) if run is None else None
@@ -32,18 +32,18 @@ def inspect(
 
 
 def report(
-    run: Run,
-    out: Annotated[Path | None, typer.Option(help="The HTML file to write [default: RUN/report.html].")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="A run folder, or several to put side by side.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file [default: RUN/report.html; of several here].")] = None,
+    map: Annotated[Literal["auto", "umap", "tsne", "pca"], typer.Option(help="How it is made.")] = "auto",
 ) -> None:
-    """Write one HTML page of a run: scores and baselines, curves, graph, map, neighbors, settings.
+    """Write one HTML page of a run: scores and baselines, map, errors, curves, graph, neighbors, settings.
 
-    The page is a single file that fetches nothing. The page of an unfinished run has curves and settings only; without
-    the images or a readable encoder the page has no pictures.
+    Of several runs: spread over seeds, settings that differ, maps side by side. The page fetches nothing.
     """
     with loading():
         from cl_as_gnn.report import write_report
 
-    for line in write_report(run, out, console):
+    for line in write_report(runs, out, console, map):
         console.print(line, soft_wrap=True)
 
 

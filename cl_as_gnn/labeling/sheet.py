@@ -11,7 +11,7 @@ import numpy as np
 
 from cl_as_gnn.errors import RunError
 from cl_as_gnn.report.markup import image_uri
-from cl_as_gnn.report.template import PAGE, STYLE
+from cl_as_gnn.report.template import page
 from cl_as_gnn.runs.folder import replaced
 
 Picture = np.ndarray[Any, Any]
@@ -49,9 +49,9 @@ def write_sheet(
         figures.append(f"<figure>{large}{near}<figcaption><b>{first}</b>{text}</figcaption></figure>")
     sheet = f'<p>{escape(said)}</p>\n<div class="sheet">' + "\n".join(figures) + "</div>"
     header = f"<h1>{escape(title)}</h1>"
-    page = PAGE.substitute(title=escape(title), style=STYLE + _STYLE, header=header, main=sheet, footer="")
+    text = page(escape(title), header, sheet, style=_STYLE)
     try:
         with replaced(path) as draft:
-            draft.write_text(page, encoding="utf-8")
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from None

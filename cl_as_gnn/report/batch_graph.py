@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -17,10 +16,15 @@ from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED, TARGET_AUGMENTATION, T
 from cl_as_gnn.methods import Batch, Method
 from cl_as_gnn.nn.operators import Mixture
 from cl_as_gnn.nn.terms import Attraction
-from cl_as_gnn.tasks import ImageTask
+from cl_as_gnn.report.views import drawn_views
+from cl_as_gnn.tasks import Task
 
 ATTRACTION = ("sample", "attraction", "sample")
 """A sample and one whose views attract to it. The weights are read off the method's operators."""
+
+
+LINK = ("sample", "link", "sample")
+"""An edge of the graph whose nodes are the samples."""
 
 
 class Relation(NamedTuple):
@@ -90,6 +94,7 @@ class BatchGraph:
         same, across = known & (own == other), known & (own != other)
         attracts = not (
             (kind[0] == "sample" and ATTRACTION not in kinds)
+            or kind == LINK
             or (kind == TARGET_AUGMENTATION and REWIRED in kinds)
             or (kind == AUGMENTATION and self.one_way)
         )
@@ -109,21 +114,21 @@ class BatchGraph:
 
 
 @torch.no_grad()
-def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples: int) -> BatchGraph:
-    """Build the graph of one minibatch as at the end of training; the seed of the config selects the images."""
-    train = task.data.train
-    generator = torch.Generator().manual_seed(config.seed)
-    sample = torch.randperm(len(train), generator=generator)[:samples]
-    pictures, aspect = train.read(sample)
-    pixels = task.views()(pictures, config.method.num_views, generator, aspect)
-    batch = Batch(pixels, sample, 1.0, train.labels[sample])
+def batch_graph(config: RunConfig, task: Task, method: Method[Any], samples: int) -> BatchGraph:
+    """Build the graph of one minibatch as at the end of training; the seed of the config selects the samples."""
+    views = drawn_views(config, task, samples)
+    sample = views.sample
+    known = None if task.labels is None else task.labels[sample]
+    batch = Batch(views.inputs, sample, 1.0, known)
     torch.manual_seed(config.seed)
     method.begin_epoch(1.0)
     # Only the method itself is in training mode: it drops edges, while its networks stay in eval mode.
     method.training = True
     data = method.rewire(method.graph(batch), batch)
     method.training = False
-    terms = [term for term in method.terms(data, batch) if isinstance(term, Attraction)]
+    # Deep Graph Infomax has a loss of its own in place of terms.
+    found = method.terms(data, batch) if type(method).terms is not Method.terms else []
+    terms = [term for term in found if isinstance(term, Attraction)]
     gate = [("agreement", float(store.agreement)) for store in data.edge_stores if "agreement" in store]
     gate += [("λ", float(term.graph.weight)) for term in terms if isinstance(term.graph, Mixture)]
     into_views = any(source != "view" for source, _, target in data.edge_types if target == "view")
@@ -131,32 +136,27 @@ def batch_graph(config: RunConfig, task: ImageTask, method: Method[Any], samples
     _add_attraction(data, terms, len(sample), one_way)
     if TOKEN_TARGET in data.edge_types:
         _add_two_hops(data, len(sample))
-    mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in task.stats)
-    side = task.data.image_size
-    shown = torch.cat([F.interpolate(part, side) for part in pixels]) if isinstance(pixels, tuple) else pixels
-    images, labels = {}, {"sample": train.labels[sample]}
+    if views.links is not None:
+        data[LINK].edge_index = views.links
+    images, labels = {}, {"sample": views.labels[sample]}
     for name in {end for source, _, target in data.edge_types for end in (source, target)} - {"sample"}:
-        if name in ("token", "patch"):
-            owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
-            labels[name] = torch.where(owner < 0, -1, train.labels[owner])
-            continue
+        owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
         if name in ("view", "target"):
-            owner, tiles = sample.repeat(int(data.num_views)), shown * std + mean
+            owner, tiles = sample.repeat(int(data.num_views)), views.pictures
             if len(owner) > len(tiles):  # a node for each group of channels of a view
                 tiles = _groups(tiles, config.encoder.model_dump()["split"])
-        else:
-            owner = data[name].get("sample", torch.full((len(data[name].x),), -1))
-            tiles = torch.where((owner < 0).view(-1, 1, 1, 1), 0.8, train.squares(owner, task.data.image_size) / 255)
-        images[name] = tiles.clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
-        labels[name] = torch.where(owner < 0, -1, train.labels[owner])
+            images[name] = tiles
+        elif name not in ("token", "patch"):
+            images[name] = views.owned(owner)
+        labels[name] = torch.where(owner < 0, -1, views.labels[owner])
     return BatchGraph(data, images, labels, dict(gate), one_way)
 
 
-def _groups(tiles: Tensor, split: int) -> Tensor:
+def _groups(tiles: np.ndarray[Any, Any], split: int) -> np.ndarray[Any, Any]:
     """Views twice, as each of two encoders sees them: the channels of the other are gray."""
-    first, rest = tiles.clone(), tiles.clone()
-    first[:, split:], rest[:, :split] = 0.5, 0.5
-    return torch.cat([first, rest])
+    first, rest = tiles.copy(), tiles.copy()
+    first[..., split:], rest[..., :split] = 0.5, 0.5
+    return np.concatenate([first, rest])
 
 
 def _add_attraction(data: HeteroData, terms: list[Attraction], size: int, one_way: bool) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from colorsys import hls_to_rgb
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -18,15 +20,16 @@ Curve = Sequence[tuple[float, float]]
 # Ten hues that differ on white and on black.
 _HUES = ("#4e79a7", "#f28e2b", "#e15759", "#59a14f", "#b07aa1", "#d4a017", "#2aa198", "#d37295", "#9c755f", "#8a8f98")
 _MAX_POINTS = 400  # a chart is some 300 pixels wide
-_NAMED_CLASSES = 20
-_THUMBNAIL = 36
+_PIXELS = 32  # side up to which pictures are shown as pixels and kept without loss
+_SHEET = 4_000_000  # bytes of all pictures of a map
 
 
 def palette(names: Collection[str]) -> dict[str, str]:
     """Return a color for each name."""
     if len(names) <= len(_HUES):
         return dict(zip(names, _HUES, strict=False))
-    return {name: f"hsl({round(360 * i / len(names))} 55% 52%)" for i, name in enumerate(names)}
+    wheel = (hls_to_rgb(i / len(names), 0.52 if i % 2 else 0.42, 0.55) for i in range(len(names)))
+    return {name: "#" + "".join(f"{round(255 * c):02x}" for c in rgb) for name, rgb in zip(names, wheel, strict=True)}
 
 
 def legend(colors: Mapping[str, str]) -> str:
@@ -72,19 +75,71 @@ def figure_uri(figure: Figure) -> str:
 
 def image_uri(image: np.ndarray[Any, Any]) -> str:
     """Return a uint8 image ``(C, H, W)`` as a data URI, at most 64 pixels wide."""
-    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    picture = _picture(image)
     picture.thumbnail((64, 64))
+    return _encoded(picture, lossless=picture.mode == "L" or picture.width <= _PIXELS)
+
+
+def image(picture: np.ndarray[Any, Any], said: str, kind: str = "", title: str = "") -> str:
+    """Return a uint8 image ``(C, H, W)`` as an element of the CSS class ``kind``, with what it shows."""
+    kinds = " ".join(filter(None, (kind, "pixels" * (picture.shape[-1] <= _PIXELS))))
+    more = f' title="{escape(title)}"' if title else ""
+    return f'<img class="{kinds}" alt="{escape(said)}"{more} src="{image_uri(picture)}"/>'
+
+
+def atlas(images: np.ndarray[Any, Any], lossless: bool) -> tuple[str, int, int]:
+    """Return images ``(n, C, s, s)`` on one sheet, row by row: a data URI, their side in pixels and the columns.
+
+    The side is the largest with which the sheet stays below ``_SHEET`` bytes.
+    """
+    columns = max(1, math.ceil(len(images) ** 0.5))
+    for side in (96, 80, 64, 48, 32):
+        tiles = [_picture(image) for image in images]
+        for tile in tiles:
+            tile.thumbnail((side, side))
+        own = tiles[0].width
+        sheet = Image.new(tiles[0].mode, (own * columns, own * -(-len(tiles) // columns)))
+        for i, tile in enumerate(tiles):
+            sheet.paste(tile, (i % columns * own, i // columns * own))
+        uri = _encoded(sheet, lossless or own <= _PIXELS)
+        if len(uri) <= _SHEET:
+            break
+    return uri, own, columns
+
+
+def _picture(image: np.ndarray[Any, Any]) -> Image.Image:
+    if len(image) == 1:
+        return Image.fromarray(image[0])
+    return Image.fromarray(np.ascontiguousarray(image[:3].transpose(1, 2, 0)))
+
+
+def _encoded(picture: Image.Image, lossless: bool) -> str:
     buffer = BytesIO()
-    picture.save(buffer, format="png", optimize=True)
-    return _uri(buffer)
+    if lossless:
+        picture.save(buffer, format="png", optimize=True)
+        return _uri(buffer)
+    picture.save(buffer, format="jpeg", quality=80, optimize=True)
+    return _uri(buffer, "jpeg")
 
 
-def _uri(buffer: BytesIO) -> str:
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _uri(buffer: BytesIO, kind: str = "png") -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
-    """Draw curves over the epochs, each ``[(epoch, value), …]`` with at least one point."""
+def embedded_json(data: Any) -> str:
+    """Return data for the scripts of the page as an element, in which no text can end the element."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return f'<script type="application/json">{text}</script>'
+
+
+def line_chart(title: str, curves: Mapping[str, Curve], colors: Mapping[str, str] | None = None) -> str:
+    """Draw curves over the epochs, each ``[(epoch, value), …]`` with at least one point.
+
+    ``static/charts.js`` reads the values from the attribute ``data-chart``. Without ``colors`` a single curve has that
+    of the page.
+    """
     x, y = zip(*(point for curve in curves.values() for point in curve), strict=True)
     first, span = min(x), (max(x) - min(x)) or 1
     xs = [tick for tick in _ticks(first, first + span, 5, integer=True) if first <= tick <= max(x)]
@@ -106,10 +161,12 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
         parts.append(f'<text x="{at:.1f}" y="{height - bottom + 16}" text-anchor="middle">{_label(tick)}</text>')
     parts.append(f'<text x="{width - right}" y="{height - 4}" text-anchor="end">epoch</text>')
     several = len(curves) > 1
-    colors = palette(curves) if several else dict.fromkeys(curves, "var(--accent)")
+    colors = colors or (palette(curves) if several else dict.fromkeys(curves, "var(--accent)"))
     said = []
+    kept: dict[str, Curve] = {}
     for name, curve in curves.items():
-        points = [place(*p) for p in [*curve[: -1 : -(-len(curve) // _MAX_POINTS)], curve[-1]]]
+        kept[name] = [*curve[: -1 : -(-len(curve) // _MAX_POINTS)], curve[-1]]
+        points = [place(*p) for p in kept[name]]
         path = "L".join(f"{px:.1f} {py:.1f}" for px, py in points)
         parts.append(
             f'<g style="--shade:{colors[name]}"><path class="line" d="M{path}"/>'
@@ -118,58 +175,10 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
         ends = dict.fromkeys((curve[0], curve[-1]))
         values = ", ".join(f"{_label(value)} in epoch {epoch:g}" for epoch, value in ends)
         said.append(f"{name} {values}" if several else values)
-    return _svg(width, height, f"{title} by epoch: {'; '.join(said)}", parts, "chart")
-
-
-def scatter(title: str, points: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: Sequence[str]) -> str:
-    """Draw points ``(n, 2)`` in the colors of their classes, with equal axes, class names and a legend."""
-    place, size = _placed(points)
-    colors = palette(classes)
-    parts: list[str] = []
-    names: list[tuple[float, float, str]] = []
-    for i, name in enumerate(classes):
-        own = place[labels == i]
-        if len(own):
-            parts.append(_dots(own, colors[name]))
-            x, y = np.median(own, axis=0)
-            names.append((float(x), float(y) + 7, name))
-    if len(classes) > _NAMED_CLASSES:  # more colors could not be told apart
-        return _svg(*size, title, parts, "map")
-    parts += [
-        f'<text class="name" x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(name)}</text>'
-        for x, y, name in _apart(names)
-    ]
-    return legend(colors) + _svg(*size, title, parts, "map")
-
-
-def thumbnails(title: str, points: np.ndarray[Any, Any], images: np.ndarray[Any, Any]) -> str:
-    """Draw points ``(n, 2)`` with equal axes, and over them the uint8 images ``(n, C, H, W)`` that do not overlap."""
-    place, size = _placed(points, margin=_THUMBNAIL / 2 + 8)
-    kept: list[int] = []
-    for i, at in enumerate(place):
-        if not kept or np.abs(place[kept] - at).max(1).min() >= _THUMBNAIL + 4:
-            kept.append(i)
-    parts = [_dots(place, "var(--soft)")]
-    for i in kept:
-        x, y = place[i] - _THUMBNAIL / 2
-        box = f'x="{x:.0f}" y="{y:.0f}" width="{_THUMBNAIL}" height="{_THUMBNAIL}"'
-        parts.append(f'<image {box} href="{image_uri(images[i])}"/><rect class="frame" {box}/>')
-    return _svg(*size, title, parts, "map")
-
-
-def _placed(points: np.ndarray[Any, Any], margin: float = 24) -> tuple[np.ndarray[Any, Any], tuple[float, float]]:
-    """Return points ``(n, 2)`` on a drawing with equal axes, and its width and height."""
-    width = 720.0
-    low, high = points.min(0), points.max(0)
-    extent = np.maximum(high - low, 1e-9)
-    scale = (width - 2 * margin) / extent[0]
-    height = float(np.clip(extent[1] * scale + 2 * margin, 300, 720))
-    scale = min(scale, (height - 2 * margin) / extent[1])
-    return np.array([width, height]) / 2 + (points - (low + high) / 2) * scale * [1, -1], (width, height)
-
-
-def _dots(points: np.ndarray[Any, Any], color: str) -> str:
-    return f'<path class="dots" stroke="{color}" d="{"".join(f"M{x:.0f} {y:.0f}h0" for x, y in points)}"/>'
+    parts.append('<path class="cross" d=""/>')
+    scale = {"first": first, "span": span, "left": left, "width": width - left - right}
+    data = json.dumps({"title": title, **scale, "curves": kept}, ensure_ascii=False)
+    return _svg(width, height, f"{title} by epoch: {'; '.join(said)}", parts, "chart", data)
 
 
 def _ticks(low: float, high: float, count: int, **kwargs: Any) -> list[float]:
@@ -181,19 +190,9 @@ def _label(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
-def _apart(names: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Move names down until they do not overlap."""
-    kept: list[tuple[float, float, str]] = []
-    for x, y, name in sorted(names, key=lambda n: n[1]):
-        while any(abs(y - oy) < 28 and abs(x - ox) < 7 * (len(name) + len(other)) for ox, oy, other in kept):
-            y += 3
-        kept.append((x, y, name))
-    return kept
-
-
-def _svg(width: float, height: float, said: str, parts: Sequence[str], kind: str) -> str:
+def _svg(width: float, height: float, said: str, parts: Sequence[str], kind: str, data: str) -> str:
     text = escape(said)
     return (
-        f'<svg class="{kind}" role="img" aria-label="{text}" viewBox="0 0 {width:.0f} {height:.0f}">'
-        f"<title>{text}</title>{''.join(parts)}</svg>"
+        f'<svg class="{kind}" role="img" aria-label="{text}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'data-{kind}="{escape(data)}"><title>{text}</title>{"".join(parts)}</svg>'
     )

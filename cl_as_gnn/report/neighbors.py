@@ -1,72 +1,64 @@
-"""Query images and the training images with the nearest features, as tables."""
+"""Query samples and the nearest of the bank, as a table of pictures."""
 
 from __future__ import annotations
 
 from html import escape
 
 import torch
-from torch import Tensor
 
-from cl_as_gnn.config import RunConfig
-from cl_as_gnn.datasets import Split
-from cl_as_gnn.report.markup import image_uri, table
+from cl_as_gnn.report.markup import image, table
+from cl_as_gnn.report.shown import Samples, Shown
 
 _QUERIES, _NEIGHBORS = 8, 5
 
 
-def neighbors(x: Tensor, test: Split, keys: Tensor, bank: Split, classes: tuple[str, ...], config: RunConfig) -> str:
-    """Return a table: test images of several classes with features ``x``, their nearest in ``bank`` with ``keys``."""
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(config.seed))
-    present = test.labels.unique()
-    chosen = present[torch.linspace(0, len(present) - 1, min(_QUERIES, len(present))).long()]
-    queries = [int(order[test.labels[order] == label][0]) for label in chosen]
-    k = min(_NEIGHBORS, len(bank))
-    similarity, found = (x[queries] @ keys.T).topk(k)
+def neighbors(one: Shown) -> str:
+    """Return a table: a query of each of several classes (without labels: drawn at random) and its nearest."""
+    order = torch.randperm(len(one.asked), generator=torch.Generator().manual_seed(one.task.config.seed))
+    if one.classes:
+        present = one.asked.labels.unique()
+        chosen = present[torch.linspace(0, len(present) - 1, min(_QUERIES, len(present))).long()]
+        queries = torch.stack([order[one.asked.labels[order] == label][0] for label in chosen])
+    else:
+        queries = order[:_QUERIES]
+    similarity, found = one.nearest(queries, _NEIGHBORS)
+    k = found.size(1)
+    asked, bank = one.asked.pictures(queries), one.bank.pictures(found.flatten())
     rows = []
-    for query, values, hits in zip(queries, similarity.tolist(), found.tolist(), strict=True):
-        row = [_picture(test, query, classes, "query")]
-        for value, hit in zip(values, hits, strict=True):
-            right = bool(bank.labels[hit] == test.labels[query])
-            row.append(_picture(bank, hit, classes, "right" if right else "wrong", f"{value:.2f}"))
+    for n, query in enumerate(queries.tolist()):
+        row = [_cell(one, one.asked, query, asked[n], "query", "" if one.classes else "query")]
+        for m, hit in enumerate(found[n].tolist()):
+            right = bool(one.bank.labels[hit] == one.asked.labels[query])
+            kind = "neighbor" if not one.classes else "right" if right else "wrong"
+            row.append(_cell(one, one.bank, hit, bank[n * k + m], kind, f"{float(similarity[n, m]):.2f}"))
         rows.append(row)
-    said = (
-        f"Images of the {config.eval.split} split, one drawn at random from each of {len(queries)} classes, and their "
-        f"{k} nearest among {len(bank):,} training images, with the cosine similarity of the features. "
+    return table(_said(one, len(queries), k), ["query", *map(str, range(1, k + 1))], rows, "neighbors")
+
+
+def _said(one: Shown, count: int, k: int) -> str:
+    measure = "with the cosine similarity of the features."
+    if not one.classes:
+        return (
+            f"{count} training {one.kind} drawn at random and the {k} nearest to each among {len(one.bank):,} training "
+            f"{one.kind}, {measure}"
+        )
+    whole = one.split == "whole"
+    asked = f"{one.kind.capitalize()} of the {'data set' if whole else f'{one.split} split'}"
+    among = f"all {len(one.bank):,}" if whole else f"{len(one.bank):,} training {one.kind}"
+    return (
+        f"{asked}, one drawn at random from each of {count} classes, and their {k} nearest among {among}, {measure} "
         "✗ and a dashed frame: another class than the query’s."
     )
-    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
 
 
-def unlabeled_neighbors(keys: Tensor, bank: Split, config: RunConfig) -> str:
-    """Return a table: training images drawn at random and their nearest among the others."""
-    order = torch.randperm(len(bank), generator=torch.Generator().manual_seed(config.seed))
-    queries = order[:_QUERIES]
-    similarity = keys[queries] @ keys.T
-    k = min(_NEIGHBORS, len(bank) - 1)
-    values, found = similarity.scatter(1, queries[:, None], -2).topk(k)  # an image is no neighbor of its own
-    rows = []
-    for query, near, hits in zip(queries.tolist(), values.tolist(), found.tolist(), strict=True):
-        cells = [_bare_picture(bank, hit, "neighbor", f"{value:.2f}") for value, hit in zip(near, hits, strict=True)]
-        rows.append([_bare_picture(bank, query, "query", "query"), *cells])
-    said = (
-        f"{len(queries)} training images drawn at random and the {k} nearest to each among {len(bank):,} training "
-        "images, with the cosine similarity of the features."
-    )
-    return table(said, ["query", *map(str, range(1, k + 1))], rows, "neighbors")
-
-
-def _bare_picture(split: Split, i: int, kind: str, under: str) -> str:
-    name = escape(split.files[i]) if split.files else f"training image {i}"
-    source = image_uri(split.thumbnails(torch.tensor([i]))[0].numpy())
-    return f'<img class="{kind}" alt="{kind}, {name}" title="{name}" src="{source}"/><small>{under}</small>'
-
-
-def _picture(split: Split, i: int, classes: tuple[str, ...], kind: str, value: str = "") -> str:
-    name = escape(classes[int(split.labels[i])])
+def _cell(one: Shown, samples: Samples, i: int, picture: torch.Tensor, kind: str, under: str) -> str:
+    name = samples.names[i]
+    if not one.classes:
+        return image(picture.numpy(), f"{kind}, {name}", kind, name) + f"<small>{under}</small>"
+    label = one.classes[int(samples.labels[i])]
+    said = f"query of class {label}" if kind == "query" else f"{label}, {kind} class"
     mark = "✗ " if kind == "wrong" else ""
-    alt = f"query of class {name}" if kind == "query" else f"{name}, {kind} class"
-    source = image_uri(split.thumbnails(torch.tensor([i]))[0].numpy())
     return (
-        f'<img class="{kind}" alt="{alt}" src="{source}"/>'
-        f'<span class="{kind}">{mark}{name}</span><small>{value}</small>'
+        image(picture.numpy(), said, kind, name)
+        + f'<span class="{kind}">{mark}{escape(label)}</span><small>{under}</small>'
     )

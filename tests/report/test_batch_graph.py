@@ -10,8 +10,9 @@ from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY, TOKEN_TARGET
 from cl_as_gnn.methods import METHODS, Batch
 from cl_as_gnn.report import draw_graph, inspect_batch
-from cl_as_gnn.report.batch_graph import ATTRACTION, batch_graph
+from cl_as_gnn.report.batch_graph import ATTRACTION, LINK, batch_graph
 from cl_as_gnn.report.draw import looks
+from cl_as_gnn.report.layout import lay_out
 from cl_as_gnn.runs.load import load_method
 from cl_as_gnn.tasks import load_task
 from cl_as_gnn.training.fit import train
@@ -69,6 +70,19 @@ def test_every_edge_of_the_method_is_drawn(name):
             seen = torch.maximum(weight, weight.t())[tuple(relation.edge_index)] >= 0.1 * weight.max()
         lines += int((once & seen).sum())
     assert len(heads(figure)) == lines
+    assert_no_edge_passes_under_another_node(drawn)
+
+
+def assert_no_edge_passes_under_another_node(drawn):
+    layout = lay_out(drawn)
+    t = torch.linspace(0, 1, 60).unsqueeze(1).numpy()
+    nodes = [(name, i) for name, box in layout.box.items() for i in range(len(box)) if box[i] >= 0]
+    for curve in layout.curves:
+        first, bend, last = curve.path
+        points = (1 - t) ** 2 * first + 2 * t * (1 - t) * bend + t**2 * last
+        others = torch.tensor([layout.place[name][i].tolist() for name, i in nodes if (name, i) not in curve.ends])
+        under = (torch.from_numpy(points)[:, None] - others[None]).abs().amax(-1) < 0.5
+        assert not under.any(), curve.ends
 
 
 @pytest.mark.parametrize("name", ["simsiam", "moco", "nn_positives"])
@@ -140,5 +154,34 @@ def test_mistakes(tmp_path):
         inspect_batch(None, tmp_path / "none", tmp_path / "graph.png", SIZE)
     with pytest.raises(ConfigError, match=r"name the file graph\.png"):
         inspect_batch(load_config(), None, tmp_path / "graph.jpg", SIZE)
-    with pytest.raises(ConfigError, match=r"karate is a graph: clgnn inspect draws minibatches of images"):
-        inspect_batch(load_config(None, ["data.name=karate", "encoder.name=gnn"]), None, tmp_path / "g.png", SIZE)
+
+
+@pytest.mark.parametrize(("data", "kind"), [("karate", "nodes"), ("tu", "graphs")])
+def test_graph_data_are_drawn(data, kind, tmp_path, write_tu):
+    root = [f"data.root={write_tu(tmp_path)}"] if data == "tu" else []
+    config = load_config(None, [f"data.name={data}", *root, "encoder.width=8", "method.name=simclr"])
+    task = load_task(config, progress=False)
+    torch.manual_seed(0)
+    drawn = batch_graph(config, task, load_method(config, task), SIZE)
+    assert drawn.images["view"].shape == (2 * SIZE, 96, 96, 3)
+    assert len({tile.tobytes() for tile in drawn.images["view"]}) > SIZE, "views differ"
+    assert_no_edge_passes_under_another_node(drawn)
+    if data == "karate":
+        sample = drawn.data["view"].sample[:SIZE]
+        among = {(int(a), int(b)) for a, b in sample[drawn.data[LINK].edge_index].t()}
+        every = {(int(a), int(b)) for a, b in task.graph.edge_index.t()}
+        inside = set(sample.tolist())
+        assert among == {(a, b) for a, b in every if a in inside and b in inside}
+        assert len(among) >= 2 * (SIZE - 1), "a neighborhood is connected"
+        assert drawn.lines()[-1].endswith("not attracted along")
+    lines = inspect_batch(config, None, tmp_path / "g.png", SIZE)
+    assert lines[0].endswith(f"simclr, {SIZE} {kind} × 2 views")
+
+
+@pytest.mark.parametrize("name", ["dgi", "cca_ssg"])
+def test_methods_of_nodes_without_pairs_of_terms_are_drawn(name):
+    config = load_config(None, ["data.name=karate", f"method.name={name}"])
+    task = load_task(config, progress=False)
+    drawn = batch_graph(config, task, load_method(config, task), SIZE)
+    assert LINK in drawn.data.edge_types
+    assert draw_graph(drawn).axes

@@ -1,9 +1,12 @@
 """The page of a run: what is on it, that it stands alone, and what it does without a finished run or its images."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
 import sys
+from functools import partial
 from xml.etree import ElementTree
 
 import pytest
@@ -11,10 +14,13 @@ import torch
 
 from cl_as_gnn import cli
 from cl_as_gnn.config import load_config
+from cl_as_gnn.datasets import load_images
 from cl_as_gnn.errors import ConfigError, RunError
-from cl_as_gnn.report import write_report
+from cl_as_gnn.report import write_report as write_page
+from cl_as_gnn.report.shown import Samples, Shown
 from cl_as_gnn.training.fit import train
 
+write_report = partial(write_page, plane="pca")  # t-SNE takes seconds
 TINY = ["encoder.width=8", "trainer.epochs=2", "eval.draws=2", "eval.online_size=300", "method.k=4"]
 
 
@@ -46,7 +52,14 @@ def parse(path):
 
 
 def text(element):
-    return " ".join(" ".join(element.itertext()).split())
+    """What a reader sees."""
+    data = {script.text for script in element.iter("script")}
+    return " ".join(" ".join(part for part in element.itertext() if part not in data).split())
+
+
+def data_of(page):
+    """The data of each map."""
+    return [json.loads(s.text) for s in page.iter("script") if s.get("type") == "application/json"]
 
 
 def headings(page):
@@ -85,17 +98,23 @@ def test_it_stands_alone_and_is_small(whole, finished, tmp_path):
     sources = [v for e in whole.iter() for k, v in e.attrib.items() if k in ("src", "href", "srcset", "data", "action")]
     assert len(sources) > 40, "the graph and the neighbors are pictures"
     assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert not list(whole.iter("script"))
     assert not list(whole.iter("link"))
+    (code,) = (s for s in whole.iter("script") if s.get("type") is None)
+    policy = next(m.get("content") for m in whole.iter("meta") if m.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
     write_report(finished, tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?:|url\(|@import", page)
+    assert not re.search(r"https?:|url\((?!#)|@import|fetch\(|XMLHttp|import\(", page)
+    script = page.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert script.replace("<![CDATA[", "").replace("]]>", "") == code.text
     assert len(page.encode()) < 500_000
 
 
 def test_pictures_say_what_they_show(whole):
-    assert all(image.get("alt") for image in whole.iter("img"))
-    assert all(s.get("aria-label") and s.get("role") == "img" for s in whole.iter("svg"))
+    assert all(image.get("alt") for image in whole.iter("img") if image.get("hidden") is None)
+    assert all(s.get("aria-label") and s.get("role") in ("img", "group") for s in whole.iter("svg"))
     for t in whole.iter("table"):
         assert t.find("caption") is not None
         assert all(head.get("scope") == "col" for head in t.find("thead").iter("th"))
@@ -114,19 +133,46 @@ def test_wrong_neighbors_are_marked_and_only_they(whole):
             assert span.text.startswith("✗ ") == (span.get("class") == "wrong")
 
 
-def test_nearest_neighbors_of_training_images_are_themselves():
-    """The bank holds the queries: each must find itself first, with similarity 1."""
-    from cl_as_gnn.datasets import Split
-    from cl_as_gnn.report.neighbors import neighbors
+def test_the_map_is_of_the_scored_images(whole, finished):
+    (data,) = data_of(whole)
+    images = load_images(load_config().data, progress=False)
+    count = len(data["labels"])
+    assert data["labels"] == images.test.labels.tolist()
+    assert [coloring["name"] for coloring in data["colorings"]] == ["class", "right or wrong", "cluster"]
+    for coloring in data["colorings"]:
+        for values in coloring["values"]:
+            assert len(values) == count
+            assert set(values) <= set(range(len(coloring["colors"])))
+            assert len(coloring["colors"]) == len(coloring["names"])
+    (run,) = data["runs"]
+    assert [plane["name"] for plane in run["planes"]] == ["PCA"]
+    assert all(len(plane["points"]) == 2 * count for plane in run["planes"])
+    assert all(i not in near for i, near in enumerate(run["near"]))
+    assert {len(near) for near in run["near"]} == {6}
+    # The prediction of each image is that of the kNN score.
+    right = sum(a == b for a, b in zip(run["predicted"], data["labels"], strict=True))
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert 100 * right / count == pytest.approx(metrics["knn_top1"])
+    grid = next(t for t in whole.iter("table") if t.get("class") == "confusion")
+    cells = [[int(text(cell).replace("·", "0")) for cell in row[1:]] for row in grid.find("tbody")]
+    assert sum(row[i] for i, row in enumerate(cells)) == right
+    assert [sum(row) for row in cells] == torch.bincount(images.test.labels).tolist()
+    errors = next(s for s in whole.iter("section") if s.find("h2").text == "The surest errors")
+    assert len(list(errors.iter("figure"))) == min(12, count - right)
 
+
+def test_a_sample_of_the_bank_is_no_neighbor_of_its_own():
     torch.manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(30, 6), dim=1)
-    split = Split(torch.randint(0, 255, (30, 1, 8, 8), dtype=torch.uint8), torch.arange(30) % 3)
-    grid = ElementTree.fromstring(neighbors(x, split, x, split, ("a", "b", "<c>"), load_config()))
-    for row, name in zip(next(grid.iter("tbody")), ("a", "b", "<c>"), strict=True):
-        query, first = row[0], row[1]
-        assert query.find("img").get("src") == first.find("img").get("src")
-        assert (query.find("span").text, first.find("small").text) == (name, "1.00")
+    x[7] = x[3]
+    samples = Samples(x, torch.arange(30) % 3, tuple(map(str, range(30))), lambda at: at)
+    rows = torch.arange(30)
+    inside = Shown(None, samples, samples, rows, ("a", "b", "c"), "whole", 30).nearest(rows, 4)
+    apart = Shown(None, samples, samples, torch.full((30,), -1), ("a", "b", "c"), "test", 30).nearest(rows, 4)
+    assert not (inside[1] == rows[:, None]).any()
+    assert inside[1].shape == (30, 4)
+    assert inside[1][3, 0] == 7
+    assert {int(apart[1][3, 0]), int(apart[1][3, 1])} == {3, 7}
 
 
 def test_every_numeric_column_has_a_chart(run):
@@ -189,7 +235,14 @@ def test_without_its_images_or_encoder_a_run_gets_the_rest(run):
     config.write_text(config.read_text().replace("root: null", "root: gone"))
     lines = write_report(run)
     page = parse(run / "report.html")
-    assert headings(page) == ["Accuracy", "Geometry of the features", "By epoch", "Settings", "Made with"]
+    assert headings(page) == [
+        "Accuracy",
+        "By epoch",
+        "Message passing",
+        "Geometry of the features",
+        "Settings",
+        "Made with",
+    ]
     assert lines[1].startswith("No pictures: data.root=gone does not exist")
     assert lines[1] in text(page)
     config.write_text(config.read_text().replace("root: gone", "root: null"))
@@ -215,7 +268,7 @@ def test_whatever_is_text_is_escaped(run):
     config.write_text(config.read_text().replace("root: null", f'root: "{evil}"'))
     write_report(run)
     page = parse(run / "report.html")
-    assert not list(page.iter("script"))
+    assert not [script for script in page.iter("script") if "alert" in script.text]
     assert text(page).count(evil) >= 10
 
 
@@ -250,7 +303,7 @@ def test_the_command(run, tmp_path, monkeypatch, capsys):
             return stop.code, *capsys.readouterr()
         return 0, *capsys.readouterr()
 
-    code, out, err = call(run)
+    code, out, err = call(run, "--map", "pca")
     assert code == 0, err
     assert out.startswith(f"{run}/report.html: ")
     code, _, err = call(tmp_path / "missing")
@@ -268,16 +321,18 @@ def test_a_run_without_labels_has_pictures_and_no_classes(bare, configure, tmp_p
     write_report(path)
     page = parse(path / "report.html")
     assert headings(page)[0] == "Scores without labels"
-    assert {"The graph of a minibatch", "Map of the features", "Nearest neighbors"} <= set(headings(page))
+    assert {"Message passing", "Map of the features", "Nearest neighbors"} <= set(headings(page))
+    next(p for p in page.iter("p") if p.get("class") == "reading").clear()  # of the method
     assert not re.search(
         r"\bclass(es)?\b|kNN|[Aa]ccuracy|online_knn", text(page.find("body/main")).split("Settings")[0]
     )
     shown = {d.get("data-key"): float(d.get("value")) for d in page.iter("data")}
     assert shown == dict(leaves(metrics | {"config": {}})), "settings are text"
-    drawn = next(s for s in page.iter("svg") if s.get("class") == "map")
-    places = [(float(i.get("x")), float(i.get("y"))) for i in drawn.iter("image")]
-    assert 10 < len(places) <= 300
-    assert all(max(abs(x - u), abs(y - v)) >= 39 for n, (x, y) in enumerate(places) for u, v in places[:n]), "apart"
+    (data,) = data_of(page)
+    assert data["pictures"] is True
+    assert set(data["labels"]) == {-1}
+    assert [coloring["name"] for coloring in data["colorings"]] == ["cluster"]
+    assert "predicted" not in data["runs"][0]
     grid = next(t for t in page.iter("table") if t.get("class") == "neighbors")
     for row in grid.find("tbody"):
         query, *found = [cell.find("img") for cell in row]
