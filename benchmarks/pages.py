@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from benchmarks import arcl, cost, findings, generator, labels, scaling, tokens
+from benchmarks import arcl, cost, findings, generator, labels, losses, scaling, tokens
 from benchmarks.common.page import Block, stale
 from benchmarks.graph_ssl import alignment, depth, graphs, memory, nodes, splits
 from benchmarks.photos import page as photos
@@ -16,7 +16,7 @@ from benchmarks.speed import page as speed
 _GRAPHS = (nodes, splits, graphs, depth, alignment, memory)
 BLOCKS: dict[str, Block] = {
     name: block
-    for module in (findings, tokens, arcl, labels, generator, cost, scaling, speed, photos, *_GRAPHS)
+    for module in (findings, tokens, arcl, labels, losses, generator, cost, scaling, speed, photos, *_GRAPHS)
     for name, block in module.blocks().items()
 }
 
