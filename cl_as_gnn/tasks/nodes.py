@@ -88,7 +88,7 @@ class NodeTask(GraphTask):
     def protocol(self) -> str:
         data, config = self.data, self.config.eval
         k = min(config.knn_k, self.reference)
-        split = "PyG's" if self.config.data.name == "karate" else "public"
+        split = {"karate": "PyG's", "communities": "fixed"}.get(self.config.data.name, "public")
         counts = [f"{int(mask.sum()):,}" for mask in (data.train, data.validation, data.test)]
         chosen = "C chosen on the validation nodes" if bool(data.validation.any()) else "C=1, nothing held out"
         return (
