@@ -61,7 +61,6 @@ def theirs(name: str) -> Loss:
 
 def call(name: str, side: str, rows: int) -> Callable[[], object]:
     """One forward and backward over ``rows`` rows in all; ten rows have one label."""
-    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     loss = {"ours": ours, "theirs": theirs}[side](name)
     if name == "SupConLoss":
@@ -109,9 +108,9 @@ def block(path: Path = OUT) -> str:
     head = ["loss", "before", "rows", "ms before", "ms after", "times as fast", "MB before", "MB after"]
     machine = results["machine"]
     return (
-        f"{markdown(head, lines, left=2)}\nForward and backward, float32, {DIM} features, one thread "
-        f"({machine['processor']}, processor time, medians of {ROUNDS} calls in turn; memory: extra peak of one call), torch "
-        f"{results['versions']['torch']}; [benchmarks/results/losses.json](../benchmarks/results/losses.json).\n"
+        f"{markdown(head, lines, left=2)}\nForward and backward, float32, {DIM} features, one thread ("
+        f"{machine['processor']}, processor time, medians of {ROUNDS} calls in turn; memory: extra peak of one call), "
+        f"torch {results['versions']['torch']}; [benchmarks/results/losses.json](../benchmarks/results/losses.json).\n"
     )
 
 

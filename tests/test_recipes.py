@@ -40,7 +40,7 @@ def test_resolved_settings_are_written_and_read_back_alike(tmp_path):
     assert again.digest == config.digest
 
 
-@pytest.mark.parametrize("data", ["karate", "cora", "citeseer", "pubmed", "planetoid", "tu"])
+@pytest.mark.parametrize("data", ["karate", "communities", "cora", "citeseer", "pubmed", "planetoid", "tu"])
 def test_every_method_has_a_config_on_every_graph(data):
     for name in METHODS:
         assert build_config({"data": {"name": data}, "method": {"name": name}}).method.name == name

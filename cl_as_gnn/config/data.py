@@ -157,7 +157,7 @@ class GraphDataConfig(Settings):
     """Which graph, or graphs, and how views of them are drawn."""
 
     name: str = "karate"
-    root: Path | None = Field(None, description="folder that holds the data set (karate needs none)")
+    root: Path | None = Field(None, description="folder that holds the data set (karate and communities need none)")
     dataset: str | None = Field(None, description="planetoid: Cora, CiteSeer or PubMed; tu: MUTAG, PROTEINS, …")
     normalize: bool = Field(True, description="scale the features of each node to sum to one")
     augment: GraphAugmentConfig = GraphAugmentConfig()

@@ -29,6 +29,7 @@ _GRAPHS: Tree = {
 
 _DATA: dict[str, Tree] = {
     "karate": {"encoder": {"width": 64, "projector_hidden": 64, "projector_dim": 64}, "trainer": {"epochs": 100}},
+    "communities": {},
     "cora": {},
     "citeseer": {},
     "pubmed": {},

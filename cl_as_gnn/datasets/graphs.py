@@ -72,7 +72,7 @@ class Karate(GraphDataset):
     @classmethod
     def load(cls, config: GraphDataConfig, progress: bool = True) -> NodeData:
         graph = KarateClub()[0]
-        return _nodes(config, graph, "karate", torch.zeros_like(graph.train_mask), ~graph.train_mask)
+        return nodes_of(config, graph, "karate", torch.zeros_like(graph.train_mask), ~graph.train_mask)
 
 
 class CitationConfig(GraphDataConfig):
@@ -90,7 +90,7 @@ class Citations(GraphDataset):
     def load(cls, config: GraphDataConfig, progress: bool = True) -> NodeData:
         dataset = PLANETOID.get(config.name) or config.dataset or "Cora"
         graph = read_planetoid(config.root or Path("data"), dataset)
-        return _nodes(config, graph, dataset.lower(), graph.val_mask, graph.test_mask)
+        return nodes_of(config, graph, dataset.lower(), graph.val_mask, graph.test_mask)
 
 
 class TUConfig(GraphDataConfig):
@@ -123,7 +123,8 @@ def load_graphs(config: GraphDataConfig) -> NodeData | GraphSet:
     return data
 
 
-def _nodes(config: GraphDataConfig, graph: Data, name: str, validation: Tensor, test: Tensor) -> NodeData:
+def nodes_of(config: GraphDataConfig, graph: Data, name: str, validation: Tensor, test: Tensor) -> NodeData:
+    """A labeled graph with ``train_mask`` and these masks, without self-loops, its features scaled if so configured."""
     edge_index, _ = remove_self_loops(graph.edge_index)
     x = row_normalized(graph.x) if config.normalize else graph.x
     return NodeData(name, Data(x=x, edge_index=edge_index, y=graph.y), graph.train_mask, validation, test)

@@ -95,7 +95,9 @@ class NodeTask(GraphTask):
             return self._label_free()
         data, config = self.data, self.config.eval
         k = min(config.knn_k, self.reference)
-        split = {"karate": "PyG's", "given_nodes": "given or drawn"}.get(self.config.data.name, "public")
+        split = {"karate": "PyG's", "communities": "fixed", "given_nodes": "given or drawn"}.get(
+            self.config.data.name, "public"
+        )
         counts = [f"{int(mask.sum()):,}" for mask in (data.train, data.validation, data.test)]
         chosen = "C chosen on the validation nodes" if bool(data.validation.any()) else "C=1, nothing held out"
         return (

@@ -5,11 +5,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from cl_as_gnn.config import GraphDataConfig
+from cl_as_gnn.config import GraphDataConfig, load_config
 from cl_as_gnn.datasets import GraphSet, NodeData, load_graphs
 from cl_as_gnn.errors import ConfigError
 
 CLASSES, NODES = 3, 700  # of the files that tests/conftest.py writes
+
+
+def test_communities_are_the_same_graph_every_time():
+    config = load_config(None, ["data.name=communities"]).data
+    one, two = load_graphs(config), load_graphs(config)
+    assert torch.equal(one.graph.x, two.graph.x)
+    assert torch.equal(one.graph.edge_index, two.graph.edge_index)
+    parts = [int(mask.sum()) for mask in (one.train, one.validation, one.test)]
+    assert (parts, sum(parts)) == ([30, 300, 870], one.graph.num_nodes)
+    source, target = one.graph.edge_index
+    within = (one.graph.y[source] == one.graph.y[target]).float().mean()
+    assert 0.65 < within < 0.77, "65 % on purpose, and a sixth of the others"
 
 
 def test_karate_needs_no_files():
