@@ -20,7 +20,7 @@ Curve = Sequence[tuple[float, float]]
 # Ten hues that differ on white and on black.
 _HUES = ("#4e79a7", "#f28e2b", "#e15759", "#59a14f", "#b07aa1", "#d4a017", "#2aa198", "#d37295", "#9c755f", "#8a8f98")
 _MAX_POINTS = 400  # a chart is some 300 pixels wide
-_PIXELS = 32  # side up to which pictures are shown as pixels and kept without loss
+_PIXELS = 32  # smaller pictures, and those of this side, are shown as pixels and kept without loss
 _SHEET = 4_000_000  # bytes of all pictures of a map
 
 
