@@ -35,12 +35,13 @@ def groups(found: Mapping[str, Shown]) -> list[dict[str, Shown]]:
     return out
 
 
-def feature_map(found: Mapping[str, Shown], plane: Plane = "auto") -> str:
+def feature_map(found: Mapping[str, Shown], plane: Plane = "auto", share: int = 1) -> str:
     """Return a figure with the maps of runs that show the same samples, a pane for each.
 
     Args:
         found: what the runs show, by name.
         plane: how features become coordinates.
+        share: number of such figures on the page, which share the room for pictures.
     """
     first = next(iter(found.values()))
     at, several = first.mapped, len(found) > 1
@@ -51,7 +52,7 @@ def feature_map(found: Mapping[str, Shown], plane: Plane = "auto") -> str:
         shares.append(f"{100 * principal_axes(x)[1]:.0f}")
         groups_of[name] = clusters(x)
         runs.append(_run(name if several else "", one, x, plane))
-    picture, side, columns = atlas(first.asked.pictures(at).numpy(), lossless=first.kind != "images")
+    picture, side, columns = atlas(first.asked.pictures(at).numpy(), first.kind != "images", share)
     data = {
         "kind": first.kind,
         "side": side,

@@ -20,7 +20,7 @@ Curve = Sequence[tuple[float, float]]
 # Ten hues that differ on white and on black.
 _HUES = ("#4e79a7", "#f28e2b", "#e15759", "#59a14f", "#b07aa1", "#d4a017", "#2aa198", "#d37295", "#9c755f", "#8a8f98")
 _MAX_POINTS = 400  # a chart is some 300 pixels wide
-_PIXELS = 32  # side up to which pictures are shown as pixels and kept without loss
+_PIXELS = 32  # smaller pictures, and those of this side, are shown as pixels and kept without loss
 _SHEET = 4_000_000  # bytes of all pictures of a map
 
 
@@ -87,10 +87,10 @@ def image(picture: np.ndarray[Any, Any], said: str, kind: str = "", title: str =
     return f'<img class="{kinds}" alt="{escape(said)}"{more} src="{image_uri(picture)}"/>'
 
 
-def atlas(images: np.ndarray[Any, Any], lossless: bool) -> tuple[str, int, int]:
+def atlas(images: np.ndarray[Any, Any], lossless: bool, share: int = 1) -> tuple[str, int, int]:
     """Return images ``(n, C, s, s)`` on one sheet, row by row: a data URI, their side in pixels and the columns.
 
-    The side is the largest with which the sheet stays below ``_SHEET`` bytes.
+    The side is the largest of 96 to 32 with which the sheet takes at most its ``share`` of ``_SHEET`` bytes.
     """
     columns = max(1, math.ceil(len(images) ** 0.5))
     for side in (96, 80, 64, 48, 32):
@@ -102,7 +102,7 @@ def atlas(images: np.ndarray[Any, Any], lossless: bool) -> tuple[str, int, int]:
         for i, tile in enumerate(tiles):
             sheet.paste(tile, (i % columns * own, i // columns * own))
         uri = _encoded(sheet, lossless or own <= _PIXELS)
-        if len(uri) <= _SHEET:
+        if len(uri) <= _SHEET / share:
             break
     return uri, own, columns
 
@@ -182,7 +182,10 @@ def line_chart(title: str, curves: Mapping[str, Curve], colors: Mapping[str, str
 
 
 def _ticks(low: float, high: float, count: int, **kwargs: Any) -> list[float]:
-    """Return round numbers that enclose ``low`` and ``high``."""
+    """Return round numbers that enclose ``low`` and ``high``; of a single value three around it."""
+    if low == high and not kwargs:
+        step = abs(low) / 10 or 1.0
+        return [float(f"{low + i * step:.3g}") for i in (-1, 0, 1)]
     return [float(t) for t in MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], **kwargs).tick_values(low, high)]
 
 

@@ -148,7 +148,7 @@ def _several(runs: Sequence[Run], plane: Plane) -> tuple[str, str, Sections, lis
     sections: Sections = [
         ("Scores", compared_scores(finished) if finished else ""),
         ("Settings that differ", differing(runs)),
-        ("Maps of the features", "".join(feature_map(group, plane) for group in alike)),
+        ("Maps of the features", "".join(feature_map(group, plane, len(alike)) for group in alike)),
         ("By epoch", curves(runs)),
         ("Geometry of the features", geometry(finished)),
     ]

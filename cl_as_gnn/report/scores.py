@@ -97,12 +97,12 @@ def compared_scores(runs: Sequence[Run]) -> str:
     baselines: dict[str, dict[tuple[str, ...], list[str]]] = {}
     sets = by_setting(runs)
     for members in sets:
-        title, several = set_title(members), len(members) > 1
+        title, several = _title(members, sets), len(members) > 1
         if several:
             rows.append([f"<b>{escape(title)}</b>", *(_mean_cell(title, s, members, ()) for s in scores.values())])
         for run in members:
             own = [_cell(f"{run.name}/{k}", score, run.metrics.get(k)) for k, score in scores.items()]
-            rows.append([escape(f"seed {run.config.seed}" if several else title), *own])
+            rows.append([escape(f"{run.name}, seed {run.config.seed}" if several else title), *own])
         for name in members[0].metrics.get("baselines", {}):
             if all(name in run.metrics.get("baselines", {}) for run in members):
                 place = ("baselines", name)
@@ -157,11 +157,14 @@ def by_setting(runs: Sequence[Run]) -> list[list[Run]]:
     return [sorted(members, key=lambda run: run.config.seed) for members in found.values()]
 
 
-def set_title(members: Sequence[Run]) -> str:
-    """A name for runs of one setting."""
+def _title(members: Sequence[Run], sets: Sequence[Sequence[Run]]) -> str:
+    """A name for runs of one setting, which lists them where another set has the same method."""
     if len(members) == 1:
         return members[0].name
-    return f"{members[0].config.method.name}, {len(members)} seeds ({', '.join(run.name for run in members)})"
+    method = members[0].config.method.name
+    alike = sum(len(other) > 1 and other[0].config.method.name == method for other in sets)
+    listed = f" ({', '.join(run.name for run in members)})" if alike > 1 else ""
+    return f"{method}, {len(members)} seeds{listed}"
 
 
 def elsewhere(metrics: Metrics) -> str:
