@@ -14,7 +14,8 @@ import torch
 from cl_as_gnn.config import GraphDataConfig, load_config
 from cl_as_gnn.datasets import load_graphs
 from cl_as_gnn.datasets.graph_files import PLANETOID_PARTS
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.registry import DATASETS
 from cl_as_gnn.training.fit import train
 
 PACKAGE = Path(__file__).parents[1] / "cl_as_gnn"
@@ -137,6 +138,31 @@ def test_yaml_and_json(clgnn, run, mark, tmp_path):
     (run / "config.yaml").write_text(bad)
     for words in (("evaluate", run), ("train", f"resume={run}"), ("report", run)):
         assert clgnn(*words)[0] == 2
+
+
+def test_a_callback_in_a_run_folder(clgnn, run, mark, monkeypatch):
+    """Its name is that of an importable module: what lies in the folder is none, and only training makes callbacks."""
+    code = f"from pathlib import Path; Path({str(mark)!r}).touch()\nclass Mine: ...\n"
+    (run / "payload.py").write_text(code)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("  callbacks: []", "  callbacks: [{class: 'payload:Mine'}]"))
+    assert "payload:Mine" in (run / "config.yaml").read_text()
+    (run / "metrics.json").unlink()
+    code, _, err = clgnn("train", f"resume={run}", "trainer.epochs=2")
+    assert (code, "payload" in err) == (1, True)  # the checkpoint is of a run without it
+    (run / "checkpoints" / "last.ckpt").unlink()
+    for words in (("report", run), ("embed", run, "--out", "features.npz"), ("evaluate", run)):
+        clgnn(*words)
+    code, _, err = clgnn("train", f"run_dir={run.parent / 'new'}", "trainer.callbacks=['payload:Mine']")
+    assert (code, "No module named 'payload'" in err) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["given", "given_nodes"])
+def test_the_data_that_a_run_keeps_of_a_python_session(tmp_path, mark, name):
+    torch.save(Payload(mark), tmp_path / "data.safetensors")
+    config = load_config(None, [f"data.name={name}", "data.content=x", f"data.root={tmp_path / 'data.safetensors'}"])
+    with pytest.raises(RunError, match=r"data.safetensors cannot be read .*: pass the data of the run again"):
+        DATASETS[name].load(config.data)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

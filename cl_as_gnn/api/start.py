@@ -118,6 +118,13 @@ def _end_other_ranks(metrics: dict[str, Any]) -> None:
         raise SystemExit(0)
 
 
+class _Notebook(Console):
+    """Shows bars as widgets. A notebook has no cursor to hide."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        return False
+
+
 def _console(progress: bool) -> Console:
     """Where progress is shown: a bar in a terminal, and in a notebook that has ipywidgets; else lines."""
     if not progress:
@@ -127,4 +134,4 @@ def _console(progress: bool) -> Console:
     if find_spec("ipywidgets") is None:
         # ipykernel's output says that it is a terminal.
         return Console(force_jupyter=False, force_terminal=False, highlight=False, markup=False)
-    return Console(force_terminal=True, highlight=False, markup=False)
+    return _Notebook(force_terminal=True, highlight=False, markup=False)

@@ -186,7 +186,7 @@ def keep(config: Any, path: Path) -> None:
     given = find(getattr(config, "content", ""))
     if given is None:
         return
-    meta: dict[str, str] = {}
+    meta = {"content": str(config.content)}
     if isinstance(given, GivenImages):
         parts = given.parts(config)
         splits = {name: part for name, part in parts._asdict().items() if isinstance(part, Split)}
@@ -197,7 +197,7 @@ def keep(config: Any, path: Path) -> None:
             found = {"images": part.images, "labels": part.labels, "aspect": part.aspect}
             tensors |= {f"{name}.{key}": value for key, value in found.items() if isinstance(value, Tensor)}
             tensors[f"{name}.row"] = torch.tensor([int(file.rpartition(" ")[2]) for file in part.files])
-        meta = {"classes": "\n".join(parts.classes), "notes": "\n".join(parts.notes), "side": str(parts.side)}
+        meta |= {"classes": "\n".join(parts.classes), "notes": "\n".join(parts.notes), "side": str(parts.side)}
     else:
         tensors = given
     if sum(value.nbytes for value in tensors.values()) > KEPT:
@@ -218,10 +218,14 @@ def _kept(config: Any) -> tuple[Tensors, dict[str, str]]:
         )
     try:
         with safe_open(str(config.root), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            meta = file.metadata() or {}
+            if meta.get("content") != config.content:
+                raise ValueError("other data than those of the run")
+            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except Exception as error:  # safetensors has its own type for a broken file
+        reason = " ".join(str(error).split())
         raise RunError(
-            f"{config.root} cannot be read ({type(error).__name__}): pass the data of the run again"
+            f"{config.root} cannot be read ({type(error).__name__}: {reason}): pass the data of the run again"
         ) from None
 
 
