@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cl_as_gnn.compare.suite import Cell
 from cl_as_gnn.errors import RunError
@@ -23,7 +25,7 @@ class SuiteProgress:
     """
 
     def __init__(self, name: str, cells: Sequence[Cell], waiting: Sequence[Cell], console: Console):
-        self.console, self.total, self.waiting = console, len(cells), list(waiting)
+        self.console, self.total, self.waiting, self._all = console, len(cells), list(waiting), list(waiting)
         self.finished = len(cells) - len(waiting)
         self._epochs = {(cell.row, cell.seed): _epochs(cell) for cell in self.waiting}
         self.bar = Progress(
@@ -31,14 +33,13 @@ class SuiteProgress:
             BarColumn(bar_width=16),
             TextColumn("{task.fields[runs]} runs, epoch {task.completed:.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True),
+            TextColumn("left {task.fields[left]}"),
             console=console,
             disable=not console.is_terminal,
-            speed_estimate_period=3600,  # runs start and are scored in between
         )
         todo = sum(cell.config.trainer.epochs for cell in self.waiting)
-        self._task = self.bar.add_task(name, total=todo, completed=sum(self._epochs.values()), runs=self._runs())
+        self._before, self._start = sum(self._epochs.values()), time.monotonic()
+        self._task = self.bar.add_task(name, total=todo, completed=self._before, runs=self._runs(), left="–")
 
     def _runs(self) -> str:
         return f"{self.finished}/{self.total}"
@@ -62,7 +63,15 @@ class SuiteProgress:
         """Read the epochs of the runs and move the bar."""
         if self.console.is_terminal:
             self._epochs |= {(cell.row, cell.seed): _epochs(cell) for cell in self.waiting}
-            self.bar.update(self._task, completed=sum(self._epochs.values()), runs=self._runs())
+            done = sum(self._epochs.values())
+            self.bar.update(self._task, completed=done, runs=self._runs(), left=self._left(done))
+
+    def _left(self, done: int) -> str:
+        """At the pace so far, in which runs have started and been scored too."""
+        if done <= self._before:
+            return "–"
+        rest = sum(cell.config.trainer.epochs for cell in self._all) - done
+        return str(timedelta(seconds=round((time.monotonic() - self._start) * rest / (done - self._before))))
 
 
 def _epochs(cell: Cell) -> int:

@@ -171,7 +171,8 @@ def rich_table(results: Mapping[str, Any]) -> Table:
     spread = f"mean ± standard deviation over {seeds} seeds; Δ: paired difference ± half of its 95 % interval"
     caption = "one seed, so no spread" if seeds == 1 else spread
     table = Table(box=None, pad_edge=False, title=title, title_justify="left", caption=caption, caption_justify="left")
-    scores, first = columns(known, results.get("scores", ())).values(), compared(results)[0]
+    rows, first = results["rows"].values(), compared(results)[0]
+    scores = [s for s in columns(known, results.get("scores", ())).values() if any(s.key in row for row in rows)]
     table.add_column("")
     for title in (*(score.title for score in scores), f"Δ {find_score(first).title} to {results['baseline']}"):
         table.add_column(title, justify="right")
