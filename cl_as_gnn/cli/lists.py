@@ -111,7 +111,7 @@ def runs(
     if json:
         print_json(found)
         return
-    print_runs(found, console)
+    print_runs(found, folder, console)
     last = {run["state"]: shown(Path(run["run"])) for run in found}
     cures = {"finished": "clgnn report", "stopped": "clgnn train resume="}
     then(*(f"{cure}{' ' * (not cure.endswith('='))}{last[state]}" for state, cure in cures.items() if state in last))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +11,7 @@ from rich.text import Text
 
 from cl_as_gnn.config.describe import Setting, settings_of
 from cl_as_gnn.registry import Registry
+from cl_as_gnn.runs.plain_math import plain_doc
 
 
 def _text(value: str | Iterable[str]) -> str:
@@ -25,7 +24,7 @@ def entry_record(registry: Registry[Any], name: str, attributes: Iterable[str]) 
     return {
         "name": name,
         **{attribute: getattr(entry, attribute) for attribute in attributes},
-        "description": _plain(entry),
+        "description": plain_doc(entry),
         "settings": [setting.record() for setting in settings_of(entry.Config, registry.key)],
     }
 
@@ -62,7 +61,7 @@ def print_entries(
 def print_entry(registry: Registry[Any], name: str, attributes: Mapping[str, str], console: Console) -> None:
     """Print all that is known of one entry: its description, its attributes and its settings."""
     entry = registry[name]
-    console.print(_plain(entry), soft_wrap=not console.is_terminal)
+    console.print(plain_doc(entry), soft_wrap=not console.is_terminal)
     console.print()
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -94,12 +93,3 @@ def print_settings(settings: Sequence[Setting], console: Console) -> None:
         meaning = Text(s.meaning).append(f" ({s.kind})" if s.meaning else s.kind, "dim")
         table.add_row(indent + s.key.rpartition(".")[2], s.default, meaning)
     console.print(table)
-
-
-def _plain(entry: type[Any]) -> str:
-    """The docstring of a class without its markup."""
-    text = inspect.cleandoc(entry.__doc__ or "")
-    text = re.sub(r"`([^`<]+?)\s*<(https?:[^>]+)>`_+", r"\1 (\2)", text)
-    text = re.sub(r":(?:class|func|meth|mod|data|attr|math):`~?([^`]+)`", r"\1", text)
-    text = re.sub(r"^\.\. math::\n?", "", text, flags=re.MULTILINE)
-    return text.replace("``", "").strip()

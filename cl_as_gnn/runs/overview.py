@@ -75,8 +75,8 @@ def _scores() -> dict[str, Any]:
     return {key: scores.find_score(key) for key in keys}
 
 
-def print_runs(found: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print a line per run; scores that none has are left out, and accuracies are in per cent."""
+def print_runs(found: Sequence[dict[str, Any]], folder: Path, console: Console) -> None:
+    """Print a line per run, named from ``folder``; scores that none has are left out, accuracies are in per cent."""
     scores = {key: score for key, score in _scores().items() if any(key in run for run in found)}
     if any("knn_top1" in run for run in found):  # which say more than these
         scores = {key: score for key, score in scores.items() if key.endswith("_top1")}
@@ -84,7 +84,8 @@ def print_runs(found: Sequence[dict[str, Any]], console: Console) -> None:
     for run in found:
         epochs = f"{run['epochs']}/{run['of']}" if "of" in run else "–"
         numbers = [score.text(run.get(key)) for key, score in scores.items()]
-        rows.append([run["run"], run.get("method", "–"), run.get("data", "–"), epochs, run["state"], *numbers])
+        name = os.path.relpath(run["run"], folder) if console.is_terminal else run["run"]
+        rows.append([name, run.get("method", "–"), run.get("data", "–"), epochs, run["state"], *numbers])
     if not console.is_terminal:
         print_lines([[*_COLUMNS, *scores], *rows], console)
         return
