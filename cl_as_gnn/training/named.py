@@ -48,7 +48,8 @@ def named_callbacks(config: RunConfig) -> list[Callback]:
 def check_loggers(config: RunConfig) -> None:
     """Raise ConfigError if the package of a logger is not installed."""
     for name in config.trainer.logger:
-        if find_spec(name) is None:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:  # a folder of that name, as wandb writes one, is no package
             raise ConfigError(f"trainer.logger={name} needs the package {name}: pip install 'cl-as-gnn[{name}]'")
 
 
