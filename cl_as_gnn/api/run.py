@@ -32,13 +32,13 @@ from cl_as_gnn.evaluation.scores import of_run
 from cl_as_gnn.graph import knn_edges
 from cl_as_gnn.held import Held
 from cl_as_gnn.labeling import label_images, select_images
-from cl_as_gnn.methods import Batch, Method
+from cl_as_gnn.methods import Method
 from cl_as_gnn.report import write_report
 from cl_as_gnn.report.batch_graph import batch_graph
 from cl_as_gnn.runs.folder import open_run
 from cl_as_gnn.runs.load import embed_split, evaluate_run, load_encoder, load_method, read_header
 from cl_as_gnn.runs.process import pick_device
-from cl_as_gnn.tasks import ImageTask, Task, load_task
+from cl_as_gnn.tasks import Task, load_task
 
 _QUIET = Console(quiet=True)
 
@@ -123,25 +123,13 @@ class Run:
     def graph(self, samples: int = 20) -> HeteroData:
         """The graph that the trained method builds from one minibatch: views, their edges, and whatever it adds.
 
-        For images that is what ``clgnn inspect --run`` draws, with edges ``("sample", "attraction", "sample")``.
+        That is what ``clgnn inspect --run`` draws, with edges ``("sample", "attraction", "sample")`` and, of nodes,
+        those of the data (``("sample", "link", "sample")``).
 
         Raises:
             ConfigError: the run has no checkpoint.
         """
-        config, task, method = self.config, self._task, self.method
-        if isinstance(task, ImageTask):
-            return batch_graph(config, task, method, samples).data
-        order = task.order(torch.Generator().manual_seed(config.seed))
-        sample = order[: config.trainer.batch_size if task.kind == "nodes" else samples]
-        torch.manual_seed(config.seed)
-        labels = None if task.labels is None else task.labels[sample]
-        batch = Batch(task.views()(sample, config.method.num_views), sample, 1.0, labels)
-        method.begin_epoch(1.0)
-        method.training = True  # only the method itself: its networks stay in eval mode
-        with torch.no_grad():
-            data = method.rewire(method.graph(batch), batch)
-        method.training = False
-        return data
+        return batch_graph(self.config, self._task, self.method, samples).data
 
     def neighbors(self, k: int = 20) -> Data:
         """The kNN graph of the features of the run's data: ``x`` ``(n, d)``, ``y`` (−1 where unknown), ``edge_index``

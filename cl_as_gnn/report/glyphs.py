@@ -20,7 +20,7 @@ from cl_as_gnn.report.markup import palette
 Array = np.ndarray[Any, Any]
 _SIDE, _FINE = 96, 2  # pixels, and how many times larger a picture is drawn
 _SHOWN = 24  # neighbors of a node
-_GROUND, _EDGE = (255, 255, 255), (110, 118, 130)
+_GROUND, _EDGE, _UNKNOWN = (255, 255, 255), (110, 118, 130), (86, 110, 160)
 
 
 @cache
@@ -46,14 +46,16 @@ def _drawn(points: Array, edges: Sequence[Sequence[int]], colors: Sequence[tuple
 
 
 def node_pictures(graph: Data, nodes: Tensor, edge_index: Tensor | None = None) -> Tensor:
-    """Nodes in the middle of their neighbors (at most 24), in the colors of their classes: uint8 ``(m, 3, s, s)``.
+    """Nodes in the middle of their neighbors (at most 24), in the colors of their classes, one where unknown.
+
+    Returns uint8 ``(m, 3, s, s)``.
 
     Args:
-        graph: with ``y`` and ``edge_index``.
+        graph: with ``y`` (−1: unknown) and ``edge_index``.
         nodes: which ones, ``(m,)``.
         edge_index: of a view of the graph, in place of that of the graph; a neighbor that the view lost stays pale.
     """
-    shades = _colors(int(graph.y.max()) + 1)
+    shades = (*_colors(max(1, int(graph.y.max()) + 1)), _UNKNOWN)  # the last for y = −1
     out = []
     for node in nodes.tolist():
         ring = k_hop_subgraph(node, 1, graph.edge_index, num_nodes=graph.num_nodes, directed=False)[0]

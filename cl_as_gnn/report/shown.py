@@ -107,7 +107,7 @@ def shown(run: RunFolder) -> Shown:
     config = run.load_config()
     encoder = load_encoder(run)
     root = config.data.root
-    if isinstance(root, Path) and not root.is_dir():
+    if isinstance(root, Path) and not root.exists():
         # torchvision would try to download a data set that has only moved.
         raise ConfigError(f"data.root={root} does not exist: put the data back, or change data.root in {run.config}")
     task = load_task(config, progress=False)
@@ -129,6 +129,9 @@ def _of_nodes(task: NodeTask, x: Tensor, classes: tuple[str, ...]) -> Shown:
     def some(at: Tensor) -> Samples:
         return _rows(task, x, task.y, at, "node", lambda rows: node_pictures(task.graph, rows))
 
+    if not task.labeled:
+        samples = some(evenly(_SCORED, task.size))
+        return Shown(task, samples, samples, torch.arange(len(samples)), (), "whole", task.size)
     scored, train = task.scored.nonzero().view(-1), task.data.train.nonzero().view(-1)
     asked = scored[evenly(_SCORED, len(scored))]
     own = torch.full((len(asked),), -1)

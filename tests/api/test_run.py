@@ -129,6 +129,9 @@ def test_nodes_without_labels(tmp_path):
     assert set(run.metrics["baselines"]) == {"untrained encoder"}
     assert len(run.features()["nodes"]) == len(run.embed(data)) == 30
     assert run.graph().num_views == 2
+    page = run.report().read_text()
+    assert "No pictures" not in page
+    assert 'class="feature-map"' in page
     assert "view agreement" in cl_as_gnn.load(run.path).metrics["protocol"]
 
 
