@@ -179,7 +179,7 @@ def block(data: str, path: Path = OUT) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of ``docs/labels.md``."""
-    return {f"labels_{data}": partial(block, data) for data in ("digits", "clothing", "cora", "cifar")}
+    return {f"labels_{data}": partial(block, data) for data in ("digits", "clothing", "cora", "cifar10")}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -37,7 +37,7 @@ def plain_math(tex: str) -> str:
         text = re.sub(rf"([_^]){_ARGUMENT}", lambda m: m[1] + _one(m[2]), text)
     text = re.sub(r"\\([a-zA-Z]+|[|,;:! ])", lambda m: _SIGNS.get(m[1], m[1]), text)
     text = re.sub(r"\^([0-9])(?!\w)", lambda m: _RAISED[m[1]], text).replace("^-1", "⁻¹")
-    text = text.translate(str.maketrans({"{": None, "}": None, "\\": None, "⦃": "{", "⦄": "}"}))
+    text = text.translate(str.maketrans("⦃⦄", "{}", "{}\\"))
     return "\n".join(re.sub(r" {2,3}(?! )", " ", line).strip() for line in text.split("\n"))
 
 
