@@ -135,7 +135,7 @@ def picture(name: str, folder: Path) -> str:
     )
 
 
-def method_page(name: str, method: type[Any], folder: Path) -> str:
+def method_page(name: str, method: type[Any], folder: Path, pictures: bool) -> str:
     """Formula, graph reading, settings, picture, results."""
     reading = [["attracts along", method.attracts], ["repels along", method.repels], ["source", method.source]]
     found = list(results(name))
@@ -144,7 +144,7 @@ def method_page(name: str, method: type[Any], folder: Path) -> str:
         title(name)
         + grid(["``method.name=" + name + "``", ""], reading, "25 75")
         + f".. autoclass:: {method.__module__}.{method.__qualname__}\n   :show-inheritance:\n\n"
-        + picture(name, folder)
+        + (picture(name, folder) if pictures else "")
         + settings(name)
         + (
             title("Results", "-") + "Top-1 in %, mean ± standard deviation over seeds; protocols: "
@@ -197,7 +197,7 @@ def generate(app: Sphinx) -> None:
         put(MADE / f"{name}.md", relink(path.read_text(encoding="utf-8"), path.parent, MADE))
     own = {name: method for name, method in METHODS.items() if method.__module__.startswith("cl_as_gnn.")}
     for name, method in own.items():
-        put(MADE / "methods" / f"{name}.rst", method_page(name, method, MADE / "methods"))
+        put(MADE / "methods" / f"{name}.rst", method_page(name, method, MADE / "methods", app.config.pictures))
     put(MADE / "methods.md", toc("A page per method", (f"methods/{name}" for name in own)))
     shown = [package for package in PACKAGES if public(package)]
     for package in shown:
@@ -215,6 +215,7 @@ def read(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_config_value("pictures", True, "env", bool)
     app.connect("builder-inited", generate)
     app.connect("source-read", read)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
