@@ -18,7 +18,7 @@ from cl_as_gnn.compare import compared, markdown
 from cl_as_gnn.evaluation.scores import find_score
 
 SUITES = Path(__file__).parent / "suites"
-PICTURES = {"": "differences to the baseline", "_curves": "accuracy against the purity of the graph"}
+PICTURES = {"": "differences to the baseline", "_curves": "accuracy along each curve"}
 
 
 def collect(folder: Path, results: Path = RESULTS) -> str:
