@@ -87,6 +87,10 @@ class Registry(Generic[EntryT]):
         """Names and classes."""
         return sorted(self._table().items())
 
+    def named(self) -> list[tuple[str, EntryT]]:
+        """Those of :meth:`items` that a config can name: not those for what is ``passed`` from Python."""
+        return [(name, entry) for name, entry in self.items() if not getattr(entry, "passed", False)]
+
     def _table(self) -> dict[str, EntryT]:
         if _reads_source and not self._loaded:
             try:

@@ -50,7 +50,7 @@ def _list(
 ) -> None:
     hand_over(json)
     with from_source():
-        names = [name] if name else list(registry)
+        names = [name] if name else [each for each, _ in registry.named()]
         if json:
             print_json([entry_record(registry, each, attributes) for each in names])
         elif name:

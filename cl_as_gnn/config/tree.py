@@ -159,7 +159,7 @@ class RunConfig(Settings):
     def _parts_fit(self) -> RunConfig:
         holds, reads = DATASETS[self.data.name].holds, ENCODERS[self.encoder.name].reads
         if holds not in reads:
-            fit = [name for name, encoder in ENCODERS.items() if holds in encoder.reads]
+            fit = [name for name, encoder in ENCODERS.named() if holds in encoder.reads]
             raise ValueError(
                 f"encoder.name={self.encoder.name} reads {' and '.join(reads)}, and data.name={self.data.name} holds "
                 f"{holds}: use encoder.name={' or '.join(filter(None, [', '.join(fit[:-1]), fit[-1]]))}"

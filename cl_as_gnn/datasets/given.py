@@ -71,6 +71,7 @@ class Given(ImageDataset):
 
     Config = GivenConfig
     summary = "images that were passed to cl_as_gnn.train"
+    passed = True
 
     @classmethod
     def parts(cls, config: GivenConfig, progress: bool) -> Parts:
@@ -85,6 +86,7 @@ class GivenNodes(GraphDataset):
     Config = GivenNodesConfig
     holds = "nodes"
     summary = "the nodes of a Data that was passed to cl_as_gnn.train"
+    passed = True
 
     @classmethod
     def load(cls, config: GivenNodesConfig, progress: bool = True) -> NodeData:
@@ -101,6 +103,7 @@ class GivenGraphs(GraphDataset):
     Config = GivenGraphsConfig
     holds = "graphs"
     summary = "the graphs of a list of Data that was passed to cl_as_gnn.train"
+    passed = True
 
     @classmethod
     def load(cls, config: GivenGraphsConfig, progress: bool = True) -> GraphSet:

@@ -88,6 +88,7 @@ class Given(Backbone):
 
     Config = GivenConfig
     summary = "an nn.Module that was passed to cl_as_gnn.train"
+    passed = True
 
     @classmethod
     def make(cls, config: GivenConfig, channels: int, side: int) -> nn.Module:
@@ -107,6 +108,7 @@ class GivenGNN(Encoder):
     Config = GivenGNNConfig
     reads = ("nodes", "graphs")
     summary = "a GNN that was passed to cl_as_gnn.train"
+    passed = True
 
     @classmethod
     def build(cls, config: GivenGNNConfig, inputs: Inputs) -> GivenGNN:

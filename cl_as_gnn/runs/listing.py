@@ -42,7 +42,7 @@ def print_entries(
 
     If the output is no terminal, an entry is one unbroken line: its name and its attributes, apart by tabs.
     """
-    rows = [[name, *(_text(getattr(entry, at)) for at in attributes)] for name, entry in registry.items()]
+    rows = [[name, *(_text(getattr(entry, at)) for at in attributes)] for name, entry in registry.named()]
     if not console.is_terminal:
         print_lines(rows, console)
         return

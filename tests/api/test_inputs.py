@@ -78,7 +78,7 @@ def test_nodes_and_graphs():
     graph = Data(x=torch.randn(3, 4), edge_index=edges, y=torch.tensor([7, -1, 3]), train_mask=torch.arange(3) < 1)
     given = data_of(graph)
     config = build_config({"data": given.settings})
-    assert (config.data.normalize, config.method.name, config.encoder.name) == (False, "cca_ssg", "gcn")
+    assert (config.data.normalize, config.method.name, config.encoder.name) == (False, "cca_ssg", "gnn")
     nodes = load_graphs(config.data)
     assert nodes.graph.y.tolist() == [1, -1, 0]
     assert nodes.graph.edge_index.size(1) == 3  # without the self-loop

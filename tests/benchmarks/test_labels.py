@@ -37,7 +37,7 @@ def test_a_run_becomes_a_row_of_the_page(labels, clgnn, small, tmp_path, monkeyp
     labels.main(["run0", "run1", "--out", str(out)])
     name = labels.read(out)["rows"][0]["data"]
     text = labels.block(name, out)
-    assert "| propagation, selected images |" in text
+    assert "| propagation, selected |" in text
     assert "seeds 0, 1" in text
     labels.main(["run1", "--out", str(out)])
     assert labels.block(name, out) == text
