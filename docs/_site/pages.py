@@ -119,19 +119,20 @@ def scores(values: Sequence[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
 
 
-def picture(name: str, folder: Path) -> str:
-    """The graph of a minibatch of digits; empty for methods of other data."""
-    out = folder / f"{name}.png"
+def picture(name: str, method: type[Any], folder: Path) -> str:
+    """The graph of a minibatch of digits, or of nodes for methods that read no images."""
+    out, nodes = folder / f"{name}.png", "images" not in method.reads
+    words, shown = [f"method.name={name}", *(["data.name=karate"] * nodes)], "nodes" if nodes else "digits"
     if not out.exists():
         try:
-            inspect_batch(load_config(None, [f"method.name={name}"]), None, out, 12)
-        except ConfigError:  # it reads nodes, or files
-            return ""
+            inspect_batch(load_config(None, words), None, out, 12)
+        except ConfigError as error:
+            return title("Graph", "-") + f"No picture of digits: {error}.\n\n"
     return (
         title("Graph", "-")
-        + f".. image:: {out.name}\n   :alt: edges between twelve digits as {name} builds them\n\n"
-        + "Twelve digits, an untrained encoder: ``clgnn inspect method.name="
-        + f"{name}``. ``--run RUN`` draws the graph of a trained one.\n\n"
+        + f".. image:: {out.name}\n   :alt: edges between twelve {shown} as {name} builds them\n\n"
+        + f"Twelve {shown}, an untrained encoder: ``clgnn inspect {' '.join(words)}``. "
+        "``--run RUN`` draws the graph of a trained one.\n\n"
     )
 
 
@@ -144,7 +145,7 @@ def method_page(name: str, method: type[Any], folder: Path, pictures: bool) -> s
         title(name)
         + grid(["``method.name=" + name + "``", ""], reading, "25 75")
         + f".. autoclass:: {method.__module__}.{method.__qualname__}\n   :show-inheritance:\n\n"
-        + (picture(name, folder) if pictures else "")
+        + (picture(name, method, folder) if pictures else "")
         + settings(name)
         + (
             title("Results", "-") + "Top-1 in %, mean ± standard deviation over seeds; protocols: "
