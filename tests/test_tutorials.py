@@ -39,3 +39,12 @@ def test_a_tutorial_runs_from_top_to_bottom(name, clgnn, tmp_path, capsys):
             assert program == "clgnn"
             code, _, error = clgnn(*words)
             assert code == 0, f"{line}: {error}"
+
+
+def test_the_lines_of_the_start_run_on_its_run(clgnn, small, tmp_path):
+    assert clgnn("train", *small, "run_dir=first")[0] == 0
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "start.md").read_text(), re.DOTALL)
+    exec(compile(block, "docs/start.md", "exec"), {})
+    for line in ("clgnn report first", "clgnn inspect --run first --out graph.png"):
+        assert line in (DOCS / "start.md").read_text()
+        assert clgnn(*line.split()[1:])[0] == 0
