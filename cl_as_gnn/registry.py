@@ -62,11 +62,10 @@ class Registry(Generic[EntryT]):
         del self._entries[name]
 
     def __getitem__(self, name: str) -> EntryT:
-        table = self._table()
         entry = self._find(name)
         if entry is None:
-            kind = "data set" if self.key == "data" else self.key
-            raise ConfigError(unknown(kind, name, table, key=f"{self.key}.name"))
+            kind, names = "data set" if self.key == "data" else self.key, [known for known, _ in self.named()]
+            raise ConfigError(unknown(kind, name, names, key=f"{self.key}.name"))
         return entry
 
     def __contains__(self, name: object) -> bool:
