@@ -7,7 +7,7 @@ long as somebody else keeps it.
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 
 class Held:
@@ -17,15 +17,24 @@ class Held:
         self.value = value
 
 
-_HELD: WeakValueDictionary[str, Held] = WeakValueDictionary()
+_HELD: dict[str, list[ref[Held]]] = {}
 
 
 def hold(digest: str, value: Any) -> Held:
-    """Make an object findable by its digest for as long as the result is kept; of equal ones the first serves."""
-    return _HELD.setdefault(digest, Held(value))
+    """Make an object findable by its digest for as long as the result is kept.
+
+    Of several with one digest, such as modules of one class with other weights, the last one passed is found.
+    """
+    held = Held(value)
+    _HELD[digest] = [*_alive(digest), ref(held)]
+    return held
 
 
 def find(digest: str) -> Any | None:
     """The object, or ``None`` if it is not held."""
-    held = _HELD.get(digest)
+    held = next((kept for at in reversed(_alive(digest)) if (kept := at()) is not None), None)
     return None if held is None else held.value
+
+
+def _alive(digest: str) -> list[ref[Held]]:
+    return [at for at in _HELD.get(digest, ()) if at() is not None]

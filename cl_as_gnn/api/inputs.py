@@ -24,7 +24,7 @@ from cl_as_gnn.held import Held, hold
 from cl_as_gnn.registry import DATASETS
 
 SPLITS = ("train", "validation", "test", "unlabeled")
-_HASHED = 256  # pictures that stand for all in the digest
+_HASHED = 256  # pictures that stand for all in the digest, where each has to be read
 
 
 class Given(NamedTuple):
@@ -36,13 +36,14 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures by their position, and their labels."""
+    """Pictures by their position, and their labels; ``whole`` are all of them, if they came as one tensor."""
 
     item: Callable[[int], Image.Image]
     count: int
     channels: int
     labels: Sequence[Any] | None = None
     classes: tuple[str, ...] = ()
+    whole: Tensor | None = None
 
 
 def data_of(data: Any, progress: bool = False) -> Given:
@@ -127,7 +128,7 @@ def pictures_of(data: Any, progress: bool = False, what: str = "data") -> Pictur
         return replace(found, labels=listed)
     if isinstance(data, Tensor | np.ndarray):
         images = _array(torch.as_tensor(data), what)
-        return Pictures(lambda i: _picture(images[i]), len(images), images.size(1))
+        return Pictures(lambda i: _picture(images[i]), len(images), images.size(1), whole=images)
     if not _is_sequence(data):
         kind = type(data).__name__
         raise ConfigError(
@@ -159,10 +160,13 @@ def images_of(parts: Mapping[str, Pictures]) -> tuple[str, GivenImages]:
 
     classes = classes if bool((y >= 0).any()) else ()
     sizes = {name: part.count for name, part in parts.items()}
-    looked = np.linspace(0, int(ends[-1]) - 1, min(_HASHED, int(ends[-1]))).astype(int)
-    pixels = {f"{row}": np.asarray(item(int(row))).tobytes() for row in looked}
+    if all(part.whole is not None for part in items):
+        pixels: dict[str, Any] = {name: part.whole for name, part in parts.items()}
+    else:
+        looked = np.linspace(0, int(ends[-1]) - 1, min(_HASHED, int(ends[-1]))).astype(int)
+        pixels = {f"row {row}": np.asarray(item(int(row))).tobytes() for row in looked}
     channels = max(part.channels for part in items)
-    content = content_of({"sizes": sizes, "classes": classes, "y": y, "pixels": pixels})
+    content = content_of({"sizes": sizes, "classes": classes, "y": y, **pixels})
     return content, GivenImages(item, Catalog(sizes, y, classes, ""), channels)
 
 

@@ -176,7 +176,7 @@ def content_of(values: Mapping[str, Any]) -> str:
         known = isinstance(value, Tensor)
         sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode() if known else f"{name} {value!r}".encode())
         if known:
-            sha.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+            sha.update(value.contiguous().view(-1).view(torch.uint8).numpy() if value.numel() else b"")
     return sha.hexdigest()[:16]
 
 

@@ -189,3 +189,13 @@ def test_settings_with_dots_and_nested():
     tree = nested({"optim.lr": 1, "trainer": {"epochs": 2}, "data.augment.flip": 0, "data": {"augment": {"rotate": 5}}})
     augment = {"flip": 0, "rotate": 5}
     assert tree == {"optim": {"lr": 1}, "trainer": {"epochs": 2}, "data": {"augment": augment}}
+
+
+def test_every_pixel_of_tensors_is_in_the_digest():
+    images = torch.zeros(2000, 1, 4, 4, dtype=torch.uint8)
+    before = data_of(images).settings["content"]
+    assert data_of(images.clone()).settings["content"] == before
+    for row in (1, 999, 1998):
+        changed = images.clone()
+        changed[row, 0, 3, 3] = 1
+        assert data_of(changed).settings["content"] != before, row

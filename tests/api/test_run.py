@@ -62,6 +62,15 @@ def test_a_run_knows_its_numbers_and_embeds(run, pair, net):
     assert repr(run).startswith(f"Run('{run.path}', gcn on given: kNN ")
 
 
+def test_training_starts_from_the_weights_that_are_passed_also_while_an_older_run_is_kept(run, pair, net, tmp_path):
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 16))
+    settings = SMALL | {"optim.lr": 1e-12, "optim.weight_decay": 0.0}
+    new = cl_as_gnn.train(pair, "simclr", other, epochs=1, settings=settings, run_dir=tmp_path / "b", progress=False)
+    assert run.config.encoder.module == new.config.encoder.module
+    torch.testing.assert_close(new.encoder[1].weight, other[1].weight)
+    assert not torch.allclose(new.encoder[1].weight, net[1].weight)
+
+
 def test_the_graphs_of_a_run(run):
     graph = run.graph(samples=10)
     assert graph["view"].x.shape == (20, 128)
