@@ -42,7 +42,7 @@ def complete_name(key: str) -> Callable[[str], list[str]]:
 
     def complete(incomplete: str) -> list[str]:
         with from_source():
-            return [name for name in _NAMED[key] if name.startswith(incomplete)]
+            return [name for name, _ in _NAMED[key].named() if name.startswith(incomplete)]
 
     return complete
 

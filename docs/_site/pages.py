@@ -15,6 +15,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from cl_as_gnn.config import load_config
+from cl_as_gnn.config.describe import settings_of
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.report import inspect_batch
@@ -88,13 +89,9 @@ def title(text: str, sign: str = "=") -> str:
 
 def settings(name: str) -> str:
     """The settings of a method with their defaults."""
-    fields = METHODS[name].Config.model_fields
-    rows = [
-        [f"``{key}``", f"``{field.get_default()!r}``", field.description or ""]
-        for key, field in fields.items()
-        if key != "name"
-    ]
-    return title("Settings", "-") + grid(["``method.``\\ …", "default", ""], rows, "22 18 60") if rows else ""
+    found = settings_of(METHODS[name].Config, "method")
+    rows = [[f"``{s.key}``", f"``{s.default}``", f"{s.meaning} ({s.kind})"] for s in found if s.key != "method.name"]
+    return title("Settings", "-") + grid(["setting", "default", ""], rows, "30 15 55") if rows else ""
 
 
 def results(name: str) -> Iterator[list[str]]:
