@@ -45,6 +45,11 @@ def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) 
     return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"
 
 
+def reason(error: Exception) -> str:
+    """The first line of what other people's code says of its mistake, for a line of ours."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
+
+
 def in_one_line(error: Exception) -> tuple[str, int]:
     """What a user reads of an error, and the exit code."""
     if isinstance(error, ConfigError | RunError):

@@ -13,13 +13,11 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch_geometric.data import Data, HeteroData
-from torch_geometric.utils import remove_self_loops
 
 from cl_as_gnn.api.inputs import Given, data_of, encoder_of, graphs_of, pictures_of
 from cl_as_gnn.config import GraphDataConfig, RunConfig
 from cl_as_gnn.datasets import normalize
-from cl_as_gnn.datasets.given import graph_tensors
-from cl_as_gnn.datasets.graphs import row_normalized
+from cl_as_gnn.datasets.given import graph_tensors, read_graph
 from cl_as_gnn.datasets.images import Rows, Split
 from cl_as_gnn.datasets.photos import read_images
 from cl_as_gnn.datasets.store import ItemStore
@@ -239,9 +237,7 @@ def _graph_of(data: Any, config: GraphDataConfig) -> Data:
     if graphs is None:
         raise ConfigError(f"cannot read a {type(data).__name__}: this run is on graphs, pass a Data or a list of them")
     values = graph_tensors([Data(g.x, g.edge_index, num_nodes=g.num_nodes) for g in graphs])
-    x = row_normalized(values["x"]) if config.normalize else values["x"]
-    edges, _ = remove_self_loops(values["edge_index"])
-    out = Data(x=x, edge_index=edges)
+    out = read_graph(values, config)
     if config.name in ("tu", "given_graphs"):
         out.batch, out.num_graphs = values["batch"], len(graphs)
     return out

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def train(settings: Settings = None, json: Json = False) -> None:
     """Train an encoder and score it.
 
-    Without arguments: method `gcn` on the digits data that ships with scikit-learn, about a minute and a half on
+    Without arguments: method `gcn` on the digits data that ships with scikit-learn, two to three minutes on
     two cores. `resume=RUN` continues a stopped run to the numbers it would have had.
     """
     from cl_as_gnn.config import merge, parse_overrides, read_yaml

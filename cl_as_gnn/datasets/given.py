@@ -90,10 +90,8 @@ class GivenNodes(GraphDataset):
 
     @classmethod
     def load(cls, config: GivenNodesConfig, progress: bool = True) -> NodeData:
-        values = _graph_of(config)
-        edges, _ = remove_self_loops(values["edge_index"])
-        x = row_normalized(values["x"]) if config.normalize else values["x"]
-        graph = Data(x=x, edge_index=edges, y=values["y"])
+        graph, values = _graph_of(config)
+        graph.y = values["y"]
         return NodeData("given", graph, *(values[name] for name in ("train_mask", "val_mask", "test_mask")))
 
 
@@ -107,10 +105,9 @@ class GivenGraphs(GraphDataset):
 
     @classmethod
     def load(cls, config: GivenGraphsConfig, progress: bool = True) -> GraphSet:
-        values = _graph_of(config)
-        edges, _ = remove_self_loops(values["edge_index"])
-        x = row_normalized(values["x"]) if config.normalize else values["x"]
-        return GraphSet("given", Data(x=x, edge_index=edges, batch=values["batch"]), values["y"])
+        graph, values = _graph_of(config)
+        graph.batch = values["batch"]
+        return GraphSet("given", graph, values["y"])
 
 
 def node_tensors(graph: Data, seed: int = 0) -> Tensors:
@@ -232,9 +229,16 @@ def _kept(config: Any) -> tuple[Tensors, dict[str, str]]:
         ) from None
 
 
-def _graph_of(config: Any) -> Tensors:
+def read_graph(values: Tensors, config: GraphDataConfig) -> Data:
+    """Features and edges as a run reads them: without self-loops, rows normalized where the config says so."""
+    x = row_normalized(values["x"]) if config.normalize else values["x"]
+    return Data(x=x, edge_index=remove_self_loops(values["edge_index"])[0])
+
+
+def _graph_of(config: GivenNodesConfig | GivenGraphsConfig) -> tuple[Data, Tensors]:
     given = find(config.content)
-    return _kept(config)[0] if given is None else given
+    values = _kept(config)[0] if given is None else given
+    return read_graph(values, config), values
 
 
 def _parts(tensors: Tensors, meta: dict[str, str]) -> Parts:

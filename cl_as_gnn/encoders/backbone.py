@@ -14,7 +14,7 @@ from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.encoders.base import Encoder, Inputs, image_side
 from cl_as_gnn.encoders.batch_norm import synchronize
 from cl_as_gnn.encoders.weights import load_weights, read_weights
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, reason
 
 
 class BackboneConfig(EncoderConfig):
@@ -109,10 +109,9 @@ class Backbone(Encoder):
             with torch.random.fork_rng(devices=[]):
                 out: Any = self(torch.zeros(2, channels, side, side))
         except Exception as error:  # whatever the code of another package raises
-            reason = str(error).partition("\n")[0][:120]
             raise ConfigError(
                 f"encoder.name={name} cannot read images of {channels} × {side} × {side} "
-                f"({type(error).__name__}: {reason}): choose another data.image_size or encoder"
+                f"({reason(error)}): choose another data.image_size or encoder"
             ) from None
         self.train(was_training)
         if not isinstance(out, Tensor) or out.shape[:1] != (2,) or not out.is_floating_point() or out.dim() != 2:

@@ -19,7 +19,7 @@ from cl_as_gnn.compat import import_named
 from cl_as_gnn.config import EncoderConfig
 from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig
 from cl_as_gnn.encoders.base import Encoder, Inputs
-from cl_as_gnn.errors import AbsentError, ConfigError
+from cl_as_gnn.errors import AbsentError, ConfigError, reason
 from cl_as_gnn.held import find
 
 
@@ -74,10 +74,7 @@ def module_again(config: GivenConfig | GivenGNNConfig) -> nn.Module:
     try:
         made: Any = import_named(config.source)()
     except Exception as error:  # whatever the user's code raises
-        reason = str(error).partition("\n")[0][:120]
-        raise AbsentError(
-            f"{again}, and {config.source} cannot be made ({type(error).__name__}: {reason}): {cure}"
-        ) from None
+        raise AbsentError(f"{again}, and {config.source} cannot be made ({reason(error)}): {cure}") from None
     if not isinstance(made, nn.Module) or digest(made) != config.module:
         raise AbsentError(f"{again}, and {config.source} makes another one by now: {cure}")
     return made
@@ -136,10 +133,9 @@ class GivenGNN(Encoder):
             with torch.random.fork_rng(devices=[]):
                 out: Any = self._call(data)
         except Exception as error:  # whatever the user's code raises
-            reason = str(error).partition("\n")[0][:120]
             raise ConfigError(
-                f"encoder {name} cannot read a graph with {inputs.channels} features per node ({type(error).__name__}: "
-                f"{reason}): expects forward(x, edge_index), forward(x, edge_index, batch) or forward(data)"
+                f"encoder {name} cannot read a graph with {inputs.channels} features per node ("
+                f"{reason(error)}): expects forward(x, edge_index), forward(x, edge_index, batch) or forward(data)"
             ) from None
         self.train(was_training)
         rows = (6,) if self.pool is None else (6, 2)

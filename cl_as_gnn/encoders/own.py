@@ -9,7 +9,7 @@ from torch import nn
 
 from cl_as_gnn.compat import import_named
 from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, reason
 
 
 class OwnConfig(BackboneConfig):
@@ -29,9 +29,8 @@ class OwnEncoder(Backbone):
             takes = "in_channels" in inspect.signature(maker).parameters
             body: Any = maker(in_channels=channels) if takes else maker()
         except Exception as error:  # whatever the user's code raises
-            reason = str(error).partition("\n")[0][:120]
             raise ConfigError(
-                f"encoder.name={config.name} cannot be made ({type(error).__name__}: {reason}): name an importable "
+                f"encoder.name={config.name} cannot be made ({reason(error)}): name an importable "
                 "module and a class in it, which takes no arguments or in_channels"
             ) from None
         if not isinstance(body, nn.Module):

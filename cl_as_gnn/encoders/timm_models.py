@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig, fit_stem, unknown_model
 from cl_as_gnn.encoders.base import Inputs
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, reason
 
 
 class TimmConfig(BackboneConfig):
@@ -43,10 +43,9 @@ class TimmEncoder(Backbone):
                 f"encoder.drop_path={config.drop_path}: {config.name} has no stochastic depth, drop it"
             ) from None
         except (AssertionError, ValueError, RuntimeError, ZeroDivisionError) as error:
-            reason = str(error).partition("\n")[0][:120]
             raise ConfigError(
                 f"encoder.name={config.name} cannot be made for images of {channels} × {side} × {side} "
-                f"({type(error).__name__}: {reason}): choose another data.image_size or encoder"
+                f"({reason(error)}): choose another data.image_size or encoder"
             ) from None
         if isinstance(body, ResNet) and side <= 64:
             fit_stem(body, channels, side)
@@ -60,10 +59,9 @@ class TimmEncoder(Backbone):
         try:
             model = timm.create_model(config.model, pretrained=True, num_classes=0, in_chans=inputs.channels, **fixed)
         except (OSError, RuntimeError) as error:  # of the hub's client, and of timm for a model without weights
-            reason = str(error).partition("\n")[0][:80]
             raise ConfigError(
                 f"encoder.weights=pretrained: those of {config.name} are neither in the cache nor can be fetched "
-                f"({type(error).__name__}: {reason}): name a file"
+                f"({reason(error)}): name a file"
             ) from None
         state: dict[str, Tensor] = model.state_dict()
         return state

@@ -10,7 +10,7 @@ from torchvision.ops import StochasticDepth
 
 from cl_as_gnn.encoders.backbone import Backbone, BackboneConfig, fit_stem, unknown_model
 from cl_as_gnn.encoders.base import Inputs
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, reason
 
 
 class TorchvisionConfig(BackboneConfig):
@@ -43,9 +43,8 @@ class TorchvisionEncoder(Backbone):
         try:
             body: nn.Module = models.get_model(config.model, **more)
         except Exception as error:  # torch reports a size that does not fit as an assertion or a shape
-            reason = str(error).partition("\n")[0][:120]
             raise ConfigError(
-                f"encoder.name={config.name} cannot be made for images of {side} px ({reason}): choose another "
+                f"encoder.name={config.name} cannot be made for images of {side} px ({reason(error)}): choose another "
                 "data.image_size or encoder"
             ) from None
         _remove_classifier(body)

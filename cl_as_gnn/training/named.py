@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from cl_as_gnn.compat import import_named
 from cl_as_gnn.config import RunConfig, flatten, to_yaml
-from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.errors import ConfigError, RunError, reason
 from cl_as_gnn.runs.folder import RunFolder
 
 PROJECT = "cl_as_gnn"
@@ -34,9 +34,8 @@ def named_callbacks(config: RunConfig) -> list[Callback]:
         try:
             callback = import_named(name)(**given)
         except Exception as error:  # whatever the user's code raises
-            reason = str(error).partition("\n")[0][:120]
             raise ConfigError(
-                f"trainer.callbacks={name} cannot be made ({type(error).__name__}: {reason}): name an importable "
+                f"trainer.callbacks={name} cannot be made ({reason(error)}): name an importable "
                 f"module and a class in it, and its arguments as in {{class: {name}, argument: value}}"
             ) from None
         if not isinstance(callback, Callback):
