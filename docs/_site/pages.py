@@ -117,7 +117,10 @@ def scores(values: Sequence[float]) -> str:
 
 
 def picture(name: str, method: type[Any], folder: Path) -> str:
-    """The graph of a minibatch of digits, or of nodes for methods that read no images."""
+    """The graph of a minibatch of digits, or of nodes for methods that read no images.
+
+    A picture that is there is kept: remove docs/generated to draw all anew.
+    """
     out, nodes = folder / f"{name}.png", "images" not in method.reads
     words, shown = [f"method.name={name}", *(["data.name=karate"] * nodes)], "nodes" if nodes else "digits"
     if not out.exists():
@@ -146,7 +149,7 @@ def method_page(name: str, method: type[Any], folder: Path, pictures: bool) -> s
         + settings(name)
         + (
             title("Results", "-") + "Top-1 in %, mean ± standard deviation over seeds; protocols: "
-            ":doc:`../../findings`.\n\n" + table
+            ":doc:`../../results`.\n\n" + table
             if found
             else ""
         )
