@@ -28,7 +28,7 @@ from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
 from cl_as_gnn.evaluation.scores import ELSEWHERE, headline
 from cl_as_gnn.methods import Method
 from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
-from cl_as_gnn.runs.load import load_checkpoint, load_method
+from cl_as_gnn.runs.load import load_checkpoint, load_method, misfit
 from cl_as_gnn.runs.lock import locked
 from cl_as_gnn.runs.process import (
     check_ranks,
@@ -218,6 +218,8 @@ def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> It
                 "another process of this run has stopped, and its own message says why if it could write one: "
                 f"{run.advice()}"
             ) from None
+        if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
+            raise misfit(run, module.config) from None
         if isinstance(error, OSError) and error.errno in _DISK:
             raise RunError(f"cannot write in {run.path}: {error.strerror}; {run.advice()}") from None
         raise

@@ -19,6 +19,7 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.compat import keep_local
 from cl_as_gnn.config import RunConfig
+from cl_as_gnn.config.older import stored_state
 from cl_as_gnn.datasets import ImageData
 from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, feature_spread, graph_mismatch
 from cl_as_gnn.graph import augmentation_edges, knn_edges
@@ -252,6 +253,7 @@ class ContrastiveModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored = checkpoint["cl_as_gnn"]
+        stored_state(checkpoint["state_dict"], self.config.method.name)
         self.extended = list(stored.get("extended", ()))
         if (epochs := stored["config"]["trainer"]["epochs"]) < self.config.trainer.epochs:
             self.extended.append(epochs)
