@@ -101,6 +101,7 @@ def load_checkpoint(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         if absent := _CHECKPOINT - state.keys() or _OWN - state["cl_as_gnn"].keys():
             raise KeyError(*absent)
         float(state["cl_as_gnn"]["seconds"])
+        state["state_dict"].keys()
         stored_state(state["state_dict"], config.method.name)
     except Exception as error:
         raise RunError(
