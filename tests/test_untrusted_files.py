@@ -19,6 +19,8 @@ from cl_as_gnn.registry import DATASETS
 from cl_as_gnn.training.fit import train
 
 PACKAGE = Path(__file__).parents[1] / "cl_as_gnn"
+# Of PyG's data sets they call the download alone.
+DOWNLOADS = ("datasets/graph_files.py", "datasets/node_files.py")
 CIFAR = [f"cifar-10-batches-py/{name}" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
 CIFAR += ["cifar-10-batches-py/batches.meta", *(f"cifar-100-python/{name}" for name in ("train", "test", "meta"))]
 
@@ -127,6 +129,20 @@ def test_a_table_of_a_set_of_graphs(tmp_path, write_tu, mark):
         file.write_bytes(whole)
 
 
+def test_a_graph_of_ones_own(tmp_path, mark):
+    for value in (Payload(mark), {"x": Payload(mark)}):
+        torch.save(value, tmp_path / "mine.pt")
+        with pytest.raises(ConfigError, match=r"mine.pt holds no mapping to tensors"):
+            DATASETS["nodes"].load(load_config(None, ["data.name=nodes", f"data.root={tmp_path / 'mine.pt'}"]).data)
+
+
+def test_arrays_of_a_graph(tmp_path, mark):
+    (tmp_path / "CS" / "raw").mkdir(parents=True)
+    np.savez(tmp_path / "CS" / "raw" / "ms_academic_cs.npz", attr_data=np.array([Payload(mark)], object))
+    with pytest.raises(ConfigError, match=r"ms_academic_cs.npz cannot be read"):
+        load_graphs(load_config(None, ["data.name=coauthor", f"data.root={tmp_path}"]).data)
+
+
 def test_yaml_and_json(clgnn, run, mark, tmp_path):
     bad = f"seed: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{mark!s}]]\n"
     (tmp_path / "bad.yaml").write_text(bad)
@@ -208,5 +224,5 @@ def test_nothing_that_loads_can_run_a_file(path):
         assert module.partition(".")[0] not in ("pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle") or (
             name == "datasets/graph_files.py"
         )
-        if module.startswith("torch_geometric.datasets.") and name != "datasets/graph_files.py":
+        if module.startswith("torch_geometric.datasets.") and name not in DOWNLOADS:
             assert module == "torch_geometric.datasets.KarateClub", "it reads no file"
