@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -118,8 +119,8 @@ def run_tests(name: str, examples: int, place: Path) -> dict[str, Any]:
     total, failed, skipped = (sum(int(suite.get(key, 0)) for key in keys) for keys in _COUNTS)
     found: dict[str, Any] = {"passed": total - failed - skipped, "failed": failed, "skipped": skipped}
     if name == "fuzz":
-        calls = next((line for line in reversed(done.stdout.splitlines()) if line.strip().startswith("{")), "{}")
-        found["calls"] = ast.literal_eval(calls[calls.index("{") : calls.rindex("}") + 1])
+        calls = re.findall(r"\{'\w+': \d+[^}]*\}", done.stdout)
+        found["calls"] = ast.literal_eval(calls[-1]) if calls else {}
     return found
 
 

@@ -43,7 +43,7 @@ def _kills(kills: Sequence[dict[str, Any]]) -> str:
         return "not run"
     held, methods = sum(run["held"] for run in kills), {run["method"] for run in kills}
     where = ", ".join(f"{count} {place}" for place, count in sorted(Counter(run["where"] for run in kills).items()))
-    return f"{held} of {len(kills)} kills of runs of {len(methods)} methods ({where})"
+    return f"{held} of {len(kills)} kills, {len(methods)} method{'s' * (len(methods) > 1)} ({where})"
 
 
 def _cases(found: dict[str, Any] | None) -> str:

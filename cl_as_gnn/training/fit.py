@@ -125,7 +125,9 @@ def _fit(
     for logger in watchers.loggers:
         log_settings(logger, config)
     loggers += watchers.loggers
-    trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), *watchers.callbacks, kept], loggers)
+    trainer = _trainer(
+        config, run, [LossGuard(run), rows, ProgressBar(rows, console), *watchers.callbacks, kept], loggers
+    )
     keep_signals(trainer)
 
     def cure(what: str) -> str:
@@ -211,7 +213,7 @@ def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> It
         if isinstance(error, SystemExit):  # Lightning turns a KeyboardInterrupt into an exit
             raise KeyboardInterrupt from None
         if isinstance(error, NotFiniteError):  # the neighbor search of a step meets NaN before the epoch's loss is read
-            raise diverged(module, trainer.current_epoch + 1) from None
+            raise diverged(module, trainer.current_epoch + 1, run) from None
         if isinstance(error, RuntimeError) and lost_rank(error):
             time.sleep(0.5)  # what has ended the other rank may be a signal that comes to this one as well
             raise RunError(

@@ -228,6 +228,12 @@ class ContrastiveModule(LightningModule):
         return float(_stacked(self._losses).mean())
 
     @property
+    def bad_step(self) -> int:
+        """The first step of the current epoch whose loss is not finite; the next one where all are, from 1."""
+        bad = (~_stacked(self._losses).isfinite()).nonzero()
+        return int(bad[0]) + 1 if len(bad) else len(self._losses) + 1
+
+    @property
     def graph_purity(self) -> float | None:
         """Mean over the steps of the last epoch; ``None`` before it, or if no batch had labels and neighbors."""
         mean = float(_stacked(self._purities).nanmean())
