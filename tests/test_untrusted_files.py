@@ -14,6 +14,8 @@ import torch
 from cl_as_gnn.config import GraphDataConfig, load_config
 from cl_as_gnn.datasets import load_graphs
 from cl_as_gnn.datasets.graph_files import PLANETOID_PARTS
+from cl_as_gnn.datasets.view_generator import load_generator
+from cl_as_gnn.encoders.weights import read_weights
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.registry import DATASETS
 from cl_as_gnn.training.fit import train
@@ -127,6 +129,17 @@ def test_a_table_of_a_set_of_graphs(tmp_path, write_tu, mark):
             with pytest.raises(ConfigError, match=f"{file.name} cannot be read"):
                 load_graphs(GraphDataConfig(name="tu", root=tmp_path))
         file.write_bytes(whole)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_weights_to_start_from_and_a_view_generator(tmp_path, mark, save):
+    file = tmp_path / "weights.pth"
+    for value in (Payload(mark), {"conv.weight": torch.ones(1), "payload": Payload(mark)}):
+        save(value, file)
+        with pytest.raises(ConfigError, match=r"weights.pth cannot be read"):
+            read_weights(str(file))
+        with pytest.raises(ConfigError, match=r"weights.pth"):
+            load_generator(str(file))
 
 
 def test_a_graph_of_ones_own(tmp_path, mark):
