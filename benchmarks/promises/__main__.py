@@ -23,18 +23,20 @@ from benchmarks.promises import checks, kills
 from benchmarks.promises.page import OUT, table
 
 PARTS = ("kills", "tests", "suites")
+_NAMES = {"tests": list(checks.CHECKS), "suites": checks.suites()}
 _SMOKE = {"kills": ["simclr", "byol"], "tests": ["older", "misuse"], "suites": ["paper_smoke"]}
 
 
-def jobs(parts: Sequence[str], count: int, smoke: bool) -> Iterator[dict[str, Any]]:
-    """The jobs of each part, each as the keys that its result has in the file."""
-    if "kills" in parts:
+def jobs(only: Sequence[str], count: int, smoke: bool) -> Iterator[dict[str, Any]]:
+    """The jobs of each part, or of names in a part, each as the keys that its result has in the file."""
+    if "kills" in only:
         names = _SMOKE["kills"] if smoke else kills.methods()
         for index in range(min(count, len(names)) if smoke else count):
             yield {"part": "kills", "index": index, "method": names[index % len(names)]}
-    for part, every in (("tests", list(checks.CHECKS)), ("suites", checks.suites())):
-        for name in (_SMOKE[part] if smoke else every) if part in parts else ():
-            yield {"part": part, "name": name}
+    for part, every in _NAMES.items():
+        for name in _SMOKE[part] if smoke else every:
+            if part in only or name in only:
+                yield {"part": part, "name": name}
 
 
 def do(job: dict[str, Any], examples: int, place: Path) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def do(job: dict[str, Any], examples: int, place: Path) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the results lack, print the table, and exit with 1 if a promise did not hold."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.promises", description=__doc__)
-    parser.add_argument("--only", default=",".join(PARTS), help="parts, apart by commas: kills, tests, suites")
+    parser.add_argument("--only", default=",".join(PARTS), help="kills, tests, suites, or some of them by name")
     parser.add_argument("--kills", type=int, default=200, help="runs to kill, over all methods in turn")
     parser.add_argument("--fuzz", type=int, default=10_000, help="calls of the fuzz")
     parser.add_argument("--minutes", type=float, help="begin no further job after as many")
@@ -63,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="JSON file")
     parser.add_argument("--scratch", type=Path, help="folder that keeps the runs; default: a temporary one")
     options = parser.parse_args(arguments)
-    parts = options.only.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"--only {unknown.pop()}: the parts are {', '.join(PARTS)}")
+    only = options.only.split(",")
+    if unknown := sorted(set(only) - {*PARTS, *_NAMES["tests"], *_NAMES["suites"]}):
+        parser.error(f"--only {unknown[0]}: name {', '.join((*PARTS, *_NAMES['tests']))} or a suite")
     if options.new:
         options.out.unlink(missing_ok=True)
     store, console = Store(options.out, {"fuzz": options.fuzz}), Console()
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with TemporaryDirectory(prefix="clgnn-") as temporary:
         place = (options.scratch or Path(temporary)).absolute()
         place.mkdir(parents=True, exist_ok=True)
-        for job in store.pending(jobs(parts, options.kills, options.smoke), options.minutes):
+        for job in store.pending(jobs(only, options.kills, options.smoke), options.minutes):
             begin = time.monotonic()
             found = do(job, options.fuzz, place)
             store.add(**job, **found, seconds=round(time.monotonic() - begin))
