@@ -11,12 +11,13 @@ from benchmarks import arcl, cost, findings, generator, labels, losses, scaling,
 from benchmarks.common.page import Block, stale
 from benchmarks.graph_ssl import alignment, depth, graphs, memory, nodes, splits
 from benchmarks.photos import page as photos
+from benchmarks.promises import page as promises
 from benchmarks.speed import page as speed
 
 _GRAPHS = (nodes, splits, graphs, depth, alignment, memory)
 BLOCKS: dict[str, Block] = {
     name: block
-    for module in (findings, tokens, arcl, labels, losses, generator, cost, scaling, speed, photos, *_GRAPHS)
+    for module in (findings, tokens, arcl, labels, losses, generator, cost, scaling, speed, photos, promises, *_GRAPHS)
     for name, block in module.blocks().items()
 }
 

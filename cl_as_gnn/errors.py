@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -28,6 +29,11 @@ class Interrupted(RunError):
 
 class Notice(UserWarning):
     """A warning of this package. ``clgnn`` shows no others."""
+
+
+def deprecated(old: str, new: str, gone: str, stacklevel: int = 3) -> None:
+    """Warn by a :class:`Notice` that version ``gone``, the next but one, will not know an old name."""
+    warnings.warn(f"{old} is {new} now: version {gone} will not know the old name", Notice, stacklevel)
 
 
 class NotFiniteError(ValueError):

@@ -68,7 +68,10 @@ def test_every_method_has_a_config_on_every_graph(data):
         (["data.name=cora", "data.augment.drop_edge=[0, 0, 0]"], "drop_edge=[0, 0, 0]: expects a list of 2"),
         (["data.name=cora", "data.augment.drop_edge=[0.1, 3]"], "data.augment.drop_edge=3: expects at most 1"),
         (["data.name=cora", "data.augment.drop_node=.1"], "a node must be in every view"),
-        (["data.name=cora", "data.dataset=Cora"], "data.dataset=Cora is for data.name=planetoid and tu"),
+        (
+            ["data.name=cora", "data.dataset=Cora"],
+            "data.dataset=Cora is for data.name=planetoid, amazon, coauthor, ogb, tu",
+        ),
         (
             ["data.name=planetoid", "data.dataset=Corra"],
             "unknown value 'Corra' (data.dataset=Corra): did you mean 'Cora'?",

@@ -14,11 +14,15 @@ import torch
 from cl_as_gnn.config import GraphDataConfig, load_config
 from cl_as_gnn.datasets import load_graphs
 from cl_as_gnn.datasets.graph_files import PLANETOID_PARTS
+from cl_as_gnn.datasets.view_generator import load_generator
+from cl_as_gnn.encoders.weights import read_weights
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.registry import DATASETS
 from cl_as_gnn.training.fit import train
 
 PACKAGE = Path(__file__).parents[1] / "cl_as_gnn"
+# Of PyG's data sets they call the download alone.
+DOWNLOADS = ("datasets/graph_files.py", "datasets/node_files.py")
 CIFAR = [f"cifar-10-batches-py/{name}" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
 CIFAR += ["cifar-10-batches-py/batches.meta", *(f"cifar-100-python/{name}" for name in ("train", "test", "meta"))]
 
@@ -127,6 +131,31 @@ def test_a_table_of_a_set_of_graphs(tmp_path, write_tu, mark):
         file.write_bytes(whole)
 
 
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_weights_to_start_from_and_a_view_generator(tmp_path, mark, save):
+    file = tmp_path / "weights.pth"
+    for value in (Payload(mark), {"conv.weight": torch.ones(1), "payload": Payload(mark)}):
+        save(value, file)
+        with pytest.raises(ConfigError, match=r"weights.pth cannot be read"):
+            read_weights(str(file))
+        with pytest.raises(ConfigError, match=r"weights.pth"):
+            load_generator(str(file))
+
+
+def test_a_graph_of_ones_own(tmp_path, mark):
+    for value in (Payload(mark), {"x": Payload(mark)}):
+        torch.save(value, tmp_path / "mine.pt")
+        with pytest.raises(ConfigError, match=r"mine.pt holds no mapping to tensors"):
+            DATASETS["nodes"].load(load_config(None, ["data.name=nodes", f"data.root={tmp_path / 'mine.pt'}"]).data)
+
+
+def test_arrays_of_a_graph(tmp_path, mark):
+    (tmp_path / "CS" / "raw").mkdir(parents=True)
+    np.savez(tmp_path / "CS" / "raw" / "ms_academic_cs.npz", attr_data=np.array([Payload(mark)], object))
+    with pytest.raises(ConfigError, match=r"ms_academic_cs.npz cannot be read"):
+        load_graphs(load_config(None, ["data.name=coauthor", f"data.root={tmp_path}"]).data)
+
+
 def test_yaml_and_json(clgnn, run, mark, tmp_path):
     bad = f"seed: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{mark!s}]]\n"
     (tmp_path / "bad.yaml").write_text(bad)
@@ -208,5 +237,5 @@ def test_nothing_that_loads_can_run_a_file(path):
         assert module.partition(".")[0] not in ("pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle") or (
             name == "datasets/graph_files.py"
         )
-        if module.startswith("torch_geometric.datasets.") and name != "datasets/graph_files.py":
+        if module.startswith("torch_geometric.datasets.") and name not in DOWNLOADS:
             assert module == "torch_geometric.datasets.KarateClub", "it reads no file"

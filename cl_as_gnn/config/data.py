@@ -153,21 +153,31 @@ class GraphAugmentConfig(Settings):
     drop_node: Probabilities = Field(0.0, description="tu: probability of dropping a node with its edges")
 
 
+_DATASETS = {
+    "planetoid": ("Cora", "CiteSeer", "PubMed"),
+    "amazon": ("Computers", "Photo"),
+    "coauthor": ("CS", "Physics"),
+    "ogb": ("ogbn-arxiv", "ogbn-products"),
+    "tu": (),  # MUTAG, PROTEINS, … any of them
+}
+
+
 class GraphDataConfig(Settings):
     """Which graph, or graphs, and how views of them are drawn."""
 
     name: str = "karate"
     root: Path | None = Field(None, description="folder that holds the data set (karate and communities need none)")
-    dataset: str | None = Field(None, description="planetoid: Cora, CiteSeer or PubMed; tu: MUTAG, PROTEINS, …")
+    dataset: str | None = Field(
+        None, description="which of planetoid, amazon, coauthor, ogb or tu, see clgnn data NAME"
+    )
     normalize: bool = Field(True, description="scale the features of each node to sum to one")
     augment: GraphAugmentConfig = GraphAugmentConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> GraphDataConfig:
-        if self.dataset is not None and self.name not in ("planetoid", "tu"):
-            raise ValueError(f"data.dataset={self.dataset} is for data.name=planetoid and tu: drop it")
-        known = ("Cora", "CiteSeer", "PubMed")
-        if self.name == "planetoid" and self.dataset not in (None, *known):
+        if self.dataset is not None and self.name not in _DATASETS:
+            raise ValueError(f"data.dataset={self.dataset} is for data.name={', '.join(_DATASETS)}: drop it")
+        if (known := _DATASETS.get(self.name)) and self.dataset not in (None, *known):
             raise ValueError(unknown("value", str(self.dataset), known, key="data.dataset"))
         if self.name not in ("tu", "given_graphs") and self.augment.drop_node not in (0, (0, 0)):
             raise ValueError(

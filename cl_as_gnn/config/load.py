@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cl_as_gnn.config.older import renamed
 from cl_as_gnn.config.tree import SECTIONS, RunConfig, section_of
 from cl_as_gnn.errors import ConfigError, unknown
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry
@@ -134,14 +135,6 @@ def _number(text: str) -> Any:
         return float(text) if any(c in "eE" for c in text) and text[:1] in "+-.0123456789" else text
     except ValueError:
         return text
-
-
-def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the names of this version: before 0.3, ``encoder.name`` named the convolution of a GNN."""
-    encoder = tree.get("encoder")
-    if isinstance(encoder, Mapping) and encoder.get("name") in ("gcn", "gat", "sage", "gin"):
-        return {**tree, "encoder": {**encoder, "name": "gnn", "conv": encoder["name"]}}
-    return dict(tree)
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class GivenNodes(GraphDataset):
     def load(cls, config: GivenNodesConfig, progress: bool = True) -> NodeData:
         graph, values = _graph_of(config)
         graph.y = values["y"]
-        return NodeData("given", graph, *(values[name] for name in ("train_mask", "val_mask", "test_mask")))
+        return NodeData("given", graph, values["train_mask"], values["val_mask"], values["test_mask"])
 
 
 class GivenGraphs(GraphDataset):
@@ -259,8 +259,11 @@ def _nodes_of(graph: Data) -> int:
     if graph.edge_index is None or graph.edge_index.dim() != 2 or graph.edge_index.size(0) != 2:
         raise ConfigError("data: expects a graph with edge_index of shape (2, E)")
     n = int(graph.num_nodes)
-    if graph.edge_index.numel() and int(graph.edge_index.max()) >= n:
-        raise ConfigError(f"data: edge_index names node {int(graph.edge_index.max())} of {n} nodes")
+    if graph.edge_index.is_floating_point() or graph.edge_index.is_complex():
+        raise ConfigError(f"data: edge_index has {graph.edge_index.dtype}, expects whole numbers")
+    low, high = (int(end) for end in graph.edge_index.aminmax()) if graph.edge_index.numel() else (0, -1)
+    if low < 0 or high >= n:
+        raise ConfigError(f"data: edge_index names node {low if low < 0 else high} of {n} nodes")
     return n
 
 

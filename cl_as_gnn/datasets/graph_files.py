@@ -43,33 +43,33 @@ def read_planetoid(root: Path, name: str) -> Data:
     raw = root / name / "raw"
     file = {part: raw / f"ind.{name.lower()}.{part}" for part in PLANETOID_PARTS}
     described = f"the eight files ind.{name.lower()}.x, .tx, .allx, .y, .ty, .ally, .graph and .test.index"
-    _ensure(root, name, [path.name for path in file.values()], described, _Planetoid)
+    ensure_files(root, name, [path.name for path in file.values()], described, _Planetoid)
     x, y, tx, ty, allx, ally = (_matrix(file[part]) for part in PLANETOID_PARTS[:6])
     for part, value, like in (("tx", tx, x), ("allx", allx, x), ("ty", ty, y), ("ally", ally, y)):
         widths = f"has {value.size(1)} columns, and ind.*.{part[-1]} has {like.size(1)}"
-        _check(value.size(1) == like.size(1), file[part], widths)
+        check_file(value.size(1) == like.size(1), file[part], widths)
     for part, value, like in (("y", y, x), ("ty", ty, tx), ("ally", ally, allx)):
-        _check(len(value) == len(like), file[part], f"has {len(value)} rows, and the features have {len(like)}")
+        check_file(len(value) == len(like), file[part], f"has {len(value)} rows, and the features have {len(like)}")
     held = len(y) + _VALIDATION
-    _check(len(allx) >= held, file["allx"], f"has {len(allx)} rows, and the public split expects at least {held}")
-    _check(len(y.argmax(1).unique()) > 1, file["y"], "holds training nodes of one class only")
+    check_file(len(allx) >= held, file["allx"], f"has {len(allx)} rows, and the public split expects at least {held}")
+    check_file(len(y.argmax(1).unique()) > 1, file["y"], "holds training nodes of one class only")
 
-    test, graph = _integers(file["test.index"], 1).view(-1), _graph(file["graph"])
-    _check(len(test) == len(tx), file["test.index"], f"names {len(test)} nodes, and ind.*.tx has {len(tx)}")
-    _check(len(test.unique()) == len(test), file["test.index"], "names a node twice")
+    test, graph = read_integers(file["test.index"], 1).view(-1), _graph(file["graph"])
+    check_file(len(test) == len(tx), file["test.index"], f"names {len(test)} nodes, and ind.*.tx has {len(tx)}")
+    check_file(len(test.unique()) == len(test), file["test.index"], "names a node twice")
     first = f"begins at node {int(test.min())}, and ind.*.allx ends before node {len(allx)}"
-    _check(int(test.min()) == len(allx), file["test.index"], first)
+    check_file(int(test.min()) == len(allx), file["test.index"], first)
     unknown = set(test.tolist()) - graph.keys()
-    _check(not unknown, file["test.index"], f"names the node {min(unknown, default=0)}, which ind.*.graph lacks")
+    check_file(not unknown, file["test.index"], f"names the node {min(unknown, default=0)}, which ind.*.graph lacks")
     n = int(test.max()) + 1  # CiteSeer has nodes between the test nodes that no file describes: zeros
     features, classes = allx.new_zeros(n, x.size(1)), ally.new_zeros(n, y.size(1))
     features[: len(allx)], classes[: len(allx)] = allx, ally
     features[test], classes[test] = tx, ty
 
     pairs = [(node, other) for node, near in graph.items() for other in near]
-    _check(len(pairs) > 0, file["graph"], "holds no edges")
+    check_file(len(pairs) > 0, file["graph"], "holds no edges")
     low, high = min(map(min, pairs)), max(map(max, pairs))
-    _check(low >= 0 and high < n, file["graph"], f"has edges of nodes {low} to {high}, and there are {n} nodes")
+    check_file(low >= 0 and high < n, file["graph"], f"has edges of nodes {low} to {high}, and there are {n} nodes")
     edge_index, _ = remove_self_loops(torch.tensor(pairs).t())
     edge_index = coalesce(edge_index, num_nodes=n, sort_by_row=False)
     masks = {
@@ -91,21 +91,23 @@ def read_tu(root: Path, name: str) -> tuple[Data, Tensor]:
     """
     raw = root / name / "raw"
     files = [f"{name}_{part}.txt" for part in ("A", "graph_indicator", "graph_labels")]
-    _ensure(root, name, files, f"{name}_A.txt and its other files", _TU)
+    ensure_files(root, name, files, f"{name}_A.txt and its other files", _TU)
     edges_file, batch_file, labels_file = (raw / file for file in files)
-    edge_index, batch = _integers(edges_file, 2).t() - 1, _integers(batch_file, 1).view(-1) - 1
-    labels = _integers(labels_file, 1).view(-1).unique(return_inverse=True)[1]
+    edge_index, batch = read_integers(edges_file, 2).t() - 1, read_integers(batch_file, 1).view(-1) - 1
+    labels = read_integers(labels_file, 1).view(-1).unique(return_inverse=True)[1]
     step = batch.diff()
     ordered = int(batch[0]) == 0 and bool(((step == 0) | (step == 1)).all())
-    _check(ordered, batch_file, "does not number the graphs 1, 2, 3, … in the order of their nodes")
+    check_file(ordered, batch_file, "does not number the graphs 1, 2, 3, … in the order of their nodes")
     count = int(batch[-1]) + 1
-    _check(len(labels) == count, labels_file, f"has {len(labels)} rows, and {batch_file.name} numbers {count} graphs")
-    _check(int(labels.max()) > 0, labels_file, "holds graphs of one class only")
+    check_file(
+        len(labels) == count, labels_file, f"has {len(labels)} rows, and {batch_file.name} numbers {count} graphs"
+    )
+    check_file(int(labels.max()) > 0, labels_file, "holds graphs of one class only")
     low, high = int(edge_index.min()) + 1, int(edge_index.max()) + 1
     inside = low >= 1 and high <= len(batch)
-    _check(inside, edges_file, f"has edges of nodes {low} to {high}, and {batch_file.name} has {len(batch)} nodes")
+    check_file(inside, edges_file, f"has edges of nodes {low} to {high}, and {batch_file.name} has {len(batch)} nodes")
     apart = bool((batch[edge_index[0]] == batch[edge_index[1]]).all())
-    _check(apart, edges_file, "has an edge between two graphs")
+    check_file(apart, edges_file, "has an edge between two graphs")
     edge_index = coalesce(remove_self_loops(edge_index)[0], num_nodes=len(batch))
     return Data(x=_node_labels(raw / f"{name}_node_labels.txt", len(batch)), edge_index=edge_index, batch=batch), labels
 
@@ -113,19 +115,19 @@ def read_tu(root: Path, name: str) -> tuple[Data, Tensor]:
 def _node_labels(path: Path, nodes: int) -> Tensor | None:
     if not path.is_file():
         return None
-    columns = _integers(path)
-    _check(len(columns) == nodes, path, f"has {len(columns)} rows, and there are {nodes} nodes")
+    columns = read_integers(path)
+    check_file(len(columns) == nodes, path, f"has {len(columns)} rows, and there are {nodes} nodes")
     columns = columns - columns.min(dim=0)[0]
-    _check(int(columns.max()) < 2**16, path, f"has labels that differ by {int(columns.max())}")
+    check_file(int(columns.max()) < 2**16, path, f"has labels that differ by {int(columns.max())}")
     return torch.cat([one_hot(column) for column in columns.unbind(1)], dim=1)
 
 
-def _check(holds: bool, path: Path, wrong: str) -> None:
+def check_file(holds: bool, path: Path, wrong: str) -> None:
     if not holds:
         raise ConfigError(f"{path} {wrong}: {_CURE}")
 
 
-def _read(path: Path, read: Callable[[], Any]) -> Any:
+def read_file(path: Path, read: Callable[[], Any]) -> Any:
     """What ``read`` returns; a broken file may raise anything."""
     try:
         with warnings.catch_warnings():
@@ -136,31 +138,35 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
         raise ConfigError(f"{path} cannot be read ({reason}): {_CURE}") from None
 
 
-def _integers(path: Path, columns: int | None = None) -> Tensor:
+def read_integers(path: Path, columns: int | None = None) -> Tensor:
     """Lines of whole numbers ``(n, columns)``, separated by commas."""
     # numpy before 2 reads 1.5 and NaN as whole numbers, if told to read those.
-    table = _read(path, lambda: np.loadtxt(path, np.float64, comments=None, delimiter=",", ndmin=2))
-    _check(table.size > 0, path, "is empty")
-    _check(columns in (None, table.shape[1]), path, f"has {table.shape[1]} numbers a line where {columns} are expected")
-    _check(bool((abs(table) < 2**53).all() and (table == table.round()).all()), path, "holds more than whole numbers")
+    table = read_file(path, lambda: np.loadtxt(path, np.float64, comments=None, delimiter=",", ndmin=2))
+    check_file(table.size > 0, path, "is empty")
+    check_file(
+        columns in (None, table.shape[1]), path, f"has {table.shape[1]} numbers a line where {columns} are expected"
+    )
+    check_file(
+        bool((abs(table) < 2**53).all() and (table == table.round()).all()), path, "holds more than whole numbers"
+    )
     return torch.from_numpy(table.astype(np.int64))
 
 
 def _matrix(path: Path) -> Tensor:
     """A pickled matrix as float32 ``(n, d)``."""
-    value = _read(path, lambda: _dense(_unpickled(path)))
-    _check(value.ndim == 2 and value.size > 0, path, f"holds an array of shape {value.shape}, no matrix")
-    _check(bool(np.isfinite(value).all()), path, "holds NaN or infinity")
+    value = read_file(path, lambda: _dense(_unpickled(path)))
+    check_file(value.ndim == 2 and value.size > 0, path, f"holds an array of shape {value.shape}, no matrix")
+    check_file(bool(np.isfinite(value).all()), path, "holds NaN or infinity")
     return torch.from_numpy(value)
 
 
 def _graph(path: Path) -> dict[int, list[int]]:
     """A pickled mapping from a node to its neighbors."""
-    graph = _read(path, lambda: _unpickled(path))
-    _check(isinstance(graph, dict), path, "holds no mapping from a node to its neighbors")
+    graph = read_file(path, lambda: _unpickled(path))
+    check_file(isinstance(graph, dict), path, "holds no mapping from a node to its neighbors")
     lists = all(isinstance(near, list) for near in graph.values())
     whole = lists and all(type(node) is int for node, near in graph.items() for node in (node, *near))
-    _check(whole, path, "does not map whole numbers to lists of whole numbers")
+    check_file(whole, path, "does not map whole numbers to lists of whole numbers")
     return dict(graph)
 
 
@@ -258,7 +264,9 @@ class _TU(TUDataset):  # type: ignore[misc]
         self.root, self.name, self.cleaned = root, name, False
 
 
-def _ensure(root: Path, name: str, files: Sequence[str], described: str, source: Callable[[str, str], Any]) -> None:
+def ensure_files(
+    root: Path, name: str, files: Sequence[str], described: str, source: Callable[[str, str], Any]
+) -> None:
     """Download the raw files if there are none; ConfigError if that fails or only some are there."""
     raw = root / name / "raw"
     missing = [file for file in files if not (raw / file).is_file()]

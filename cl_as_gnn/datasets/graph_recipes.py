@@ -41,7 +41,9 @@ _DATA: dict[str, Tree] = {
     },
 }
 
-_DATA |= {"given_nodes": {"data": {"normalize": False}}, "given_graphs": _DATA["tu"]}
+_DATA |= {"amazon": {}, "coauthor": {}, "given_graphs": _DATA["tu"]}
+# Features that may be negative.
+_DATA |= {name: {"data": {"normalize": False}} for name in ("given_nodes", "nodes", "wikics", "ogb")}
 _WHOLE = ("tu", "given_graphs")
 
 _WIDE: Tree = {"width": 512, "projector_layers": 0}

@@ -27,13 +27,15 @@ MAX_DEGREE = 64
 
 @dataclass(frozen=True)
 class NodeData:
-    """One graph. ``graph`` has ``x`` ``(N, f)``, ``edge_index`` and ``y`` ``(N,)``; the masks are bool ``(N,)``."""
+    """One graph. ``graph`` has ``x`` ``(N, f)``, ``edge_index`` and ``y`` ``(N,)``; the masks are bool ``(N,)``, and
+    ``split`` says in a few words where they are from."""
 
     name: str
     graph: Data
     train: Tensor
     validation: Tensor
     test: Tensor
+    split: str = "public"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_as_gnn.config import RunConfig, TrainerConfig, build_config, flatten, merge, read_yaml, to_yaml
 from cl_as_gnn.config.data import SPACES
-from cl_as_gnn.config.load import renamed
+from cl_as_gnn.config.older import stored_names
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.lock import locked
 
@@ -131,7 +131,7 @@ class RunFolder:
 
         ``data.generator``, and ``data.root`` of data that were passed from Python, are the copies in this folder.
         """
-        stored = read_yaml(self.config)
+        stored = stored_names(read_yaml(self.config))
         for key in RunConfig.model_fields:  # a file that was cut off would mean the defaults
             if key not in stored or (key != "seed" and not stored[key]):
                 raise ConfigError(f"{self.config} has no {key}, it is not the config of a run: put back that file")
@@ -211,7 +211,7 @@ def check_same(run: RunFolder, file: Path, settings: Any, config: RunConfig) -> 
     """
     if not isinstance(settings, Mapping):
         raise RunError(f"{file} holds no settings: it is no file of this package")
-    now, settings = config.stored(), renamed(settings)
+    now, settings = config.stored(), stored_names(settings)
     for key in ("method.name", *flatten(now), *flatten(settings)):
         before, after = _value(settings, key), _value(now, key)
         if before is _ABSENT or after is _ABSENT or before == after:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.config.load import renamed
+from cl_as_gnn.config.older import stored_names, stored_state
 from cl_as_gnn.datasets import Split, read_images
 from cl_as_gnn.datasets.view_generator import colored
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
@@ -57,10 +57,14 @@ def read_header(run: RunFolder) -> dict[str, Any]:
         ) from None
     # Files of versions before 0.3 name the method alone.
     settings = meta.get("config", {"method": {"name": meta["method"]}} if "method" in meta else {})
-    check_same(run, run.encoder, settings, run.load_config())
-    if "encoder" not in meta:
-        raise RunError(f"{run.encoder} was written by cl_as_gnn 0.1: read it with that version, or train again")
-    return renamed(meta)
+    config = run.load_config()
+    check_same(run, run.encoder, settings, config)
+    if "encoder" not in meta:  # of version 0.1: the settings of the encoder are in the config alone
+        meta |= {
+            "encoder": config.encoder.model_dump(mode="json"),
+            "channels": meta.get("channels", meta.get("in_channels")),
+        }
+    return stored_names(meta)
 
 
 def load_encoder(run: RunFolder) -> Encoder:
@@ -98,6 +102,7 @@ def load_checkpoint(run: RunFolder, config: RunConfig) -> dict[str, Any]:
             raise KeyError(*absent)
         float(state["cl_as_gnn"]["seconds"])
         state["state_dict"].keys()
+        stored_state(state["state_dict"], config.method.name)
     except Exception as error:
         raise RunError(
             f"{run.checkpoint} cannot be read ({type(error).__name__}): it is not a checkpoint of this package, start "
@@ -105,6 +110,14 @@ def load_checkpoint(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         ) from None
     check_same(run, run.checkpoint, state["cl_as_gnn"]["config"], config)
     return state
+
+
+def misfit(run: RunFolder, config: RunConfig) -> RunError:
+    """The error of a checkpoint whose tensors have other names or shapes than those of the method."""
+    return RunError(
+        f"{run.checkpoint} does not fit the method {config.method.name!r} of this version, or its data set has "
+        "changed: use the version of cl_as_gnn and the images that trained it, or train again"
+    )
 
 
 def load_method(config: RunConfig, task: Task, run: RunFolder | None = None) -> Method[Any]:
@@ -120,10 +133,7 @@ def load_method(config: RunConfig, task: Task, run: RunFolder | None = None) -> 
         try:
             method.load_state_dict({k.removeprefix("method."): v for k, v in state.items() if k.startswith("method.")})
         except RuntimeError:
-            raise RunError(
-                f"{run.checkpoint} does not fit the method {config.method.name!r} of this version, or its data set has "
-                "changed: use the version of cl_as_gnn and the images that trained it, or train again"
-            ) from None
+            raise misfit(run, config) from None
     return method.eval()
 
 

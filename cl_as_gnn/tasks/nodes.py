@@ -96,7 +96,7 @@ class NodeTask(GraphTask):
         data, config = self.data, self.config.eval
         k = min(config.knn_k, self.reference)
         split = {"karate": "PyG's", "communities": "fixed", "given_nodes": "given or drawn"}.get(
-            self.config.data.name, "public"
+            self.config.data.name, data.split
         )
         counts = [f"{int(mask.sum()):,}" for mask in (data.train, data.validation, data.test)]
         chosen = "C chosen on the validation nodes" if bool(data.validation.any()) else "C=1, nothing held out"

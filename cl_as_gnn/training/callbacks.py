@@ -24,25 +24,30 @@ from cl_as_gnn.training.health import collapse_note, collapsed
 from cl_as_gnn.training.module import QUANTITIES, ContrastiveModule
 
 
-def diverged(module: ContrastiveModule, epoch: int) -> RunError:
+def diverged(module: ContrastiveModule, epoch: int, run: RunFolder) -> RunError:
+    """The error of a run whose loss or weights are not finite, with what is left of it."""
+    kept = f"{run.checkpoint} is from before that" if run.checkpoint.is_file() else "no checkpoint was written before"
     return RunError(
-        f"the loss is not finite in epoch {epoch}: lower optim.lr (now {module.config.optim.lr:g}) or raise the "
-        "temperature, and start again"
+        f"the loss of {module.config.method.name} is not finite in epoch {epoch}, step {module.bad_step}: lower "
+        f"optim.lr (now {module.config.optim.lr:g}) or raise the temperature, and start again; {kept}"
     )
 
 
-def check_finite(trainer: Trainer, module: LightningModule) -> None:
+def check_finite(trainer: Trainer, module: LightningModule, run: RunFolder) -> None:
     """Stop a run whose loss or weights are not finite."""
     assert isinstance(module, ContrastiveModule)
     if not (math.isfinite(module.epoch_loss) and all(p.isfinite().all() for p in module.parameters())):
-        raise diverged(module, trainer.current_epoch + 1)
+        raise diverged(module, trainer.current_epoch + 1, run)
 
 
 class LossGuard(Callback):
     """Stops a run that has diverged before anything is written about the epoch."""
 
+    def __init__(self, run: RunFolder):
+        self.run = run
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        check_finite(trainer, pl_module)
+        check_finite(trainer, pl_module, self.run)
 
 
 class EpochLog(Callback):
@@ -161,7 +166,7 @@ class Checkpoint(LightningCheckpoint):
         assert isinstance(pl_module, ContrastiveModule)
         every, done = pl_module.config.trainer.checkpoint_every, batch_idx + 1
         if every and done % every == 0 and done < trainer.num_training_batches:
-            check_finite(trainer, pl_module)
+            check_finite(trainer, pl_module, self.run)
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -28,7 +28,7 @@ from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
 from cl_as_gnn.evaluation.scores import ELSEWHERE, headline
 from cl_as_gnn.methods import Method
 from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
-from cl_as_gnn.runs.load import load_checkpoint, load_method
+from cl_as_gnn.runs.load import load_checkpoint, load_method, misfit
 from cl_as_gnn.runs.lock import locked
 from cl_as_gnn.runs.process import (
     check_ranks,
@@ -125,7 +125,9 @@ def _fit(
     for logger in watchers.loggers:
         log_settings(logger, config)
     loggers += watchers.loggers
-    trainer = _trainer(config, run, [LossGuard(), rows, ProgressBar(rows, console), *watchers.callbacks, kept], loggers)
+    trainer = _trainer(
+        config, run, [LossGuard(run), rows, ProgressBar(rows, console), *watchers.callbacks, kept], loggers
+    )
     keep_signals(trainer)
 
     def cure(what: str) -> str:
@@ -211,13 +213,15 @@ def _one_line(trainer: Trainer, module: ContrastiveModule, run: RunFolder) -> It
         if isinstance(error, SystemExit):  # Lightning turns a KeyboardInterrupt into an exit
             raise KeyboardInterrupt from None
         if isinstance(error, NotFiniteError):  # the neighbor search of a step meets NaN before the epoch's loss is read
-            raise diverged(module, trainer.current_epoch + 1) from None
+            raise diverged(module, trainer.current_epoch + 1, run) from None
         if isinstance(error, RuntimeError) and lost_rank(error):
             time.sleep(0.5)  # what has ended the other rank may be a signal that comes to this one as well
             raise RunError(
                 "another process of this run has stopped, and its own message says why if it could write one: "
                 f"{run.advice()}"
             ) from None
+        if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
+            raise misfit(run, module.config) from None
         if isinstance(error, OSError) and error.errno in _DISK:
             raise RunError(f"cannot write in {run.path}: {error.strerror}; {run.advice()}") from None
         raise

@@ -19,6 +19,7 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.compat import keep_local
 from cl_as_gnn.config import RunConfig
+from cl_as_gnn.config.older import stored_state
 from cl_as_gnn.datasets import ImageData
 from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, feature_spread, graph_mismatch
 from cl_as_gnn.graph import augmentation_edges, knn_edges
@@ -227,6 +228,12 @@ class ContrastiveModule(LightningModule):
         return float(_stacked(self._losses).mean())
 
     @property
+    def bad_step(self) -> int:
+        """The first step of the current epoch whose loss is not finite; the next one where all are, from 1."""
+        bad = (~_stacked(self._losses).isfinite()).nonzero()
+        return int(bad[0]) + 1 if len(bad) else len(self._losses) + 1
+
+    @property
     def graph_purity(self) -> float | None:
         """Mean over the steps of the last epoch; ``None`` before it, or if no batch had labels and neighbors."""
         mean = float(_stacked(self._purities).nanmean())
@@ -252,6 +259,7 @@ class ContrastiveModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored = checkpoint["cl_as_gnn"]
+        stored_state(checkpoint["state_dict"], self.config.method.name)
         self.extended = list(stored.get("extended", ()))
         if (epochs := stored["config"]["trainer"]["epochs"]) < self.config.trainer.epochs:
             self.extended.append(epochs)

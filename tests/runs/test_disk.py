@@ -1,5 +1,6 @@
 """A disk that is full, and places that cannot be written: one line, and true about what is kept."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -78,3 +79,31 @@ def test_a_text_that_cannot_be_written_says_what_is_kept(tmp_path):
     (tmp_path / "a.part").mkdir()
     with pytest.raises(RunError, match=r"cannot write .*a: Is a directory$"):
         run.write(tmp_path / "a", "")
+
+
+@pytest.mark.parametrize(("name", "done"), [("last.ckpt", True), ("encoder.safetensors", False)])
+def test_a_rename_that_fails_is_one_line_and_the_run_goes_on(
+    tmp_path, configure, monkeypatch, same_numbers, name, done
+):
+    """On a network disk: a stale handle, or a rename that was done although the answer was lost."""
+
+    def replace(source, target):
+        if target.name == name and (name != "last.ckpt" or target.exists()) and not failed:
+            failed.append(target)
+            if done:
+                real(source, target)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        real(source, target)
+
+    def small(folder):
+        return configure(folder, "data.name=karate", "trainer.epochs=2", "trainer.logger=none")
+
+    real, failed = os.replace, []
+    train(small(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(RunError, match=rf"cannot write .*{name}: .*Stale file handle"):
+            train(small(tmp_path / "run"))
+    assert not list(tmp_path.rglob("*.part"))
+    continue_run(tmp_path / "run", {})
+    same_numbers(tmp_path / "whole", tmp_path / "run")

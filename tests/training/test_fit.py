@@ -201,10 +201,31 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch, configure)
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path, configure, weights):
-    with pytest.raises(RunError, match=r"the loss is not finite in epoch 1: lower optim.lr"):
+    with pytest.raises(
+        RunError, match=r"the loss of gcn is not finite in epoch 1, step \d: lower optim.lr .*no checkpoint"
+    ):
         train(configure(tmp_path / "run", "optim.lr=1e30", "optim.name=sgd", "optim.warmup=0"))
     state = weights(tmp_path / "run") if (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() else {}
     assert all(v.isfinite().all() for v in state.values() if v.is_floating_point())
+
+
+def test_divergence_names_the_step_the_method_and_the_last_good_checkpoint(tmp_path, configure, monkeypatch):
+    step = ContrastiveModule.training_step
+
+    def poisoned(self, batch, batch_idx):
+        loss = step(self, batch, batch_idx)
+        if (self.trainer.current_epoch, batch_idx) == (1, 2):
+            self._losses[-1] = loss.detach() * torch.nan
+            return loss * torch.nan
+        return loss
+
+    monkeypatch.setattr(ContrastiveModule, "training_step", poisoned)
+    said = r"^the loss of simclr is not finite in epoch 2, step 3: .*; \S+last\.ckpt is from before that$"
+    with pytest.raises(RunError, match=said):
+        train(configure(tmp_path / "run", "method.name=simclr", "trainer.checkpoint_every=2"))
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["epoch"] == 1, "the checkpoint within the epoch, two steps before"
+    assert all(v.isfinite().all() for v in state["state_dict"].values() if v.is_floating_point())
 
 
 def test_a_batch_larger_than_the_data_and_a_tiny_one(tmp_path, configure):

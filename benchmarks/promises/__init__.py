@@ -1,0 +1,1 @@
+"""What the package promises, and how often each promise held: ``python -m benchmarks.promises``."""
