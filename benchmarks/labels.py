@@ -116,12 +116,15 @@ def measure(path: Path) -> dict[str, Any]:
                 for name in ("propagation", "correct and smooth")
             }
         budget = per_class * count
-        row["propagation, random choice"] = mean(
-            accuracy(spread(x, graph, r, count, y), y, r)
-            for r in (torch.randperm(len(x), generator=torch.Generator().manual_seed(i))[:budget] for i in range(DRAWS))
-        )
-        chosen = [torch.tensor(typical(x, budget, seed=seed).rows) for seed in range(3)]
-        row["propagation, selected"] = mean(accuracy(spread(x, graph, r, count, y), y, r) for r in chosen)
+        chosen = {
+            "random choice": [
+                torch.randperm(len(x), generator=torch.Generator().manual_seed(i))[:budget] for i in range(DRAWS)
+            ],
+            "selected": [torch.tensor(typical(x, budget, seed=seed).rows) for seed in range(3)],
+        }
+        for rule in ("propagation", "logistic regression"):
+            for name, found_rows in chosen.items():
+                row[f"{rule}, {name}"] = mean(accuracy(RULES[rule](x, graph, r, count, y), y, r) for r in found_rows)
         found[str(per_class)] = row
     return {
         "data": task.name if config.data.name != "folder" else Path(str(config.data.root)).name,
@@ -136,7 +139,11 @@ def measure(path: Path) -> dict[str, Any]:
     }
 
 
-DIFFERENCES = {"propagation": "logistic regression", "propagation, selected": "propagation, random choice"}
+DIFFERENCES = {
+    "propagation": "logistic regression",
+    "propagation, selected": "propagation, random choice",
+    "logistic regression, selected": "logistic regression, random choice",
+}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -155,7 +162,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for name, other in DIFFERENCES.items():
         pairs = [zip(values(name, n), values(other, n), strict=True) for n in COUNTS]
         cells = [cell(*interval([a - b for a, b in pair]), "+") for pair in pairs]
-        lines.append([f"{name} − {other.removeprefix('propagation, ')}", *cells])
+        lines.append([f"{name} − {other.split(', ')[-1]}", *cells])
     return markdown(["", *(f"{n} per class" for n in COUNTS)], lines)
 
 

@@ -38,7 +38,7 @@ def select(
     images: Annotated[Path | None, typer.Option(help="Choose from this folder instead of the run's images.")] = None,
     labels: Annotated[Path | None, typer.Option(help="A table of images that have labels already.")] = None,
 ) -> None:
-    """Name the images that are worth labeling: typical ones, spread over the data (TypiClust).
+    """Name the images that are worth labeling: the middles of clusters of features.
 
     Writes a table of them with an empty column label to fill in, and a page of pictures beside it. Then: `clgnn label
     RUN labels.csv`.

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import torch
 import yaml
 from rich.console import Console
 
+from cl_as_gnn.compare.processes import Processes
 from cl_as_gnn.compare.progress import SuiteProgress
 from cl_as_gnn.compare.results import available_cores, curves, has_purity, markdown, picture, summarize
 from cl_as_gnn.compare.suite import Cell, Suite
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.folder import RunFolder
 from cl_as_gnn.runs.lock import locked
-from cl_as_gnn.runs.stop import PARENT, interruptible
+from cl_as_gnn.runs.stop import interruptible
 
 _POLL = 1.0  # seconds between two looks at the epochs of the runs
 
@@ -48,18 +47,21 @@ def run_suite(suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console
     cure = "the same command goes on with the runs that have not finished"
     with (
         locked(out),
-        closing(_Processes()) as processes,
+        closing(Processes()) as processes,
         interruptible(lambda what: f"{what}: {cure}", processes.end),
     ):
         return _run_suite(suite, cells, out, jobs, console, processes)
 
 
 def _run_suite(
-    suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console, processes: _Processes
+    suite: Suite, cells: Sequence[Cell], out: Path, jobs: int, console: Console, processes: Processes
 ) -> dict[str, Any]:
     waiting = [cell for cell in cells if cell.metrics is None]
     with SuiteProgress(suite.name, cells, waiting, console) as progress, ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(_train, cell, i % jobs, jobs, out, processes): cell for i, cell in enumerate(waiting)}
+        free: SimpleQueue[int] = SimpleQueue()
+        for slot in range(jobs):
+            free.put(slot)
+        futures = {pool.submit(_in_a_slot, cell, free, jobs, out, processes): cell for cell in waiting}
         pending, errors = set(futures), []
         try:
             while pending:
@@ -84,46 +86,15 @@ def _run_suite(
     return results
 
 
-class _Processes:
-    """The processes of the runs. They end with this one, however it ends: its end is that of their standard input."""
-
-    def __init__(self) -> None:
-        self._open: set[subprocess.Popen[str]] = set()
-        self._lock, self._ended = threading.Lock(), False
-        self._reader, self._writer = os.pipe()
-
-    def close(self) -> None:
-        os.close(self._writer)
-        os.close(self._reader)
-
-    def run(self, command: Sequence[str], env: dict[str, str]) -> tuple[int, str]:
-        """Return the exit code of a command and what it wrote to standard error."""
-        with self._lock:
-            if self._ended:
-                return 0, ""
-            process = subprocess.Popen(
-                command,
-                env=env | {PARENT: "1"},
-                stdin=self._reader,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-            )
-            self._open.add(process)
-        _, error = process.communicate()
-        self._open.discard(process)
-        return process.returncode, error
-
-    def end(self) -> None:
-        """Send SIGTERM to all of them, and start no more."""
-        with self._lock:
-            self._ended = True
-        for process in list(self._open):
-            process.terminate()
+def _in_a_slot(cell: Cell, free: SimpleQueue[int], jobs: int, out: Path, processes: Processes) -> str | None:
+    slot = free.get()
+    try:
+        return _train(cell, slot, jobs, out, processes)
+    finally:
+        free.put(slot)
 
 
-def _train(cell: Cell, slot: int, jobs: int, out: Path, processes: _Processes) -> str | None:
+def _train(cell: Cell, slot: int, jobs: int, out: Path, processes: Processes) -> str | None:
     """Train one run in its own process; returns its error message, or ``None``."""
     env = dict(os.environ)
     visible = env.get("CUDA_VISIBLE_DEVICES")
@@ -148,6 +119,6 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path, processes: _Processes) -
             except ConfigError as error:
                 return f"{cell.row} seed {cell.seed}: {error}"
         words = [str(source)]
-    code, text = processes.run([sys.executable, "-m", "cl_as_gnn.cli", "train", *words], env)
+    code, text = processes.run(["train", *words], slot, env)
     lines = text.strip().splitlines()
     return f"{cell.row} seed {cell.seed}: {lines[-1] if lines else f'exit code {code}'}" if code else None

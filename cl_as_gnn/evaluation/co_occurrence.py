@@ -3,10 +3,19 @@
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.checks import check_count, check_features, check_integers, check_within, expects
+
 
 def token_counts(token: Tensor, labels: Tensor, num_tokens: int, num_classes: int) -> Tensor:
     """Count tokens by class: R (K × classes), float64, from tokens (n × P) and labels (n); unknown labels, −1, do not
     count."""
+    name = "token_counts"
+    check_count(name, num_tokens=num_tokens, num_classes=num_classes)
+    if not isinstance(token, Tensor) or token.dim() != 2 or token.is_floating_point() or token.is_complex():
+        raise expects(name, "token", "as integers of shape (n, P)", token)
+    check_integers(name, labels, len(token))
+    check_within(name, "token", token, num_tokens, "tokens")
+    check_within(name, "labels", labels.clamp(min=0), num_classes, "classes")
     known = labels >= 0
     index = (token[known] * num_classes + labels[known].unsqueeze(1)).flatten()
     return torch.bincount(index, minlength=num_tokens * num_classes).view(num_tokens, num_classes).double()
@@ -23,6 +32,7 @@ def tcas(counts: Tensor) -> float:
     Args:
         counts: of tokens by class, K × classes.
     """
+    check_features("tcas", counts, "counts", real=True)
     rows = counts[counts.sum(1) > 0].double()
     rows = rows / rows.norm(dim=1, keepdim=True)
     return float((rows @ rows.t() - torch.eye(len(rows), dtype=rows.dtype)).square().mean())
@@ -38,6 +48,7 @@ def two_hop_purity(counts: Tensor) -> float:
     Args:
         counts: of tokens by class, K × classes.
     """
+    check_features("two_hop_purity", counts, "counts", real=True)
     rows = counts[counts.sum(1) > 0].double()
     return float((rows.square().sum(1) / rows.sum(1)).sum() / rows.sum())
 
@@ -49,6 +60,8 @@ def connected_within(b: Tensor, labels: Tensor) -> float:
         b: weights of contexts and tokens, n × K.
         labels: class of each context, n.
     """
+    check_features("connected_within", b, "b", real=True)
+    check_integers("connected_within", labels, len(b), what="one of each context")
     met = pairs = 0
     for label in labels.unique().tolist():
         rows = (b[labels == label] > 0).float()
@@ -66,6 +79,8 @@ def singular_values(b: Tensor, count: int = 10) -> list[float]:
         b: weights of contexts and tokens, n × K.
         count: how many.
     """
+    check_features("singular_values", b, "b", real=True)
+    check_count("singular_values", count=count)
     b = b[b.sum(1) > 0][:, b.sum(0) > 0].double()
     scaled = b / b.sum(1, keepdim=True).sqrt()
     scaled = scaled / b.sum(0).sqrt()

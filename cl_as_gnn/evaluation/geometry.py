@@ -3,12 +3,13 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cl_as_gnn.evaluation import _checks
 from cl_as_gnn.nn import AlignmentConv
+from cl_as_gnn.nn.checks import Got, check_integers, expects
 from cl_as_gnn.nn.streaming import gaussian_pairs, pairwise_attention
+from cl_as_gnn.nn.unit import unit_rows
 
 
 @torch.no_grad()
@@ -29,8 +30,8 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
         ConfigError: `alpha` is not above 0.
         ValueError: the features are not finite matrices of one shape.
     """
-    _checks.positive(alpha=alpha)
-    x, y = _pair(x, y)
+    _checks.positive("alignment", alpha=alpha)
+    x, y = map(unit_rows, _checks.pair("alignment", x, y))
     distance = (x - y).norm(dim=1)
     return float(distance.double().pow(alpha).mean())
 
@@ -52,11 +53,12 @@ def uniformity(x: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
         ConfigError: `t` or `chunk` is not above 0.
         ValueError: `x` is not a finite matrix of two rows or more.
     """
-    _checks.positive(t=t, chunk=chunk)
-    x = F.normalize(_checks.features(x, "x"), dim=1)
+    _checks.positive("uniformity", t=t)
+    _checks.count("uniformity", chunk=chunk)
+    x = unit_rows(_checks.features("uniformity", x))
     n = len(x)
     if n < 2:
-        raise ValueError("x has 1 row: uniformity is over pairs, pass at least 2")
+        raise expects("uniformity", "x", "with two rows or more, for pairs", x)
     return float(gaussian_pairs(x, None, t, chunk=chunk)[0]) - math.log(n * (n - 1))
 
 
@@ -79,12 +81,14 @@ def effective_rank(x: Tensor, center: bool = False) -> float:
     Raises:
         ValueError: `x` is not a finite matrix, or all its rows are zero (after centering).
     """
-    x = _checks.features(x, "x").double()
+    x = _checks.features("effective_rank", x).double()
+    _checks.flag("effective_rank", center=center)
     if center:
         x = x - x.mean(dim=0)
     sigma = torch.linalg.svdvals(x)
     if sigma[0] == 0:
-        raise ValueError("x has no singular value above 0: all its rows are " + ("equal" if center else "zero"))
+        got = Got(f"rows that are all {'equal' if center else 'zero'}")
+        raise expects("effective_rank", "x", "to have a singular value above 0", got)
     return float(torch.special.entr(sigma / sigma.sum()).sum().exp())
 
 
@@ -102,7 +106,7 @@ def feature_spread(x: Tensor) -> float:
     Raises:
         ValueError: `x` is not a finite matrix.
     """
-    x = F.normalize(_checks.features(x, "x").double(), dim=1)
+    x = unit_rows(_checks.features("feature_spread", x).double())
     return float(x.std(dim=0, correction=0).mean()) * math.sqrt(x.shape[1])
 
 
@@ -125,8 +129,8 @@ def view_agreement(x: Tensor, y: Tensor, chunk: int = 1024) -> float:
         ConfigError: `chunk` is not above 0.
         ValueError: the features are not finite matrices of one shape.
     """
-    _checks.positive(chunk=chunk)
-    x, y = _pair(x, y)
+    _checks.count("view_agreement", chunk=chunk)
+    x, y = map(unit_rows, _checks.pair("view_agreement", x, y))
     right = 0
     for rows in torch.arange(len(x), device=x.device).split(chunk):
         similarity = x[rows] @ y.t()
@@ -157,8 +161,8 @@ def shared_information(x: Tensor, y: Tensor, k: int = 256) -> tuple[float, float
         ConfigError: `k` is not above 0.
         ValueError: the features are not finite matrices of one shape.
     """
-    _checks.positive(k=k)
-    x, y = _pair(x, y)
+    _checks.count("shared_information", k=k)
+    x, y = map(unit_rows, _checks.pair("shared_information", x, y))
     k = min(k, len(x))
     count = len(x) // k
     # Shuffled, as files are often sorted by class.
@@ -193,12 +197,12 @@ def dirichlet_energy(x: Tensor, edge_index: Tensor, edge_weight: Tensor | None =
         ValueError: `x` is not a finite matrix or is all zeros, an edge names a node that `x` lacks, or the weights are
             negative, not finite, or not one per edge.
     """
-    _checks.positive(chunk=chunk)
-    x = _checks.features(x, "x")
-    edge_index, weight = _edges(edge_index, edge_weight, len(x), x.device)
+    _checks.count("dirichlet_energy", chunk=chunk)
+    x = _checks.exact(_checks.features("dirichlet_energy", x))
+    edge_index, weight = _checks.edges("dirichlet_energy", edge_index, edge_weight, len(x), x.device)
     total = float(x.double().square().sum())
     if total == 0:
-        raise ValueError("x is all zeros: its Dirichlet energy is undefined")
+        raise expects("dirichlet_energy", "x", "with a row that is not zero", Got("zeros"), "the energy is undefined")
     # Half of each weight at either end gives the degrees of (A + Aᵀ) / 2.
     degree = weight.new_zeros(len(x)).index_add_(0, edge_index.flatten(), weight.repeat(2) / 2)
     scale = degree.rsqrt().masked_fill_(degree == 0, 0).to(x.dtype)
@@ -229,12 +233,13 @@ def graph_mismatch(
         ConfigError: `temperature` is not above 0.
         ValueError: as in :func:`dirichlet_energy`.
     """
-    _checks.positive(temperature=temperature)
-    x = _checks.features(x, "x")
-    edge_index, weight = _edges(edge_index, edge_weight, len(x), x.device)
+    _checks.positive("graph_mismatch", temperature=temperature)
+    _checks.flag("graph_mismatch", loops=loops)
+    x = _checks.exact(_checks.features("graph_mismatch", x))
+    edge_index, weight = _checks.edges("graph_mismatch", edge_index, edge_weight, len(x), x.device)
     total = float(x.norm())
     if total == 0:
-        raise ValueError("x is all zeros: its mismatch is undefined")
+        raise expects("graph_mismatch", "x", "with a row that is not zero", Got("zeros"), "the mismatch is undefined")
     attracted: Tensor = AlignmentConv().gather(x, edge_index, weight.to(x.dtype))
     return float((attracted - pairwise_attention(x, x, x, temperature, loops=loops)).norm()) / total
 
@@ -256,38 +261,11 @@ def edge_purity(edge_index: Tensor, labels: Tensor, edge_weight: Tensor | None =
         ValueError: there is no edge with a weight above 0, an edge names a node that `labels` lacks, or the weights are
             negative, not finite, or not one per edge.
     """
-    if labels.dim() != 1:
-        raise ValueError(f"labels have shape {tuple(labels.shape)}: pass one per node")
-    edge_index, weight = _edges(edge_index, edge_weight, len(labels), labels.device)
+    check_integers("edge_purity", labels, what="one of each node")
+    edge_index, weight = _checks.edges("edge_purity", edge_index, edge_weight, len(labels), labels.device)
     total = float(weight.sum())
     if total == 0:
-        raise ValueError(f"all {edge_index.shape[1]} edges weigh 0: purity is undefined without edges")
+        got, cure = Got(f"{edge_index.shape[1]} edges of weight 0"), "purity is undefined without edges"
+        raise expects("edge_purity", "edge_index", "with an edge of weight above 0", got, cure)
     source, target = labels[edge_index]
     return float(weight[source == target].sum()) / total
-
-
-def _pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return checked features of positive pairs (n × d each), rows scaled to unit norm."""
-    x, y = _checks.features(x, "x"), _checks.features(y, "y")
-    if x.shape != y.shape:
-        raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}: pass one positive per row")
-    return F.normalize(x, dim=1), F.normalize(y.to(x), dim=1)
-
-
-def _edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the checked edges (2 × e) and their weights (e, float64) on `device`."""
-    if edge_index.dim() != 2 or len(edge_index) != 2 or edge_index.dtype != torch.long:
-        raise ValueError(f"edge_index is {edge_index.dtype} of shape {tuple(edge_index.shape)}: pass int64, 2 by edges")
-    edge_index = edge_index.to(device)
-    count = edge_index.shape[1]
-    low, high = (int(end) for end in edge_index.aminmax()) if count else (0, -1)
-    if low < 0 or high >= nodes:
-        raise ValueError(f"edge_index names nodes {low} to {high}, but the nodes are 0 to {nodes - 1}")
-    if edge_weight is None:
-        return edge_index, torch.ones(count, dtype=torch.float64, device=device)
-    if edge_weight.shape != (count,):
-        raise ValueError(f"edge_weight has shape {tuple(edge_weight.shape)}: pass one weight for each of {count} edges")
-    weight = edge_weight.detach().to(device=device, dtype=torch.float64)
-    if not bool((torch.isfinite(weight) & (weight >= 0)).all()):
-        raise ValueError("edge_weight holds a weight that is negative, NaN or infinite: pass finite weights from 0 up")
-    return edge_index, weight

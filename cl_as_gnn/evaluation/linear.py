@@ -34,10 +34,11 @@ class LinearProbe:
     """
 
     def __init__(self, x: Tensor, y: Tensor, C: float = 1.0, max_iter: int = 200):
-        _checks.positive(C=C, max_iter=max_iter)
-        x, y = _checks.labeled(x, y, "train_x")
-        if bool((y == y[0]).all()):
-            raise ValueError(f"train_y holds the one class {int(y[0])}: a classifier needs at least two")
+        _checks.positive("LinearProbe", C=C)
+        _checks.count("LinearProbe", max_iter=max_iter)
+        x, y = _checks.labeled("LinearProbe", x, y)
+        _checks.two_classes("LinearProbe", y)
+        x = _checks.exact(x)
         std, self.mean = torch.std_mean(x, dim=0, correction=0)
         # Rounding leaves a constant feature with a tiny deviation, which must not be scaled up to 1.
         self.std = torch.where(std > 10 * torch.finfo(x.dtype).eps * self.mean.abs(), std, 1.0)
@@ -55,8 +56,8 @@ class LinearProbe:
             ValueError: features are not a finite matrix of the width of the training rows, or labels are not one
                 integer per row.
         """
-        x, y = _checks.labeled(x, y, "test_x")
-        _checks.same_width(self.mean.unsqueeze(0), x, "train_x and test_x")
+        x, y = _checks.labeled("LinearProbe", x, y)
+        _checks.same_width("LinearProbe", x, len(self.mean), "x")
         x, y = x.to(self.mean), y.to(self.mean.device)
         predicted = self.classes[F.linear((x - self.mean) / self.std, self.weight, self.bias).argmax(dim=1)]
         return 100 * float((predicted == y).double().mean())
@@ -76,4 +77,7 @@ def linear_probe(
         test_y: integer classes, m.
         C, max_iter: of the regression.
     """
+    _checks.positive("linear_probe", C=C)
+    _checks.count("linear_probe", max_iter=max_iter)
+    _checks.labeled_sets("linear_probe", train_x, train_y, test_x, test_y)
     return LinearProbe(train_x, train_y, C, max_iter).accuracy(test_x, test_y)

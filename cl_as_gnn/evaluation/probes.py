@@ -16,6 +16,8 @@ from torch import Tensor
 
 from cl_as_gnn.errors import ConfigError, Notice
 from cl_as_gnn.evaluation import _checks
+from cl_as_gnn.nn.checks import Got, check_features, check_mask, expects
+from cl_as_gnn.nn.unit import unit_rows
 
 C_GRID = tuple(float(c) for c in 10 ** np.arange(-2, 4.01, 0.5))
 SVM_GRID = tuple(float(c) for c in 10 ** np.arange(-3.0, 3.01))
@@ -57,9 +59,9 @@ def knn_accuracy(
         ConfigError: `k`, `temperature` or `chunk` is not above 0, or `k` exceeds the bank.
         ValueError: features are not finite matrices of one width, or labels are not one integer per row.
     """
-    bank, bank_labels = _checks.labeled(bank, bank_labels, "bank")
-    query, query_labels = _checks.labeled(query, query_labels, "query")
-    _checks.same_width(bank, query, "bank and query")
+    bank, bank_labels = _checks.labeled("knn_accuracy", bank, bank_labels, "bank", "bank_labels")
+    query, query_labels = _checks.labeled("knn_accuracy", query, query_labels, "query", "query_labels")
+    _checks.same_width("knn_accuracy", query, bank.shape[1], "query")
     return _knn(bank, bank_labels, query, query_labels, k, temperature, chunk)
 
 
@@ -72,7 +74,7 @@ def leave_one_out_knn(
     The vote is that of :func:`knn_accuracy`, whose arguments and errors apply; a row is no neighbor of its own, so that
     `k` is at most n - 1. It needs no second split, which makes it the estimate to watch during training.
     """
-    features, labels = _checks.labeled(features, labels, "features")
+    features, labels = _checks.labeled("leave_one_out_knn", features, labels, "features", "labels")
     return _knn(features, labels, None, labels, k, temperature, chunk)
 
 
@@ -80,16 +82,16 @@ def _knn(
     bank: Tensor, bank_labels: Tensor, query: Tensor | None, truth: Tensor, k: int, temperature: float, chunk: int
 ) -> float:
     """Return the accuracy of `query`, or of each row of `bank` without itself if `query` is None."""
-    _checks.positive(k=k, temperature=temperature, chunk=chunk)
-    available, what = (len(bank), "bank rows") if query is not None else (len(bank) - 1, "other rows")
-    if k > available:
-        raise ConfigError(f"k is {k}, but there are only {available} {what}: lower k to at most {available}")
-    bank = F.normalize(bank, dim=1)
+    caller, others = ("leave_one_out_knn", len(bank) - 1) if query is None else ("knn_accuracy", len(bank))
+    _checks.positive(caller, temperature=temperature)
+    _checks.count(caller, chunk=chunk)
+    _checks.count(caller, most=others, cure=f"there are only {others} rows to be neighbors", k=k)
+    bank = unit_rows(bank)
     classes, bank_classes = torch.unique(bank_labels, return_inverse=True)
     correct = 0
     for start in range(0, len(truth), chunk):
         rows = slice(start, start + chunk)
-        part = bank[rows] if query is None else F.normalize(query[rows].to(bank), dim=1)
+        part = bank[rows] if query is None else unit_rows(query[rows]).to(bank)
         similarity = part @ bank.T
         if query is None:
             similarity.diagonal(offset=start).fill_(-torch.inf)
@@ -128,24 +130,14 @@ def few_label_probe(
         ValueError: features are not finite matrices of one width, labels are not one integer per row, or the training
             labels hold fewer than two classes.
     """
-    _checks.positive(per_class=per_class, draws=draws)
-    x, y, test, truth = _checked(train_x, train_y, test_x, test_y)
-    test = F.normalize(test.double(), dim=1)
+    _checks.count("few_label_probe", per_class=per_class, draws=draws)
+    x, y, test, truth = _checks.labeled_sets("few_label_probe", train_x, train_y, test_x, test_y)
+    test, truth = unit_rows(test.to(x).double()), truth.to(y)
     scores = [
-        _fit_and_score(F.normalize(x[rows].double(), dim=1), y[rows], test, truth, C=10.0, max_iter=1000)
+        _fit_and_score(unit_rows(x[rows].double()), y[rows], test, truth, C=10.0, max_iter=1000)
         for rows in draw_rows(y, per_class, draws, seed)
     ]
     return float(np.mean(scores)), float(np.std(scores))
-
-
-def _checked(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the four tensors checked, on the device and in the precision of `train_x`."""
-    train_x, train_y = _checks.labeled(train_x, train_y, "train_x")
-    test_x, test_y = _checks.labeled(test_x, test_y, "test_x")
-    _checks.same_width(train_x, test_x, "train_x and test_x")
-    if bool((train_y == train_y[0]).all()):
-        raise ValueError(f"train_y holds the one class {int(train_y[0])}: a classifier needs at least two")
-    return train_x, train_y, test_x.to(train_x), test_y.to(train_x.device)
 
 
 def _fit_and_score(x: Tensor, y: Tensor, test: Tensor, truth: Tensor, C: float, max_iter: int) -> float:
@@ -220,13 +212,14 @@ def fit_logistic(
     return weight, bias.detach() - weight @ mean
 
 
-def draw_rows(labels: Tensor, per_class: int, draws: int, seed: int) -> list[Tensor]:
+def draw_rows(labels: Tensor, per_class: int, draws: int, seed: int, caller: str = "few_label_probe") -> list[Tensor]:
     """Return, for each draw, the chosen rows: `per_class` of every class, classes in ascending order."""
     values = labels.cpu().numpy()
     members = {int(c): np.flatnonzero(values == c) for c in np.unique(values)}
     for c, rows in members.items():
         if len(rows) < per_class:
-            raise ConfigError(f"class {c} has {len(rows)} training images: lower per_class={per_class} to at most that")
+            cure = f"class {c} has {len(rows)} training rows"
+            raise expects(caller, "per_class", f"at most {len(rows)}", per_class, cure, ConfigError)
     rng = np.random.default_rng(seed)
     chosen = [np.concatenate([rng.choice(r, per_class, replace=False) for r in members.values()]) for _ in range(draws)]
     return [torch.from_numpy(rows).to(labels.device) for rows in chosen]
@@ -251,6 +244,8 @@ def span_coordinates(x: Tensor, train: Tensor) -> Tensor:
         x: features, n × d.
         train: mask of the training rows, bool, n.
     """
+    check_features("span_coordinates", x, real=True)
+    check_mask("span_coordinates", (len(x),), train=train)
     known = x[train].double()
     if x.size(1) <= len(known) + 1:
         return x
@@ -278,10 +273,14 @@ def validated_probe(x: Tensor, y: Tensor, train: Tensor, validation: Tensor, tes
     Raises:
         ValueError: features are not a finite matrix, labels are not one integer per row, or `train` or `test` is empty.
     """
-    x, y = _checks.labeled(x, y, "x")
-    if not (bool(train.any()) and bool(test.any())):
-        raise ValueError("validated_probe expects training rows and rows to score: one of the masks is empty")
-    rows, labels = F.normalize(span_coordinates(x, train).double(), dim=1).numpy(), y.numpy()
+    x, y = _checks.labeled("validated_probe", x, y)
+    check_mask("validated_probe", (len(x),), train=train, validation=validation, test=test)
+    _checks.positive("validated_probe", C=C)
+    for key, mask in (("train", train), ("test", test)):
+        if not bool(mask.any()):
+            raise expects("validated_probe", key, "with a row or more", Got("none: the mask is empty"))
+    _checks.two_classes("validated_probe", y[train])
+    rows, labels = unit_rows(span_coordinates(x, train).double()).numpy(), y.numpy()
     fit, hold, score = train.numpy(), validation.numpy(), test.numpy()
     grid = C_GRID if hold.any() else (C,)
     with warnings.catch_warnings():
@@ -305,7 +304,10 @@ def cross_validated_svm(x: Tensor, y: Tensor, folds: int = 10, seed: int = 0) ->
         folds: number of folds, at most the size of the smallest class.
         seed: of the order of the rows.
     """
-    x, y = _checks.labeled(x, y, "x")
+    x, y = _checks.labeled("cross_validated_svm", x, y)
+    _checks.two_classes("cross_validated_svm", y)
+    smallest = int(torch.unique(y, return_counts=True)[1].min())
+    _checks.count("cross_validated_svm", 2, smallest, cure="the rows of the smallest class", folds=folds)
     rows, labels = x.double().numpy(), y.numpy()
     scores = []
     for fit, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn import LabelPropagation
-from torch_geometric.utils import to_torch_csr_tensor, to_undirected
+from torch_geometric.utils import is_torch_sparse_tensor, to_torch_csr_tensor, to_undirected
 
 from cl_as_gnn.compat import quiet_sparse
+from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import _checks
 from cl_as_gnn.evaluation.probes import draw_rows
 from cl_as_gnn.graph.knn import nearest, search
+from cl_as_gnn.nn.checks import check_count, check_features, check_probability, expects
 from cl_as_gnn.nn.unit import unit_rows
 
 quiet_sparse()
@@ -44,9 +47,11 @@ def affinity_graph(x: Tensor, k: int = NEIGHBORS, temperature: float = _TEMPERAT
     Raises:
         ValueError: ``x`` is no finite matrix of at least two rows.
     """
-    x = _checks.features(x, "x").float()
+    _checks.count("affinity_graph", k=k)
+    _checks.positive("affinity_graph", temperature=temperature)
+    x = _checks.features("affinity_graph", x)
     if len(x) < 2:
-        raise ValueError(f"x has {len(x)} row: a graph of neighbors expects at least 2")
+        raise expects("affinity_graph", "x", "with two rows or more", x)
     similarity, index = nearest(x, min(k, len(x) - 1))
     target = torch.arange(len(x), device=x.device).repeat_interleave(index.size(1))
     weight = ((similarity.flatten() - 1) / temperature).exp()
@@ -74,6 +79,13 @@ def propagate(graph: Tensor, y: Tensor, alpha: float = ALPHA, steps: int = STEPS
     Returns:
         F, ``(n, C)``, at least 0; a row is zero where no path of ``steps`` edges leads to a label.
     """
+    if not is_torch_sparse_tensor(graph) or graph.is_complex() or graph.size(0) != graph.size(1):
+        raise expects("propagate", "graph", "as a sparse matrix (n, n)", graph)
+    check_features("propagate", y, "y")
+    if len(y) != graph.size(0):
+        raise expects("propagate", "y", f"with a row for each of {graph.size(0)} nodes", y)
+    check_probability("propagate", alpha=alpha)
+    check_count("propagate", steps=steps)
     spread: Tensor = LabelPropagation(steps, alpha)(y, graph)
     return spread
 
@@ -112,18 +124,20 @@ def propagated_accuracy(
     Raises:
         ConfigError, ValueError: as in :func:`~cl_as_gnn.evaluation.few_label_probe`.
     """
-    _checks.positive(draws=draws, k=k, **{f"per_class[{i}]": count for i, count in enumerate(per_class)})
-    train_x, train_y = _checks.labeled(train_x, train_y, "train_x")
-    test_x, test_y = _checks.labeled(test_x, test_y, "test_x")
-    _checks.same_width(train_x, test_x, "train_x and test_x")
-    chosen = [rows for count in per_class for rows in draw_rows(train_y, count, draws, seed)]
+    name = "propagated_accuracy"
+    if not isinstance(per_class, list | tuple | range):
+        raise expects(name, "per_class", "as a list of whole numbers", per_class, error=ConfigError)
+    counts: dict[str, Any] = {f"per_class[{i}]": count for i, count in enumerate(per_class)}
+    _checks.count(name, draws=draws, k=k, **counts)
+    train_x, train_y, test_x, test_y = _checks.labeled_sets(name, train_x, train_y, test_x, test_y)
+    chosen = [rows for count in per_class for rows in draw_rows(train_y, count, draws, seed, name)]
     classes, y = torch.unique(train_y, return_inverse=True)
     given = train_x.new_zeros(len(y), len(chosen), len(classes), dtype=torch.float32)
     for draw, rows in enumerate(chosen):
         given[rows, draw] = F.one_hot(y[rows], len(classes)).float()
     held = shares(propagate(affinity_graph(train_x, k), given.flatten(1)).view_as(given)).flatten(1)
-    unit = unit_rows(train_x.float())
-    similarity, index = search(unit, unit_rows(test_x.to(unit)), min(k, len(unit)))
+    unit = unit_rows(train_x).float()
+    similarity, index = search(unit, unit_rows(test_x).to(unit), min(k, len(unit)))
     weight = ((similarity - 1) / _TEMPERATURE).exp().unsqueeze(1)
     parts = zip(weight.split(_CHUNK), index.split(_CHUNK), strict=True)
     votes = torch.cat([(w @ held[i]).squeeze(1) for w, i in parts]).view(-1, *given.shape[1:])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.evaluation import _checks
+from cl_as_gnn.nn.checks import expects
 
 
 @torch.no_grad()
@@ -30,15 +31,14 @@ def regression_error(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: T
         ConfigError: `penalty` is not above 0.
         ValueError: features or targets are not finite matrices that fit each other.
     """
-    _checks.positive(penalty=penalty)
-    x, test = _checks.features(train_x, "train_x").double(), _checks.features(test_x, "test_x").double()
-    y, truth = _checks.features(train_y, "train_y").double(), _checks.features(test_y, "test_y").double()
-    _checks.same_width(x, test, "train_x and test_x")
-    if len(x) != len(y) or len(test) != len(truth) or y.shape[1] != truth.shape[1]:
-        raise ValueError(
-            f"targets have shapes {tuple(y.shape)} and {tuple(truth.shape)}: pass one row for each of {len(x)} rows of "
-            f"train_x and {len(test)} of test_x"
-        )
+    name = "regression_error"
+    _checks.positive(name, penalty=penalty)
+    given = {"train_x": train_x, "test_x": test_x, "train_y": train_y, "test_y": test_y}
+    x, test, y, truth = (_checks.features(name, part, key).double() for key, part in given.items())
+    _checks.same_width(name, test, x.shape[1], "test_x")
+    for key, targets, rows in (("train_y", y, x), ("test_y", truth, test)):
+        if targets.shape != (len(rows), y.shape[1]):
+            raise expects(name, key, f"of shape {(len(rows), y.shape[1])}, one target of each row", targets)
     std, mean = torch.std_mean(x, dim=0, correction=0)
     std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
     x, test, center = (x - mean) / std, (test - mean) / std, y.mean(dim=0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cl_as_gnn.evaluation import _checks
+from cl_as_gnn.nn.checks import Got, check_integers, expects
+from cl_as_gnn.nn.unit import unit_rows
 
 
 @torch.no_grad()
@@ -41,17 +42,15 @@ def view_weight(x: Tensor, y: Tensor, labels: Tensor, temperature: float, k: int
         ConfigError: `temperature` or `k` is not above 0.
         ValueError: the features are not finite matrices of one shape, or no sample has a label.
     """
-    _checks.positive(temperature=temperature, k=k)
-    x, y = _checks.features(x, "x"), _checks.features(y, "y")
-    if x.shape != y.shape or labels.shape != x.shape[:1]:
-        raise ValueError(
-            f"x, y and labels have shapes {tuple(x.shape)}, {tuple(y.shape)} and {tuple(labels.shape)}: pass one "
-            "positive and one label per row"
-        )
+    _checks.positive("view_weight", temperature=temperature)
+    _checks.count("view_weight", k=k)
+    x, y = _checks.pair("view_weight", x, y)
+    check_integers("view_weight", labels, len(x))
     known = labels >= 0
     if not bool(known.any()):
-        raise ValueError("no sample has a label: the weight within a class is undefined")
-    x, y, labels = F.normalize(x[known].double(), dim=1), F.normalize(y[known].double(), dim=1), labels[known]
+        cure = "the weight within a class is undefined"
+        raise expects("view_weight", "labels", "of one sample or more", Got("none: no sample has a label"), cure)
+    x, y, labels = unit_rows(x[known].double()), unit_rows(y[known].double()), labels[known]
     count = max(1, len(x) // k)
     own = within = between = total = 0.0
     for part in (slice(first, None, count) for first in range(count)):

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.schema import CO_OCCURRENCE, CONTEXT_TOKEN
+from cl_as_gnn.nn.checks import check_count, check_device, check_integers, check_within
 
 
 def joint(context: Tensor, token: Tensor, num_contexts: int, num_tokens: int) -> Tensor:
@@ -37,7 +38,17 @@ def co_occurrence_graph(context: Tensor, token: Tensor, num_contexts: int, num_t
     Returns:
         ``HeteroData`` with nodes ``context`` and ``token``; edges ``('token', 'target', 'context')`` weighted by B, and
         ``('context', 'co_occurrence', 'context')`` weighted by A without its diagonal, both directions.
+
+    Raises:
+        ValueError: for contexts and tokens that are not integers of one length, and (detected on a CPU only) a number
+            out of range.
     """
+    name = "co_occurrence_graph"
+    check_count(name, num_contexts=num_contexts, num_tokens=num_tokens)
+    for key, x, size in (("context", context, num_contexts), ("token", token, num_tokens)):
+        check_integers(name, x, None if key == "context" else len(context), key, "one of each pair")
+        check_within(name, key, x, size, "numbers")
+    check_device(name, context, token=token)
     data, b = HeteroData(), joint(context, token, num_contexts, num_tokens)
     data["context"].num_nodes, data["token"].num_nodes = num_contexts, num_tokens
     for kind, dense in ((CONTEXT_TOKEN, b), (CO_OCCURRENCE, two_hops(b).fill_diagonal_(0))):

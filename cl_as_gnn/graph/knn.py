@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.errors import NotFiniteError
-from cl_as_gnn.nn.checks import shape_of
+from cl_as_gnn.nn.checks import Got, check_choice, check_count, check_features, expects
 from cl_as_gnn.nn.unit import moderate, unit_rows
 
 BACKENDS = ("auto", "faiss", "torch")
@@ -33,10 +33,9 @@ def _gpu_resources(device: int) -> Any:
 
 
 def _choose(backend: str, device: torch.device) -> str:
-    if backend not in BACKENDS:
-        raise ValueError(f"backend is one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "faiss" and not _has_faiss():
-        raise ValueError("backend='faiss' expects faiss installed (pip install faiss-cpu), or use backend='torch'")
+        cure = "pip install faiss-cpu, or use backend='torch'"
+        raise expects("kNN search", "backend", "as 'auto' or 'torch' without faiss", backend, cure)
     if backend != "auto":
         return backend
     if not _has_faiss() or device.type not in ("cpu", "cuda"):
@@ -46,17 +45,19 @@ def _choose(backend: str, device: torch.device) -> str:
     return "faiss" if device.type == "cpu" or faiss.get_num_gpus() > 0 else "torch"
 
 
-def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
+def search(
+    key: Tensor, query: Tensor, k: int, backend: str = "auto", caller: str = "kNN search"
+) -> tuple[Tensor, Tensor]:
     r"""The k keys of largest inner product with each query: ``(similarity, index)``, both ``(n_q, k)``, best first.
 
     Exact (a flat index). Rows are used as they are: normalize them for cosine similarity. The similarities come from
     float32 and carry no gradient.
     """
-    if not 1 <= k <= key.size(0):
-        raise ValueError(f"kNN search expects 1 <= k <= {key.size(0)} among {key.size(0)} nodes, got k={k}")
+    check_count(caller, most=key.size(0), cure="that is the number of nodes", k=k)
+    check_choice(caller, BACKENDS, backend=backend)
     key, query = key.detach().float().contiguous(), query.detach().float().contiguous()
     if key.device.type == "cpu" and not (key.isfinite().all() and query.isfinite().all()):
-        raise NotFiniteError("kNN search expects finite features, got NaN or infinity")
+        raise expects(caller, "x", "as finite features", Got("NaN or infinity"), error=NotFiniteError)
     if _choose(backend, key.device) == "torch":
         with torch.autocast(key.device.type, enabled=False):  # half precision would lose neighbors
             parts = [torch.topk(part @ key.t(), k, dim=1) for part in query.split(max(1, _CHUNK // key.size(0)))]
@@ -73,19 +74,17 @@ def search(key: Tensor, query: Tensor, k: int, backend: str = "auto") -> tuple[T
     return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
 
-def nearest(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
+def nearest(x: Tensor, k: int, backend: str = "auto", caller: str = "kNN") -> tuple[Tensor, Tensor]:
     r"""The k nearest other rows of each row by cosine similarity: ``(similarity, index)``, both ``(n, k)``.
 
     A row is never its own neighbor, also where other rows equal it. Raises ``ValueError`` unless 1 ≤ k < n.
     """
+    check_features(caller, x, real=True, cure="pass x.view(-1, d)")
     n = x.size(0)
-    if not 1 <= k < n:
-        raise ValueError(f"kNN expects 1 <= k <= {n - 1} neighbors among {n} nodes, a node itself left out, got k={k}")
-    if x.dim() != 2 or x.is_complex():
-        raise ValueError(f"kNN expects real features of shape (n, d), got {shape_of(x)}: pass x.view(-1, d)")
+    check_count(caller, most=n - 1, cure=f"a node of {n} has {n - 1} others", k=k)
     x = x.detach()
     unit = unit_rows((moderate(x) if x.dtype == torch.float64 else x).float())
-    similarity, index = search(unit, unit, k + 1, backend)
+    similarity, index = search(unit, unit, k + 1, backend, caller)
     # Drop the row itself where it was found; where duplicates displaced it, drop the last of k + 1.
     own = index == torch.arange(n, device=x.device).unsqueeze(1)
     order = torch.arange(k, device=x.device) + own[:, :k].cumsum(1)
@@ -109,7 +108,7 @@ def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]
     Raises:
         ValueError: if k is not in 1 … n−1, the backend is unknown or missing, or features are not finite.
     """
-    similarity, index = nearest(x, k, backend)
+    similarity, index = nearest(x, k, backend, "knn_edges")
     target = torch.arange(x.size(0), device=x.device).repeat_interleave(k)
     return torch.stack([index.flatten(), target]), similarity.flatten()
 

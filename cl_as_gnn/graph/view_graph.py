@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION
+from cl_as_gnn.nn.checks import as_device, check_count, check_features, check_integers, expects
 from cl_as_gnn.nn.operators.adjacency import copy_edges
 
 
@@ -19,6 +20,9 @@ def augmentation_edges(num_samples: int, num_views: int, device: torch.device) -
     Nodes are view-major (node v·B + s is view v of sample s). The result is the caller's own; its order, on which
     products with it rest, is computed once per size and device.
     """
+    check_count("augmentation_edges", least=0, num_samples=num_samples)
+    check_count("augmentation_edges", num_views=num_views)
+    device = as_device("augmentation_edges", device)
     plain = type(torch.empty(0, device=device)) is Tensor  # not in a mode of fake tensors
     if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or not plain:
         return _edges(num_samples, num_views, device)
@@ -33,6 +37,14 @@ def _edges(num_samples: int, num_views: int, device: torch.device) -> Tensor:
 
 
 _known_edges = lru_cache(maxsize=32)(_edges)
+
+
+def rows_per_view(caller: str, x: Tensor, num_views: int) -> int:
+    """The number of samples B of ``x`` ``(V·B, d)``; ValueError unless V divides its rows."""
+    check_count(caller, num_views=num_views)
+    if x.size(0) % num_views:
+        raise expects(caller, "num_views", f"to divide the {x.size(0)} rows of x", num_views)
+    return x.size(0) // num_views
 
 
 def view_graph(x: Tensor, num_views: int, sample: Tensor | None = None, affinity_k: int | None = None) -> HeteroData:
@@ -52,15 +64,11 @@ def view_graph(x: Tensor, num_views: int, sample: Tensor | None = None, affinity
     Raises:
         ValueError: if n is not a multiple of ``num_views``, or k is not smaller than n.
     """
-    if x.dim() != 2:
-        raise ValueError(f"view_graph expects features of shape (n, d), got {tuple(x.shape)}")
-    if num_views < 1 or x.size(0) % num_views:
-        raise ValueError(f"view_graph expects num_views to divide the {x.size(0)} rows of x, got {num_views}")
-    size = x.size(0) // num_views
+    check_features("view_graph", x, real=True)
+    size = rows_per_view("view_graph", x, num_views)
     if sample is None:
         sample = torch.arange(size, device=x.device)
-    elif sample.numel() != size:
-        raise ValueError(f"view_graph expects the index of each of {size} samples, got {sample.numel()}")
+    check_integers("view_graph", sample, size, "sample", "the index of each sample")
     data = HeteroData()
     data.num_views = num_views
     data["view"].x = x
@@ -68,5 +76,8 @@ def view_graph(x: Tensor, num_views: int, sample: Tensor | None = None, affinity
     data["view"].view = torch.arange(num_views, device=x.device).repeat_interleave(size)
     data[AUGMENTATION].edge_index = augmentation_edges(size, num_views, x.device)
     if affinity_k is not None:
+        check_count(
+            "view_graph", most=len(x) - 1, cure=f"a view of {len(x)} has {len(x) - 1} others", affinity_k=affinity_k
+        )
         data[AFFINITY].edge_index, data[AFFINITY].edge_weight = knn_edges(x, affinity_k)
     return data

@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from rich.console import Console
-from sklearn.cluster import MiniBatchKMeans
+from sklearn.cluster import KMeans
 from torch import Tensor
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.graph.knn import nearest
 from cl_as_gnn.labeling.embedded import embedded, write_rows
 from cl_as_gnn.labeling.sheet import write_sheet
 from cl_as_gnn.runs.folder import check_out
 
-_NEAR = 20
+_FITTED = 20_000
 
 
 class Typical(NamedTuple):
@@ -29,15 +29,17 @@ class Typical(NamedTuple):
 
 
 def typical(x: Tensor, budget: int, labeled: Tensor | None = None, seed: int = 0) -> Typical:
-    r"""Choose rows that are typical and spread over the data, `TypiClust <https://arxiv.org/abs/2202.02794>`_.
+    r"""Choose rows that are typical and spread over the data.
 
-    k-means splits the rows into as many clusters as there will be labels. Of each of the largest clusters without a
-    label the row of largest typicality is taken,
+    The mean row is taken from all rows, which are scaled to unit length again: a direction that all features share, as
+    those of weak encoders do, says nothing about any. k-means splits them into as many clusters as there will be
+    labels. Of each of the largest clusters without a label the row nearest to the center by cosine is taken,
 
     .. math::
-        t_i = \Big( \frac1k \sum_{j \in \mathcal{N}_k(i)} \lVert x_i - x_j \rVert \Big)^{-1},
+        \arg\max_{i \in C} \; x_i^\top \sum_{j \in C} x_j .
 
-    with the k = 20 nearest rows, as far as there are so many (Hacohen et al., ICML 2022).
+    The scheme of clusters is that of `TypiClust <https://arxiv.org/abs/2202.02794>`_ (Hacohen et al., ICML 2022), which
+    takes the row with the nearest neighbors instead.
 
     Args:
         x: unit features ``(n, d)``.
@@ -60,9 +62,11 @@ def typical(x: Tensor, budget: int, labeled: Tensor | None = None, seed: int = 0
     if budget == free:
         rows = (~taken).nonzero().view(-1).tolist()
         return Typical(rows, [1] * len(rows))
+    x = F.normalize(x - x.mean(0), dim=1)
     cluster = _clusters(x, len(x) - free + budget, seed)
-    distance = (2 - 2 * nearest(x, min(_NEAR, len(x) - 1))[0]).clamp(min=0).sqrt().mean(1)
     sizes = torch.bincount(cluster)
+    center = x.new_zeros(len(sizes), x.size(1)).index_add_(0, cluster, x)
+    distance = -(x * center[cluster]).sum(1)
     covered = torch.bincount(cluster[taken], minlength=len(sizes))
     rows, stands = [], []
     distance = distance.masked_fill(taken, torch.inf)
@@ -80,11 +84,15 @@ def typical(x: Tensor, budget: int, labeled: Tensor | None = None, seed: int = 0
 
 
 def _clusters(x: Tensor, count: int, seed: int) -> Tensor:
-    """The cluster of each row ``(n,)``, by k-means."""
+    """The cluster of each row ``(n,)``: k-means, fitted to at most ``_FITTED`` rows, or to 20 per cluster."""
+    rows, draw = x.double().numpy(), np.random.default_rng(seed)
+    size = min(len(rows), max(_FITTED, 20 * count))
+    fitted = rows[draw.choice(len(rows), size, replace=False)] if size < len(rows) else rows
+    starts = 10 if count <= 100 else 1  # many clusters depend less on where they start, and take longer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct rows than clusters
-        means = MiniBatchKMeans(count, batch_size=4096, n_init=3, random_state=seed)
-        return torch.from_numpy(means.fit_predict(x.double().numpy()).astype(np.int64))
+        means = KMeans(count, n_init=starts, random_state=seed).fit(fitted)
+        return torch.from_numpy(means.predict(rows).astype(np.int64))
 
 
 def select_images(

@@ -8,31 +8,40 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import is_sparse, to_edge_index
 
-from cl_as_gnn.nn.checks import check_edges, check_features
+from cl_as_gnn.nn.checks import Got, check_device, check_edges, check_features, check_range, check_width, expects
+
+Features = Tensor | tuple[Tensor, Tensor]
+_PAIR = "pass one tensor, or a tuple of two for a bipartite graph"
 
 
-def as_edges(layer: str, edge_index: Adj, edge_weight: OptTensor = None) -> tuple[Tensor, OptTensor]:
+def as_edges(
+    layer: str, ends: tuple[Tensor, Tensor], edge_index: Adj, edge_weight: OptTensor = None, key: str = "edge_index"
+) -> tuple[Tensor, OptTensor]:
     """Edges ``(2, E)``, row 0 the sources, and their weights, from an ``edge_index`` or a sparse :math:`A^\\top`.
 
     Args:
         layer: name of the layer, for the error message.
+        ends: features of the sources and of the targets.
         edge_index: ``(2, E)``, ``EdgeIndex``, or a sparse adjacency whose rows are the targets.
         edge_weight: ``(E,)`` or ``None``; a sparse adjacency holds its own.
+        key: name of the argument, for the error message.
 
     Raises:
-        ValueError: for another shape or type.
+        ValueError: for another shape, type or device, and (detected on a CPU only) a node out of range.
     """
     if not is_sparse(edge_index):
-        check_edges(layer, edge_index, edge_weight)
-        return edge_index, edge_weight
-    if edge_weight is not None:
-        raise ValueError(f"{layer} expects no edge_weight beside a sparse adjacency, which holds weights: pass None")
-    edge_index, edge_weight = to_edge_index(edge_index)
-    check_edges(layer, edge_index, edge_weight)
-    return edge_index.flip(0), edge_weight
-
-
-Features = Tensor | tuple[Tensor, Tensor]
+        check_edges(layer, edge_index, edge_weight, key)
+    elif edge_weight is not None:
+        what = "as None beside a sparse adjacency, which holds weights"
+        raise expects(layer, "edge_weight", what, edge_weight)
+    else:
+        edge_index, edge_weight = to_edge_index(edge_index)
+        edge_index = edge_index.flip(0)
+        check_edges(layer, edge_index, edge_weight, key)
+    source, target = ends
+    check_device(layer, source, **{key: edge_index, "edge_weight": edge_weight})
+    check_range(layer, edge_index, (source.size(0), target.size(0)), key)
+    return edge_index, edge_weight
 
 
 def widen(layer: str, x: Features) -> tuple[Tensor, Tensor]:
@@ -40,9 +49,14 @@ def widen(layer: str, x: Features) -> tuple[Tensor, Tensor]:
 
     Half precision is promoted to float32, so that degrees and sums over neighbors are accurate.
     """
-    for part in x if isinstance(x, tuple) else (x,):
-        check_features(layer, part)
+    if isinstance(x, tuple) and len(x) != 2:
+        raise expects(layer, "x", "as one tensor or a pair", Got(f"{len(x)} tensors"))
     source, target = x if isinstance(x, tuple) else (x, x)
+    check_features(layer, source, cure=_PAIR)
+    if target is not source:
+        check_features(layer, target, cure=_PAIR)
+        check_width(layer, target, source.size(1), cure="give sources and targets one width")
+        check_device(layer, source, x=target)
     wide = source if source.dtype in (torch.float32, torch.float64) else source.float()
     if target is source:
         return wide, wide

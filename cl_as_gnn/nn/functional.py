@@ -14,12 +14,16 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.checks import (
+    Got,
     check_batch,
+    check_count,
+    check_device,
     check_edges,
     check_positive,
     check_range,
     check_same_graph,
     check_weights,
+    expects,
 )
 from cl_as_gnn.nn.edges import Features, widen
 from cl_as_gnn.nn.operators import Adjacency
@@ -41,10 +45,10 @@ def _sets(name: str, x: Features, batch: Tensor | None) -> tuple[Tensor, ...]:
     """One feature matrix or two of one type, float32 or float64."""
     source, target = widen(name, x)
     if not isinstance(x, tuple):
-        check_batch(batch, source.size(0))
+        check_batch(name, batch, source)
         return (source,)
     if batch is not None:
-        raise ValueError(f"{name} expects batch with one set of nodes only, got a pair of features: pass batch=None")
+        raise expects(name, "batch", "with one set of nodes only", Got("a pair"), "pass batch=None")
     return source, target.to(source.dtype)
 
 
@@ -54,13 +58,15 @@ def _unit(sets: tuple[Tensor, ...]) -> Tensor:
     return unit_rows(x).contiguous()
 
 
-def _edge_weight(name: str, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor) -> Tensor | None:
-    """The weights as constants of the type of ``like``; an error where there is nothing to attract."""
+def _edge_weight(name: str, edge_index: Tensor, edge_weight: Tensor | None, sets: tuple[Tensor, ...]) -> Tensor | None:
+    """The weights as constants of the type of the features; an error where there is nothing to attract."""
     check_edges(name, edge_index, edge_weight)
-    check_weights(name, edge_weight)
     if edge_index.size(1) == 0:
-        raise ValueError(f"{name} expects one positive edge or more, got none: add a column to edge_index")
-    return None if edge_weight is None else edge_weight.detach().to(like.dtype)
+        raise expects(name, "edge_index", "with one positive edge or more", Got("none"), "add a column")
+    check_device(name, sets[0], edge_index=edge_index, edge_weight=edge_weight)
+    check_range(name, edge_index, (sets[0].size(0), sets[-1].size(0)))
+    check_weights(name, edge_weight)
+    return None if edge_weight is None else edge_weight.detach().to(sets[0].dtype)
 
 
 def nt_xent(
@@ -118,10 +124,11 @@ def nt_xent(
             ``batch``.
     """
     name = "nt_xent"
-    check_positive(name, temperature=temperature, chunk=chunk)
+    check_positive(name, temperature=temperature)
+    check_count(name, chunk=chunk, optional=True)
     sets = _sets(name, x, batch)
     z, sizes = _unit(sets), (sets[0].size(0), sets[-1].size(0))
-    graph = Adjacency(edge_index, _edge_weight(name, edge_index, edge_weight, z), sizes)
+    graph = Adjacency(edge_index, _edge_weight(name, edge_index, edge_weight, sets), sizes)
     check_same_graph(name, batch, edge_index)
     weight = graph.row_sum.to(z.dtype)
     total = total_weight(weight)
@@ -158,11 +165,11 @@ def alignment_loss(
         a scalar. Differentiable once.
     """
     name = "alignment_loss"
-    check_positive(name, alpha=alpha, chunk=chunk)
+    check_positive(name, alpha=alpha)
+    check_count(name, chunk=chunk, optional=True)
     sets = _sets(name, x, None)
     z = _unit(sets)
-    weight = _edge_weight(name, edge_index, edge_weight, z)
-    check_range(edge_index, (sets[0].size(0), sets[-1].size(0)))
+    weight = _edge_weight(name, edge_index, edge_weight, sets)
     if len(sets) > 1:
         edge_index = torch.stack([edge_index[0], edge_index[1] + sets[0].size(0)])
     return objective(z, PowerAlignment(edge_index, alpha, 1.0, weight, chunk))
@@ -192,13 +199,14 @@ def uniformity_loss(x: Features, t: float = 2, batch: Tensor | None = None, chun
         a scalar, at least :math:`-4t`. Differentiable once.
     """
     name = "uniformity_loss"
-    check_positive(name, t=t, chunk=chunk)
+    check_positive(name, t=t)
+    check_count(name, chunk=chunk, optional=True)
     sets = _sets(name, x, batch)
     z = _unit(sets)
     if len(sets) > 1:
         return objective(z, BipartiteGaussian(sets[0].size(0), t, chunk))
     if not (z.size(0) > 1 if batch is None else (torch.bincount(batch) > 1).any()):
-        raise ValueError(f"{name} expects two nodes or more in one graph, got {z.size(0)} nodes in as many graphs")
+        raise expects(name, "x", "with two nodes or more in one graph", Got(f"{z.size(0)} nodes in as many graphs"))
     return objective(z, GaussianRepulsion(t, batch=batch, chunk=chunk))
 
 
@@ -233,7 +241,7 @@ def spectral_contrastive_loss(
     name = "spectral_contrastive_loss"
     check_positive(name, mu=mu)
     sets = _sets(name, x, batch)
-    weight = _edge_weight(name, edge_index, edge_weight, sets[0])
+    weight = _edge_weight(name, edge_index, edge_weight, sets)
     with torch.autocast(sets[0].device.type, enabled=False):
         sets = tuple(not_too_long(z) for z in sets)
         sets = tuple(z * (math.sqrt(mu) / z.norm(dim=1, keepdim=True).clamp(min=math.sqrt(mu))) for z in sets)

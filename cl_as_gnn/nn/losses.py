@@ -7,7 +7,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cl_as_gnn.nn.checks import check_positive, shape_of
+from cl_as_gnn.nn.checks import (
+    Got,
+    check_device,
+    check_features,
+    check_flag,
+    check_integers,
+    check_number,
+    check_positive,
+    expects,
+    shape_of,
+)
 from cl_as_gnn.nn.distributed import gather_views
 from cl_as_gnn.nn.functional import nt_xent, spectral_contrastive_loss
 from cl_as_gnn.nn.operators import Adjacency
@@ -15,15 +25,23 @@ from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, LogisticPairs, ob
 from cl_as_gnn.nn.unit import unit_rows
 
 
-def _view_major(name: str, views: tuple[Tensor, ...], gather: bool) -> tuple[Tensor, int]:
+def _view_major(name: str, views: dict[str, Tensor], gather: bool) -> tuple[Tensor, int]:
     """Views of one shape ``(B, d)``, of all ranks if ``gather``, as ``(V·B, d)``; and V."""
     if len(views) < 2:
-        raise ValueError(f"{name} expects two views or more, got {len(views)}: pass each as an argument")
-    for z in views:
-        if z.dim() != 2 or z.shape != views[0].shape:
-            raise ValueError(f"{name} expects views of one shape (B, d), got {', '.join(map(shape_of, views))}")
-    x = torch.cat(views)
+        raise expects(name, "views", "as two tensors or more", Got(f"{len(views)}"), "pass each as an argument")
+    first = next(iter(views.values()))
+    for key, z in views.items():
+        check_features(name, z, key)
+        if z.shape != first.shape:
+            got = Got(", ".join(map(shape_of, views.values())))
+            raise expects(name, key, "in the shape (B, d) of the other views", got)
+    check_device(name, first, **views)
+    x = torch.cat(tuple(views.values()))
     return (gather_views(x, len(views)) if gather else x), len(views)
+
+
+def _numbered(views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    return {f"views[{i}]": z for i, z in enumerate(views)}
 
 
 def _positives(num_views: int, batch: int, device: torch.device) -> Tensor:
@@ -66,11 +84,12 @@ class NTXentLoss(nn.Module):
     def __init__(self, temperature: float = 0.5, gather_distributed: bool = False):
         super().__init__()
         check_positive("NTXentLoss", temperature=temperature)
+        check_flag("NTXentLoss", gather_distributed=gather_distributed)
         self.temperature, self.gather_distributed = temperature, gather_distributed
 
     def forward(self, *views: Tensor) -> Tensor:
         """The loss of two or more views ``(B, d)``, row s of each of the same sample; ValueError for other shapes."""
-        x, num_views = _view_major("NTXentLoss", views, self.gather_distributed)
+        x, num_views = _view_major("NTXentLoss", _numbered(views), self.gather_distributed)
         return nt_xent(x, _positives(num_views, len(x) // num_views, x.device), self.temperature)
 
     def extra_repr(self) -> str:
@@ -88,11 +107,12 @@ class SpectralContrastiveLoss(nn.Module):
     def __init__(self, mu: float = 1.0, gather_distributed: bool = False):
         super().__init__()
         check_positive("SpectralContrastiveLoss", mu=mu)
+        check_flag("SpectralContrastiveLoss", gather_distributed=gather_distributed)
         self.mu, self.gather_distributed = mu, gather_distributed
 
     def forward(self, *views: Tensor) -> Tensor:
         """The loss of two or more views ``(B, d)``, row s of each of the same sample; ValueError for other shapes."""
-        x, num_views = _view_major("SpectralContrastiveLoss", views, self.gather_distributed)
+        x, num_views = _view_major("SpectralContrastiveLoss", _numbered(views), self.gather_distributed)
         return spectral_contrastive_loss(x, _positives(num_views, len(x) // num_views, x.device), self.mu)
 
     def extra_repr(self) -> str:
@@ -117,6 +137,7 @@ class SupConLoss(nn.Module):
     def __init__(self, temperature: float = 0.1, gather_distributed: bool = False):
         super().__init__()
         check_positive("SupConLoss", temperature=temperature)
+        check_flag("SupConLoss", gather_distributed=gather_distributed)
         self.temperature, self.gather_distributed = temperature, gather_distributed
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -125,11 +146,9 @@ class SupConLoss(nn.Module):
         Raises:
             ValueError: the shapes differ.
         """
-        if embeddings.dim() != 2 or labels.shape != embeddings.shape[:1]:
-            raise ValueError(
-                f"SupConLoss expects embeddings (n, d) and labels (n,), got {shape_of(embeddings)} and "
-                f"{shape_of(labels)}"
-            )
+        check_features("SupConLoss", embeddings, "embeddings")
+        check_integers("SupConLoss", labels, len(embeddings))
+        check_device("SupConLoss", embeddings, labels=labels)
         if self.gather_distributed:
             embeddings, labels = gather_views(embeddings), gather_views(labels)
         edges, others = _same_label(labels)
@@ -164,12 +183,13 @@ class CLIPLoss(nn.Module):
     def __init__(self, temperature: float = 0.07, max_scale: float = 100.0, gather_distributed: bool = False):
         super().__init__()
         check_positive("CLIPLoss", temperature=temperature, max_scale=max_scale)
+        check_flag("CLIPLoss", gather_distributed=gather_distributed)
         self.max_scale, self.gather_distributed = max_scale, gather_distributed
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """The loss of paired rows ``(B, d)`` of the two encoders; ValueError for other shapes."""
-        x, _ = _view_major("CLIPLoss", (first, second), self.gather_distributed)
+        x, _ = _view_major("CLIPLoss", {"first": first, "second": second}, self.gather_distributed)
         size = len(x) // 2
         u, v = unit_rows(x.float() if x.dtype != torch.float64 else x).chunk(2)
         # A scaled side lets the temperature of the terms be 1, so that the slope of the scale follows from theirs.
@@ -208,12 +228,14 @@ class SigLIPLoss(nn.Module):
     def __init__(self, scale: float = 10.0, bias: float = -10.0, gather_distributed: bool = False):
         super().__init__()
         check_positive("SigLIPLoss", scale=scale)
+        check_number("SigLIPLoss", bias=bias)
+        check_flag("SigLIPLoss", gather_distributed=gather_distributed)
         self.gather_distributed = gather_distributed
         self.log_scale, self.bias = nn.Parameter(torch.tensor(math.log(scale))), nn.Parameter(torch.tensor(bias))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """The loss of paired rows ``(B, d)`` of the two encoders; ValueError for other shapes."""
-        x, _ = _view_major("SigLIPLoss", (first, second), self.gather_distributed)
+        x, _ = _view_major("SigLIPLoss", {"first": first, "second": second}, self.gather_distributed)
         x = unit_rows(x.float() if x.dtype != torch.float64 else x)
         return objective(x, LogisticPairs(self.log_scale, self.bias, 2))
 

@@ -68,7 +68,7 @@ def test_connected_pairs_are_counted_one_by_one():
                 pairs += 1
                 met += bool(((b[i] > 0) & (b[j] > 0)).any())
     assert connected_within(b, LABELS) == pytest.approx(met / pairs)
-    assert connected_within(torch.eye(4), torch.zeros(4)) == 0
+    assert connected_within(torch.eye(4), torch.zeros(4, dtype=torch.long)) == 0
 
 
 @pytest.mark.parametrize("tall", [True, False])

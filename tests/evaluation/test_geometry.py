@@ -148,6 +148,7 @@ def test_edge_purity_counts_weight() -> None:
     assert edge_purity(edges, labels, torch.tensor([1.0, 2.0, 4.0, 1.0])) == pytest.approx(0.25)
 
 
+LABELS = torch.zeros(2, dtype=torch.long)
 EDGE = torch.tensor([[0, 1], [1, 0]])
 NAN = torch.tensor([[1.0, torch.nan], [0.0, 1.0]])
 ONES = torch.ones(2, 2)
@@ -156,26 +157,34 @@ ONES = torch.ones(2, 2)
 @pytest.mark.parametrize(
     ("call", "error", "line"),
     [
-        (lambda: alignment(NAN, ONES), ValueError, "^x holds NaN or infinity in 1 of 2 rows"),
-        (lambda: alignment(ONES, ONES[:1]), ValueError, "one positive per row"),
-        (lambda: alignment(ONES, ONES, alpha=0), ConfigError, "alpha is 0"),
-        (lambda: uniformity(NAN), ValueError, "^x holds NaN"),
-        (lambda: uniformity(ONES[:1]), ValueError, "at least 2"),
-        (lambda: uniformity(ONES, t=-1), ConfigError, "t is -1"),
-        (lambda: uniformity(ONES, chunk=0), ConfigError, "chunk is 0"),
-        (lambda: effective_rank(NAN), ValueError, "^x holds NaN"),
-        (lambda: effective_rank(0 * ONES), ValueError, "all its rows are zero"),
-        (lambda: effective_rank(ONES, center=True), ValueError, "all its rows are equal"),
-        (lambda: effective_rank(torch.ones(3)), ValueError, "non-empty matrix"),
-        (lambda: dirichlet_energy(NAN, EDGE), ValueError, "^x holds NaN"),
-        (lambda: dirichlet_energy(0 * ONES, EDGE), ValueError, "all zeros"),
-        (lambda: dirichlet_energy(ONES, EDGE + 1), ValueError, "names nodes 1 to 2, but the nodes are 0 to 1"),
-        (lambda: dirichlet_energy(ONES, EDGE - 1), ValueError, "names nodes -1 to 0"),
-        (lambda: dirichlet_energy(ONES, EDGE[0]), ValueError, "pass int64, 2 by edges"),
-        (lambda: dirichlet_energy(ONES, EDGE, torch.tensor([1.0, -1.0])), ValueError, "negative, NaN or infinite"),
-        (lambda: dirichlet_energy(ONES, EDGE, torch.ones(3)), ValueError, "one weight for each of 2 edges"),
-        (lambda: edge_purity(EDGE, torch.zeros(2, 1)), ValueError, "one per node"),
-        (lambda: edge_purity(EDGE[:, :0], torch.zeros(2)), ValueError, "undefined without edges"),
+        (
+            lambda: alignment(NAN, ONES),
+            ValueError,
+            "alignment expects x as finite features, got NaN or infinity in 1 of 2 rows",
+        ),
+        (lambda: alignment(ONES, ONES[:1]), ValueError, "a positive for each row of x"),
+        (lambda: alignment(ONES, ONES, alpha=0), ConfigError, "alpha as a positive number, got 0"),
+        (lambda: uniformity(NAN), ValueError, "expects x as finite features, got NaN"),
+        (lambda: uniformity(ONES[:1]), ValueError, "with two rows or more"),
+        (lambda: uniformity(ONES, t=-1), ConfigError, "t as a positive number, got -1"),
+        (lambda: uniformity(ONES, chunk=0), ConfigError, "chunk as a whole number >= 1, got 0"),
+        (lambda: effective_rank(NAN), ValueError, "expects x as finite features, got NaN"),
+        (lambda: effective_rank(0 * ONES), ValueError, "rows that are all zero"),
+        (lambda: effective_rank(ONES, center=True), ValueError, "rows that are all equal"),
+        (lambda: effective_rank(torch.ones(3)), ValueError, r"shape \(n, d\), got \(3,\)"),
+        (lambda: dirichlet_energy(NAN, EDGE), ValueError, "expects x as finite features, got NaN"),
+        (lambda: dirichlet_energy(0 * ONES, EDGE), ValueError, "row that is not zero, got zeros"),
+        (lambda: dirichlet_energy(ONES, EDGE + 1), ValueError, "source nodes below 2, counted from 0, got 2"),
+        (lambda: dirichlet_energy(ONES, EDGE - 1), ValueError, "counted from 0, got -1"),
+        (lambda: dirichlet_energy(ONES, EDGE[0]), ValueError, r"edge_index as integers of shape \(2, E\)"),
+        (
+            lambda: dirichlet_energy(ONES, EDGE, torch.tensor([1.0, -1.0])),
+            ValueError,
+            "edge_weight as finite numbers >= 0, got -1",
+        ),
+        (lambda: dirichlet_energy(ONES, EDGE, torch.ones(3)), ValueError, "one real number for each of 2 edges"),
+        (lambda: edge_purity(EDGE, LABELS[:, None]), ValueError, "one of each node"),
+        (lambda: edge_purity(EDGE[:, :0], LABELS), ValueError, "undefined without edges"),
     ],
 )
 def test_errors_are_one_line_and_name_the_cure(call: Callable[[], float], error: type[Exception], line: str) -> None:
@@ -198,7 +207,7 @@ def test_mismatch_is_that_of_dense_matrices(loops):
         affinity.fill_diagonal_(-torch.inf)
     expected = (root[:, None] * adjacency * root @ x - affinity.softmax(1) @ x).norm() / x.norm()
     assert graph_mismatch(x, index, temperature=0.7, loops=loops) == pytest.approx(expected.item(), abs=1e-10)
-    with pytest.raises(ValueError, match="all zeros"):
+    with pytest.raises(ValueError, match="row that is not zero, got zeros"):
         graph_mismatch(torch.zeros(3, 2), index[:, :0])
 
 
@@ -230,7 +239,7 @@ def test_view_agreement_counts_nearest_views() -> None:
     assert view_agreement(x, y) == view_agreement(3 * x, y, chunk=7) == pytest.approx(100 * expected / 60)
     assert view_agreement(x, x) == 100
     assert view_agreement(torch.ones(8, 4), torch.ones(8, 4)) == 0, "ties do not count"
-    with pytest.raises(ValueError, match="pass one positive per row"):
+    with pytest.raises(ValueError, match="a positive for each row of x"):
         view_agreement(x, y[:9])
 
 
@@ -269,5 +278,5 @@ def test_shared_information_runs_from_nothing_to_its_ceiling() -> None:
     assert shared_information(x, normal(300, 64, seed=1))[0] == pytest.approx(0, abs=0.05)
     assert shared_information(torch.ones(8, 4), torch.ones(8, 4)) == (pytest.approx(0), math.log(8))
     assert shared_information(x[:1], x[:1]) == (0, 0)
-    with pytest.raises(ConfigError, match="k is 0"):
+    with pytest.raises(ConfigError, match="k as a whole number >= 1, got 0"):
         shared_information(x, x, k=0)

@@ -99,22 +99,26 @@ def test_class_outside_the_bank_is_an_error_of_the_query() -> None:
 
 def test_errors_are_one_line_and_name_the_cure() -> None:
     x, y = clusters(10, seed=0)
-    with pytest.raises(ConfigError, match=r"^k is 11, but there are only 10 bank rows: lower k to at most 10$"):
+    with pytest.raises(
+        ConfigError, match=r"^knn_accuracy expects k as a whole number from 1 to 10, got 11: there are only 10 rows"
+    ):
         knn_accuracy(x, y, x, y, k=11)
-    with pytest.raises(ConfigError, match=r"^k is 10, .* at most 9$"):
+    with pytest.raises(ConfigError, match=r"^leave_one_out_knn expects k as .* from 1 to 9, got 10"):
         leave_one_out_knn(x, y, k=10)
     for setting in ({"k": 0}, {"temperature": 0.0}, {"chunk": 0}):
-        with pytest.raises(ConfigError, match="must be above 0"):
+        with pytest.raises(ConfigError, match=r"a (whole|positive) number"):
             knn_accuracy(x, y, x, y, **({"k": 3} | setting))  # type: ignore[arg-type]
     broken = x.clone()
     broken[2, 1] = torch.nan
-    with pytest.raises(ValueError, match=r"^query holds NaN or infinity in 1 of 10 rows: "):
+    with pytest.raises(
+        ValueError, match=r"^knn_accuracy expects query as finite features, got NaN or infinity in 1 of 10 rows: "
+    ):
         knn_accuracy(x, y, broken, y, k=3)
-    with pytest.raises(ValueError, match=r"^features holds NaN"):
+    with pytest.raises(ValueError, match=r"expects features as finite features, got NaN"):
         leave_one_out_knn(broken, y, k=3)
-    with pytest.raises(ValueError, match="6 and 5 columns"):
+    with pytest.raises(ValueError, match="query of width 6"):
         knn_accuracy(x, y, x[:, :5], y, k=3)
-    with pytest.raises(ValueError, match=r"shape \(9,\)"):
+    with pytest.raises(ValueError, match=r"bank_labels as integers of shape \(10,\)"):
         knn_accuracy(x, y[:9], x, y, k=3)
     with pytest.raises(ValueError, match="integers"):
         knn_accuracy(x, y.double(), x, y, k=3)

@@ -42,7 +42,7 @@ def test_without_validation_rows_c_is_given(data):
     none = torch.zeros_like(validation)
     found = validated_probe(x, y, train, none, test, C=0.5)
     assert (found.C, found.validation) == (0.5, None)
-    with pytest.raises(ValueError, match="one of the masks is empty"):
+    with pytest.raises(ValueError, match="the mask is empty"):
         validated_probe(x, y, none, validation, test)
 
 

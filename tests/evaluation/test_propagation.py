@@ -79,11 +79,11 @@ def test_results_do_not_depend_on_what_is_asked_beside_them():
 
 def test_mistakes_are_named():
     x, y = arcs(10)
-    with pytest.raises(ConfigError, match="class 0 has 5 training images"):
+    with pytest.raises(ConfigError, match="propagated_accuracy expects per_class at most 5, got 6: class 0"):
         propagated_accuracy(x, y, x, y, (6,))
-    with pytest.raises(ConfigError, match=r"per_class\[1\] is 0"):
+    with pytest.raises(ConfigError, match=r"per_class\[1\] as a whole number >= 1, got 0"):
         propagated_accuracy(x, y, x, y, (1, 0))
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match="two rows or more"):
         affinity_graph(x[:1])
     with pytest.raises(ValueError, match="NaN"):
         affinity_graph(x / 0)

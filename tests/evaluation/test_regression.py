@@ -19,9 +19,9 @@ def test_the_error_is_that_of_scikit_learns_ridge() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     x, y = torch.randn(8, 3), torch.randn(8, 2)
-    with pytest.raises(ConfigError, match="penalty is 0"):
+    with pytest.raises(ConfigError, match="penalty as a positive number, got 0"):
         regression_error(x, y, x, y, penalty=0)
-    with pytest.raises(ValueError, match=r"targets have shapes \(7, 2\) and \(8, 2\)"):
+    with pytest.raises(ValueError, match=r"train_y of shape \(8, 2\), one target of each row, got \(7, 2\)"):
         regression_error(x, y[:7], x, y)
-    with pytest.raises(ValueError, match="3 and 2 columns"):
+    with pytest.raises(ValueError, match="test_x of width 3"):
         regression_error(x, y, x[:, :2], y)

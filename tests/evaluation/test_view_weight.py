@@ -40,7 +40,7 @@ def test_bad_input_is_named():
     x, labels = torch.randn(4, 2), torch.arange(4)
     with pytest.raises(ConfigError, match="temperature"):
         view_weight(x, x, labels, 0)
-    with pytest.raises(ValueError, match=r"shapes \(4, 2\), \(3, 2\) and \(4,\): pass one positive"):
+    with pytest.raises(ValueError, match=r"y of shape \(4, 2\), a positive for each row of x, got \(3, 2\)"):
         view_weight(x, x[:3], labels, 1)
     with pytest.raises(ValueError, match="no sample has a label"):
         view_weight(x, x, labels * 0 - 1, 1)

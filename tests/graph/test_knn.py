@@ -68,9 +68,9 @@ def test_auto_without_faiss_falls_back(monkeypatch):
 @pytest.mark.parametrize(
     ("x", "k", "backend", "message"),
     [
-        (torch.randn(5, 2), 5, "auto", "expects 1 <= k <= 4 neighbors among 5 nodes"),
-        (torch.randn(5, 2), 0, "auto", "k=0"),
-        (torch.randn(5, 2), 2, "annoy", "one of auto, faiss, torch, got 'annoy'"),
+        (torch.randn(5, 2), 5, "auto", "expects k as a whole number from 1 to 4, got 5"),
+        (torch.randn(5, 2), 0, "auto", "expects k as a whole number from 1 to 4, got 0"),
+        (torch.randn(5, 2), 2, "annoy", "one of 'auto', 'faiss', 'torch', got 'annoy'"),
         (torch.tensor([[1.0, float("nan")], [1.0, 0.0], [0.0, 1.0]]), 1, "auto", "NaN"),
     ],
 )
@@ -104,5 +104,5 @@ def test_rows_of_any_length_have_neighbors(length, dtype):
 
 
 def test_complex_features_are_one_line():
-    with pytest.raises(ValueError, match=r"kNN expects real features of shape \(n, d\)"):
+    with pytest.raises(ValueError, match=r"knn_edges expects x as dense real features of shape \(n, d\)"):
         knn_edges(torch.randn(5, 3, dtype=torch.complex64), 2)

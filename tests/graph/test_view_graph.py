@@ -44,8 +44,12 @@ def test_affinity_edges_hold_cosine_similarities():
     [
         (torch.ones(5, 2), {"num_views": 2}, "divide the 5 rows of x, got 2"),
         (torch.ones(4), {"num_views": 2}, r"shape \(n, d\), got \(4,\)"),
-        (torch.ones(4, 2), {"num_views": 2, "sample": torch.arange(3)}, "each of 2 samples, got 3"),
-        (torch.ones(4, 2), {"num_views": 2, "affinity_k": 4}, "expects 1 <= k <= 3"),
+        (
+            torch.ones(4, 2),
+            {"num_views": 2, "sample": torch.arange(3)},
+            r"sample as integers of shape \(2,\), the index of each sample",
+        ),
+        (torch.ones(4, 2), {"num_views": 2, "affinity_k": 4}, "affinity_k as a whole number from 1 to 3, got 4"),
     ],
 )
 def test_errors_name_the_value(x, kwargs, message):

@@ -90,19 +90,21 @@ def test_spectral_loss_is_the_function_on_the_pairs():
 def test_half_precision_and_wrong_shapes(module):
     u, v = (torch.randn(6, 4, generator=torch.Generator().manual_seed(i)).bfloat16() for i in range(2))
     assert module()(u, v).dtype == torch.float32
-    with pytest.raises(ValueError, match=f"{module.__name__} expects views of one shape"):
+    with pytest.raises(
+        ValueError, match=f"{module.__name__} expects (views\\[1\\]|second) in the shape \\(B, d\\) of the other"
+    ):
         module()(u, v[:3])
     assert module.__name__ in repr(module())
 
 
 @pytest.mark.parametrize("module", [NTXentLoss, SpectralContrastiveLoss])
 def test_one_view_is_no_pair(module):
-    with pytest.raises(ValueError, match="expects two views or more, got 1"):
+    with pytest.raises(ValueError, match="expects views as two tensors or more, got 1"):
         module()(torch.ones(3, 2))
 
 
 def test_labels_of_another_length_are_refused():
-    with pytest.raises(ValueError, match=r"embeddings \(n, d\) and labels \(n,\)"):
+    with pytest.raises(ValueError, match=r"SupConLoss expects labels as integers of shape \(3,\)"):
         SupConLoss()(torch.ones(3, 2), torch.arange(4))
 
 

@@ -110,9 +110,11 @@ def test_the_farthest_positive_of_long_and_short_rows(length):
 @pytest.mark.parametrize("loss", [functional.nt_xent, functional.alignment_loss, functional.spectral_contrastive_loss])
 def test_edge_weights_are_real_and_not_negative(loss):
     for weight in (torch.tensor([1.0, 1, 1, -1, -1, -1]), torch.full((6,), torch.nan), torch.full((6,), torch.inf)):
-        with pytest.raises(ValueError, match="expects finite edge weights >= 0, got"):
+        with pytest.raises(ValueError, match="expects edge_weight as finite numbers >= 0, got"):
             loss(features(), EDGES, edge_weight=weight)
-    with pytest.raises(ValueError, match="expects real edge weights"):
+    with pytest.raises(
+        ValueError, match=r"edge_weight as one real number for each of 6 edges, got \(6,\) of complex64"
+    ):
         loss(features(), EDGES, edge_weight=torch.ones(6, dtype=torch.complex64))
     assert loss(features(), EDGES, edge_weight=torch.zeros(6)).isfinite()
 
@@ -156,7 +158,7 @@ def test_batch_beside_edges_is_checked(edges):
         layer(x, EDGES, torch.arange(6))
     with pytest.raises(ValueError, match="6 repelling edges between different graphs"):
         nn.ContrastiveConv(repel="affinity")(x, EDGES, EDGES, torch.arange(6))
-    with pytest.raises(ValueError, match="graph of each of 6 nodes"):
+    with pytest.raises(ValueError, match=r"batch as integers of shape \(6,\), the graph of each node"):
         layer(x, edges, BATCH[:3])
     with pytest.raises(ValueError, match="integers"):
         layer(x, edges, BATCH.float())
@@ -167,10 +169,10 @@ def test_batch_beside_edges_is_checked(edges):
 def test_integer_features_are_one_line():
     for layer in (nn.ContraNorm(4), nn.ContraNorm(4, linear=True)):
         for x in (features().long(), features(torch.complex64), features()[0]):
-            with pytest.raises(ValueError, match="ContraNorm expects floating-point features"):
+            with pytest.raises(ValueError, match="ContraNorm expects x as floating-point features"):
                 layer(x)
     for stages in (features().long().view(2, 3, 4), features(torch.complex64).view(2, 3, 4), features()):
-        with pytest.raises(ValueError, match="StageAggregation expects floating-point stages"):
+        with pytest.raises(ValueError, match="StageAggregation expects stages as floating-point features"):
             nn.StageAggregation()(stages)
     with pytest.raises(ValueError, match="expects seen of shape"):
         nn.StageAggregation()(features().view(2, 3, 4), torch.ones(2, 1))

@@ -12,14 +12,13 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform, Compose
 from torch_geometric.utils import dropout_edge, mask_feature
 
-from cl_as_gnn.graph.transforms.stores import edge_keys, index_keys, rebatch
-from cl_as_gnn.nn.checks import check_choice
+from cl_as_gnn.graph.transforms.stores import check_data, edge_keys, index_keys, rebatch
+from cl_as_gnn.nn.checks import Got, check_choice, check_flag, check_probability, expects
 
 
 class _Corruption(BaseTransform):  # type: ignore[misc]
     def __init__(self, p: float):
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__} expects a probability between 0 and 1, got {p}")
+        check_probability(type(self).__name__, p=p)
         self.p = p
 
     def __repr__(self) -> str:
@@ -41,16 +40,17 @@ class DropEdges(_Corruption):
 
     def __init__(self, p: float = 0.5, force_undirected: bool = False):
         super().__init__(p)
+        check_flag("DropEdges", force_undirected=force_undirected)
         self.force_undirected = force_undirected
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
+        check_data("DropEdges", data)
         if self.force_undirected and isinstance(data, HeteroData):
-            raise ValueError(
-                "DropEdges(force_undirected=True) expects a Data, got a HeteroData, whose edges have a direction"
-            )
+            cure = "its edges have a direction"
+            raise expects("DropEdges", "data", "as a Data where force_undirected=True", data, cure)
         for store in data.edge_stores:
             if "edge_index" not in store:
-                raise ValueError(f"DropEdges expects an edge_index, got {list(store.keys())}")
+                raise expects("DropEdges", "data.edge_index", "to hold the edges", Got(f"only {list(store.keys())}"))
             keys = edge_keys(store)
             edge_index, kept = dropout_edge(store.edge_index, self.p, self.force_undirected)
             if self.force_undirected and self.p > 0:
@@ -82,16 +82,19 @@ class DropNodes(_Corruption):
         super().__init__(p)
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
+        check_data("DropNodes", data)
         like = next((x for store in data.stores for x in store.values() if isinstance(x, Tensor)), torch.empty(0))
         stay = {}
         for store in data.node_stores:
             if store.num_nodes is None:
-                raise ValueError("DropNodes expects a number of nodes, got none: add node features, or set num_nodes")
+                cure = "add node features, or set num_nodes"
+                raise expects("DropNodes", "data.num_nodes", "as a number of nodes", Got("none"), cure)
             stay[store._key] = torch.rand(store.num_nodes, device=like.device) >= self.p
         held = []
         for store in data.edge_stores:
             if "adj_t" in store:
-                raise ValueError("DropNodes expects edges as edge_index, got adj_t: put ToSparseTensor after it")
+                cure = "put ToSparseTensor after it"
+                raise expects("DropNodes", "data.edge_index", "to hold the edges", Got("adj_t"), cure)
             # PyG's `subgraph` does not renumber other pairs of nodes, such as positives.
             held += [(store, key, *_cut(store, key, stay)) for key in index_keys(store) if key != "edge_index"]
         hetero = isinstance(data, HeteroData)
@@ -134,9 +137,10 @@ class MaskFeatures(_Corruption):
         self.mode = mode
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
+        check_data("MaskFeatures", data)
         stores = [store for store in data.node_stores if "x" in store]
         if not stores and self.p > 0:
-            raise ValueError("MaskFeatures expects data.x, got none: add node features")
+            raise expects("MaskFeatures", "data.x", "to hold features", Got("none"), "add node features")
         for store in stores:
             store.x = self._masked(store.x)
         return data
@@ -146,9 +150,7 @@ class MaskFeatures(_Corruption):
             masked: Tensor = mask_feature(x, self.p, self.mode)[0]
             return masked
         if x.layout != torch.sparse_csr or self.mode != "col":
-            raise ValueError(
-                f"MaskFeatures expects sparse features as CSR and mode='col', got {x.layout} and {self.mode!r}"
-            )
+            raise expects("MaskFeatures", "data.x", "dense, or as CSR where mode='col'", x)
         keep = torch.rand(x.size(1), device=x.device) >= self.p
         values = x.values() * keep[x.col_indices()]
         return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.size())
@@ -180,13 +182,19 @@ class TwoViews(BaseTransform):  # type: ignore[misc]
         self.drop_edge, self.mask_feature = (
             tuple(p) if isinstance(p, (tuple, list)) else (p, p) for p in (drop_edge, mask_feature)
         )
+        check_flag("TwoViews", batch=batch)
         self.batch = batch
-        if len(self.drop_edge) != 2 or len(self.mask_feature) != 2:
-            raise ValueError(f"TwoViews expects one probability or two of each, got {drop_edge} and {mask_feature}")
+        for key, pair in (("drop_edge", self.drop_edge), ("mask_feature", self.mask_feature)):
+            if len(pair) != 2:
+                raise expects("TwoViews", key, "as one probability, or two", Got(pair))
+            for p in pair:
+                value: dict[str, Any] = {key: p}
+                check_probability("TwoViews", **value)
         pairs = zip(self.drop_edge, self.mask_feature, strict=True)
         self.transforms = [Compose([DropEdges(edge), MaskFeatures(feature)]) for edge, feature in pairs]
 
     def forward(self, data: Any) -> tuple[Any, Any] | Batch:
+        check_data("TwoViews", data)
         first, second = (transform(copy.copy(data)) for transform in self.transforms)
         if not self.batch:
             return first, second

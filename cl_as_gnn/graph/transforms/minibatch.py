@@ -14,11 +14,24 @@ from torch_geometric.utils import softmax
 from cl_as_gnn.graph.knn import knn_edges, nearest
 from cl_as_gnn.graph.memory import FeatureQueue
 from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED, SAMPLE_AFFINITY
+from cl_as_gnn.graph.transforms.stores import check_views
+from cl_as_gnn.graph.view_graph import rows_per_view
+from cl_as_gnn.nn.checks import (
+    check_count,
+    check_device,
+    check_features,
+    check_integers,
+    check_positive,
+    check_probability,
+    expects,
+)
 from cl_as_gnn.nn.unit import unit_rows
 
 
 def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
     """Mean over the views of each sample of ``(V·B, d)``, view-major, renormalized: ``(B, d)``, no gradient."""
+    check_features("sample_prototypes", x, real=True)
+    rows_per_view("sample_prototypes", x, num_views)
     unit = unit_rows(x.detach().float())
     return unit_rows(unit.view(num_views, -1, x.size(1)).mean(0))
 
@@ -39,8 +52,10 @@ def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
         num_views: V.
         k: neighbors per sample; if these are all other samples, the result is 0.
     """
+    check_features("view_agreement", x, real=True)
+    check_count("view_agreement", k=k)
+    size = rows_per_view("view_agreement", x, num_views)
     views = x.detach().float().view(num_views, -1, x.size(1))
-    size = views.size(1)
     if k >= size - 1:
         return views.new_zeros(())
     chance = k / (size - 1)
@@ -68,9 +83,12 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
     """
 
     def __init__(self, k: int = 5, temperature: float = 0.2):
+        check_count("SampleAffinity", k=k)
+        check_positive("SampleAffinity", temperature=temperature)
         self.k, self.temperature = k, temperature
 
     def forward(self, data: HeteroData) -> HeteroData:
+        check_views("SampleAffinity", data)
         num_views = int(data.num_views)
         prototypes = sample_prototypes(data["view"].x, num_views)
         data["sample"].x = prototypes
@@ -104,9 +122,13 @@ class NeighborPositives(BaseTransform):  # type: ignore[misc]
     """
 
     def __init__(self, bank: FeatureQueue, k: int = 1):
+        if not isinstance(bank, FeatureQueue):
+            raise expects("NeighborPositives", "bank", "as a FeatureQueue", bank)
+        check_count("NeighborPositives", k=k)
         self.bank, self.k = bank, k
 
     def forward(self, data: HeteroData) -> HeteroData:
+        check_views("NeighborPositives", data)
         view = data["view"]
         unit = unit_rows(view.x.detach().float())
         features, _, sample = self.bank.nearest(unit, self.k)
@@ -151,6 +173,11 @@ def oracle_edges(label: Tensor, sample: Tensor, k: int, purity: float) -> tuple[
         ``edge_index`` ``(2, B·k)`` over positions in the batch, row 0 the sources, grouped by target; ``edge_weight``
         ``(B·k,)``, equal or 0 within a target, summing to one (to zero for a target without valid edges).
     """
+    check_integers("oracle_edges", label, key="label", what="one of each sample")
+    check_integers("oracle_edges", sample, len(label), "sample", "one of each label")
+    check_device("oracle_edges", label, sample=sample)
+    check_count("oracle_edges", k=k)
+    check_probability("oracle_edges", purity=purity)
     size = label.numel()
     same = label.unsqueeze(1) == label
     labeled = (label >= 0).unsqueeze(1) & (label >= 0)

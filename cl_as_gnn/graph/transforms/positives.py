@@ -14,11 +14,7 @@ from torch_geometric.transforms import BaseTransform
 from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.schema import AFFINITY, NEAREST, SAME_LABEL
 from cl_as_gnn.graph.transforms.stores import edge_keys, node_store, rebatch
-
-
-def _check_k(transform: str, k: int) -> None:
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise ValueError(f"{transform} expects a whole number k >= 1, got {k!r}")
+from cl_as_gnn.nn.checks import Got, check_count, check_features, check_flag, check_integers, expects
 
 
 @functional_transform("feature_knn")
@@ -41,7 +37,8 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     def __init__(
         self, k: int = 10, replace: bool = False, node_type: str | None = None, relation: str = AFFINITY[1]
     ) -> None:
-        _check_k("FeatureKNN", k)
+        check_count("FeatureKNN", k=k)
+        check_flag("FeatureKNN", replace=replace)
         self.k, self.replace, self.node_type, self.relation = k, replace, node_type, relation
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
@@ -60,11 +57,7 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     def edges(self, nodes: Any, transform: str) -> tuple[Tensor, Tensor]:
         """Edges from the k nearest others to each node of a storage with ``.x``, and their cosine similarities."""
         x, batch = nodes.x, nodes.batch if "batch" in nodes else None
-        if x.layout != torch.strided or x.dim() != 2:
-            raise ValueError(
-                f"FeatureKNN expects dense features of shape (n, d), got shape {tuple(x.shape)} in "
-                f"{str(x.layout).removeprefix('torch.')}: pass x.to_dense(), or x.view(-1, 1)"
-            )
+        check_features(transform, x, "data.x", real=True, cure="pass x.to_dense(), or x.view(-1, 1)")
         graphs: Any = [torch.arange(x.size(0), device=x.device)]
         if batch is not None:
             graphs = torch.argsort(batch, stable=True).split(torch.bincount(batch).tolist())
@@ -85,9 +78,8 @@ class FeatureKNN(BaseTransform):  # type: ignore[misc]
     def _join(data: Data, edge_index: Tensor, similarity: Tensor) -> None:
         other = [key for key in edge_keys(data) if key != "edge_weight"]
         if other:
-            raise ValueError(
-                f"FeatureKNN expects no edge attributes beside edge_weight, got {', '.join(other)}: use replace=True"
-            )
+            what = "with no edge attributes beside edge_weight"
+            raise expects("FeatureKNN", "data", what, Got(", ".join(other)), "use replace=True")
         n = data.num_nodes
         old = data.edge_index.long()
         new = ~torch.isin(edge_index[0] * n + edge_index[1], old[0] * n + old[1])
@@ -116,7 +108,8 @@ class NearestPositives(BaseTransform):  # type: ignore[misc]
     """
 
     def __init__(self, k: int = 1, mutual: bool = False, node_type: str | None = None):
-        _check_k("NearestPositives", k)
+        check_count("NearestPositives", k=k)
+        check_flag("NearestPositives", mutual=mutual)
         self.k, self.mutual, self.node_type = k, mutual, node_type
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
@@ -154,23 +147,17 @@ class SameLabelEdges(BaseTransform):  # type: ignore[misc]
     """
 
     def __init__(self, max_positives: int | None = None, mask: str | None = "train_mask", node_type: str | None = None):
-        if max_positives is not None and max_positives < 1:
-            raise ValueError(f"SameLabelEdges expects max_positives >= 1, got {max_positives}")
+        check_count("SameLabelEdges", optional=True, max_positives=max_positives)
         self.max_positives, self.mask, self.node_type = max_positives, mask, node_type
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         nodes = node_store("SameLabelEdges", data, self.node_type, y="labels")
         if self.mask is not None and self.mask not in nodes:
-            raise ValueError(
-                f"SameLabelEdges expects the node mask {self.mask!r}, got data without it: name another, or mask=None"
-            )
+            cure = "name another by mask=, or use all labels by mask=None"
+            raise expects("SameLabelEdges", f"data.{self.mask}", "to hold the node mask", Got("none"), cure)
         y = nodes.y.squeeze(-1) if nodes.y.dim() == 2 else nodes.y
         count = nodes.x.size(0) if "x" in nodes and nodes.x is not None else len(y)
-        if y.shape != (count,) or y.is_floating_point():
-            raise ValueError(
-                f"SameLabelEdges expects one integer label for each of {count} nodes in y, got shape "
-                f"{tuple(nodes.y.shape)} of {str(nodes.y.dtype).removeprefix('torch.')}"
-            )
+        check_integers("SameLabelEdges", y, count, "data.y", "one label of each node")
         labeled = y >= 0 if self.mask is None else (y >= 0) & nodes[self.mask]
         node = labeled.nonzero().view(-1)
         edge_index = node[_pairs(y[node], self.max_positives)]

@@ -8,19 +8,36 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data, HeteroData
 
+from cl_as_gnn.graph.schema import AUGMENTATION
+from cl_as_gnn.nn.checks import Got, expects
+
+
+def check_data(transform: str, data: Any) -> None:
+    """ValueError unless ``data`` is a ``Data`` or ``HeteroData``."""
+    if not isinstance(data, Data | HeteroData):
+        raise expects(transform, "data", "as a Data or HeteroData", data)
+
+
+def check_views(transform: str, data: Any) -> None:
+    """ValueError unless ``data`` is the graph of a minibatch of views."""
+    kinds = AUGMENTATION in data.edge_types if isinstance(data, HeteroData) else False
+    if not kinds or "num_views" not in data or "x" not in data["view"]:
+        raise expects(transform, "data", "as the graph of a minibatch", data, "make it with view_graph")
+
 
 def node_store(transform: str, data: Data | HeteroData, node_type: str | None, **needed: str) -> Any:
     """Storage of the nodes of one type (a ``Data`` has one), which must have the attributes ``needed``."""
+    check_data(transform, data)
     nodes = data
     if isinstance(data, HeteroData):
         if node_type not in data.node_types:
-            raise ValueError(f"{transform} expects node_type as one of {data.node_types}, got {node_type!r}")
+            raise expects(transform, "node_type", f"as one of {data.node_types}", node_type)
         nodes = data[node_type]
     elif node_type is not None:
-        raise ValueError(f"{transform} expects no node_type for a Data, got {node_type!r}")
+        raise expects(transform, "node_type", "as None for a Data", node_type)
     for key, what in needed.items():
         if key not in nodes or nodes[key] is None:
-            raise ValueError(f"{transform} expects data.{key}, got none: add node {what}")
+            raise expects(transform, f"data.{key}", f"to hold the {what} of the nodes", Got("none"), f"add node {what}")
     return nodes
 
 

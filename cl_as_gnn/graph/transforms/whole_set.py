@@ -8,6 +8,7 @@ from torch_geometric.utils import scatter
 
 from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.memory import SampleBank
+from cl_as_gnn.nn.checks import check_count, check_integers, check_positive, check_within, expects
 from cl_as_gnn.nn.operators import Adjacency
 
 
@@ -26,6 +27,10 @@ def bank_walk(bank: SampleBank, k: int, temperature: float) -> Tensor | None:
     Returns:
         Sparse ``(N, N)``, rows of samples not seen yet empty; ``None`` while fewer than two have been seen.
     """
+    if not isinstance(bank, SampleBank):
+        raise expects("bank_walk", "bank", "as a SampleBank", bank)
+    check_count("bank_walk", k=k)
+    check_positive("bank_walk", temperature=temperature)
     known = bank.seen[0].nonzero().squeeze(1)
     if known.numel() < 2:
         return None
@@ -54,7 +59,15 @@ def restricted_diffusion(walk: Tensor, num_hops: int, nodes: Tensor) -> tuple[Te
         ``edge_index`` ``(2, E)`` over positions in ``nodes``, row 0 the sources, and ``edge_weight`` ``(E,)`` summing
         to one per target. A node without a walk to another node of S has no edge (on a GPU, where all B² pairs are
         edges, only edges of weight 0).
+
+    Raises:
+        ValueError: for arguments of another kind, and (detected on a CPU only) a node that ``walk`` lacks.
     """
+    if not isinstance(walk, Tensor) or walk.layout != torch.sparse_coo or not walk.is_floating_point():
+        raise expects("restricted_diffusion", "walk", "as a sparse COO matrix of floating-point numbers", walk)
+    check_count("restricted_diffusion", num_hops=num_hops)
+    check_integers("restricted_diffusion", nodes, key="nodes", what="all different")
+    check_within("restricted_diffusion", "nodes", nodes, walk.size(0), "nodes")
     follow = _follow_all if nodes.is_cuda else _follow_from_both_ends
     source, target, weight = follow(walk, num_hops, nodes)
     total = scatter(weight, target, dim_size=nodes.numel(), reduce="sum")

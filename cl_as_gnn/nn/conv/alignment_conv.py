@@ -6,9 +6,11 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.nn.checks import check_weights
+from cl_as_gnn.nn.checks import check_count, check_flag, check_number, check_weights, expects
 from cl_as_gnn.nn.edges import Features, as_edges, by_messages, widen
 from cl_as_gnn.nn.operators import Adjacency
+
+SIGNED = "use normalize=False for signed weights"
 
 
 class AlignmentConv(MessagePassing):  # type: ignore[misc]
@@ -38,12 +40,13 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
 
     def __init__(self, step_size: float = 0.5, num_hops: int = 1, normalize: bool = True, **kwargs: object):
         if kwargs.setdefault("aggr", "add") not in ("add", "sum"):
-            raise ValueError(f"AlignmentConv expects aggr='add', got {kwargs['aggr']!r}: its messages are summed")
+            raise expects("AlignmentConv", "aggr", "as 'add'", kwargs["aggr"], "its messages are summed")
         if kwargs.setdefault("flow", "source_to_target") != "source_to_target":
-            raise ValueError(f"AlignmentConv expects flow='source_to_target', got {kwargs['flow']!r}: flip edge_index")
+            raise expects("AlignmentConv", "flow", "as 'source_to_target'", kwargs["flow"], "flip edge_index")
         super().__init__(**kwargs)
-        if num_hops < 1:
-            raise ValueError(f"AlignmentConv expects num_hops >= 1, got {num_hops}")
+        check_number("AlignmentConv", step_size=step_size)
+        check_count("AlignmentConv", num_hops=num_hops)
+        check_flag("AlignmentConv", normalize=normalize)
         self.step_size = step_size
         self.num_hops = num_hops
         self.normalize = normalize
@@ -61,14 +64,14 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         """Messages, targets, and the in-degree of each target (of absolute weights if not normalized)."""
         source, target = widen("AlignmentConv", x)
         if isinstance(x, tuple) and self.num_hops > 1:
-            raise ValueError(f"AlignmentConv expects num_hops=1 for a bipartite graph, got {self.num_hops}")
-        edge_index, edge_weight = as_edges("AlignmentConv", edge_index, edge_weight)
+            raise expects("AlignmentConv", "num_hops", "as 1 for a bipartite graph", self.num_hops)
+        edge_index, edge_weight = as_edges("AlignmentConv", (source, target), edge_index, edge_weight)
         if edge_weight is None:
             edge_weight = source.new_ones(edge_index.size(1))
         row, column = edge_index[0], edge_index[1]
         weight = edge_weight.to(source.dtype)
         if self.normalize:
-            check_weights("AlignmentConv(normalize=True)", weight, "use normalize=False for signed weights")
+            check_weights("AlignmentConv", weight, SIGNED)
             degree = scatter(weight, column, dim_size=target.size(0), reduce="sum")
             out_degree = scatter(weight, row, dim_size=source.size(0), reduce="sum")
             weight = weight * _inverse_root(out_degree)[row] * _inverse_root(degree)[column]

@@ -4,10 +4,20 @@ import torch
 from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 
-from cl_as_gnn.nn.checks import check_choice
+from cl_as_gnn.nn.checks import (
+    Got,
+    check_batch,
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_positive,
+    check_same_graph,
+    expects,
+)
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
-from cl_as_gnn.nn.edges import Features, as_edges
+from cl_as_gnn.nn.edges import Features, as_edges, widen
 from cl_as_gnn.nn.streaming import softmax_all_pairs
 from cl_as_gnn.nn.unit import for_products
 
@@ -53,9 +63,13 @@ class ContrastiveConv(torch.nn.Module):
         symmetric: bool = False,
     ):
         super().__init__()
+        check_positive("ContrastiveConv", temperature=temperature)
+        check_number("ContrastiveConv", step_size=step_size)
+        check_count("ContrastiveConv", num_hops=num_hops)
         check_choice("ContrastiveConv", ("complete", "affinity"), repel=repel)
+        check_flag("ContrastiveConv", symmetric=symmetric)
         if symmetric and repel == "affinity":
-            raise ValueError("ContrastiveConv(symmetric=True) expects repel='complete', got 'affinity'")
+            raise expects("ContrastiveConv", "repel", "as 'complete' where symmetric=True", repel)
         self.temperature = temperature
         self.step_size = step_size
         self.num_hops = num_hops
@@ -70,24 +84,29 @@ class ContrastiveConv(torch.nn.Module):
     def forward(
         self, x: Features, edge_index: Adj, affinity_index: Adj | None = None, batch: OptTensor = None
     ) -> Tensor:
-        positives, repelling = edge_index, None
+        name, ends, pair = "ContrastiveConv", widen("ContrastiveConv", x), isinstance(x, tuple)
+        if pair and (batch is not None or self.symmetric):
+            cure = "pass batch=None and use symmetric=False"
+            raise expects(name, "x", "as one set of nodes with batch or symmetric=True", Got("a pair"), cure)
+        check_batch(name, batch, ends[1])
+        positives, weight = as_edges(name, ends, edge_index)
+        repelling = None
         if affinity_index is not None:
+            affinity, _ = as_edges(name, ends, affinity_index, key="affinity_index")
             if self.repel == "affinity":
-                repelling = affinity_index
+                repelling = affinity
+                check_same_graph(name, batch, repelling, "repelling", "affinity_index")
             else:
-                positives = torch.cat([as_edges("ContrastiveConv", e)[0] for e in (edge_index, affinity_index)], dim=1)
+                positives, weight = torch.cat([positives, affinity], dim=1), None
         elif self.repel == "affinity":
-            raise ValueError("ContrastiveConv(repel='affinity') expects an affinity_index to repel along")
-        attracted: Tensor = self.align(x, positives)
+            raise expects(name, "affinity_index", "as edges to repel along where repel='affinity'", None)
+        attracted: Tensor = self.align(x, positives, weight)
+        target = x[1] if isinstance(x, tuple) else x
         if self.symmetric:
-            if isinstance(x, tuple):
-                raise ValueError(
-                    "ContrastiveConv(symmetric=True) expects one set of nodes, got a pair: use symmetric=False"
-                )
-            _, repelled = softmax_all_pairs(for_products(x)[0], self.temperature, batch=batch)
-            return attracted + self.step_size * (x - repelled.to(x.dtype) / 2)
+            _, repelled = softmax_all_pairs(for_products(target)[0], self.temperature, batch=batch)
+            return attracted + self.step_size * (target - repelled.to(target.dtype) / 2)
         moved: Tensor = self.uniform(x, repelling, batch)
-        return attracted + moved - (x[1] if isinstance(x, tuple) else x)
+        return attracted + moved - target
 
     def __repr__(self) -> str:
         return (

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj
 
-from cl_as_gnn.nn.checks import check_choice, check_range, host_checks
+from cl_as_gnn.nn.checks import check_choice, check_number, host_checks
 from cl_as_gnn.nn.edges import Features, as_edges, by_messages, widen
 from cl_as_gnn.nn.unit import unit_rows
 
@@ -37,13 +37,14 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
 
     def __init__(self, step_size: float = 0.5, similarity: str = "cosine"):
         super().__init__(aggr="add")
+        check_number("HardestPositiveConv", step_size=step_size)
         check_choice("HardestPositiveConv", ("cosine", "distance"), similarity=similarity)
         self.step_size = step_size
         self.similarity = similarity
 
     def forward(self, x: Features, edge_index: Adj) -> Tensor:
+        edge_index, _ = as_edges("HardestPositiveConv", widen("HardestPositiveConv", x), edge_index)
         source, target = x if isinstance(x, tuple) else (x, x)
-        edge_index, _ = as_edges("HardestPositiveConv", edge_index)
         hardest = self.hardest(x, edge_index)
         receives = hardest < source.size(0)
         if by_messages(self, HardestPositiveConv):
@@ -65,7 +66,7 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
     def hardest(self, x: Features, edge_index: Tensor) -> Tensor:
         """The source :math:`b^*(i)` of each target ``(n,)``; the number of sources where a target has no edge."""
         source, target = widen("HardestPositiveConv", x)
-        check_range(edge_index, (source.size(0), target.size(0)))
+        edge_index, _ = as_edges("HardestPositiveConv", (source, target), edge_index)
         row, column = edge_index[0], edge_index[1]
         if self.similarity == "cosine":
             closeness = (unit_rows(source)[row] * unit_rows(target)[column]).sum(-1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import softmax
 
-from cl_as_gnn.nn.checks import check_choice, check_range
+from cl_as_gnn.nn.checks import Got, check_choice, check_number, expects
 from cl_as_gnn.nn.edges import Features, as_edges, widen
 from cl_as_gnn.nn.unit import unit_rows
 
@@ -36,6 +36,7 @@ class PositiveAttention(torch.nn.Module):
 
     def __init__(self, sharpness: float = 1.0, normalize: str = "anchor"):
         super().__init__()
+        check_number("PositiveAttention", sharpness=sharpness)
         check_choice("PositiveAttention", ("anchor", "batch"), normalize=normalize)
         self.sharpness = sharpness
         self.normalize = normalize
@@ -45,11 +46,10 @@ class PositiveAttention(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Features, edge_index: Tensor) -> Tensor:
-        edge_index, _ = as_edges("PositiveAttention", edge_index)
         wide, _ = widen("PositiveAttention", x)
         if isinstance(x, tuple):
-            raise ValueError("PositiveAttention expects one set of nodes, got a pair: pass one feature matrix")
-        check_range(edge_index, (wide.size(0), wide.size(0)))
+            raise expects("PositiveAttention", "x", "as one set of nodes", Got("a pair"), "pass one feature matrix")
+        edge_index, _ = as_edges("PositiveAttention", (wide, wide), edge_index)
         source, target = edge_index
         unit = unit_rows(wide)
         logits = self.sharpness * (unit[source] * unit[target]).sum(-1)

@@ -5,8 +5,9 @@ from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import degree
 
-from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
-from cl_as_gnn.nn.edges import Features, widen
+from cl_as_gnn.nn.checks import Got, check_batch, check_flag, check_number, check_weights, expects
+from cl_as_gnn.nn.conv.alignment_conv import SIGNED, AlignmentConv
+from cl_as_gnn.nn.edges import Features, as_edges, widen
 from cl_as_gnn.nn.streaming import linear_attention
 
 
@@ -38,6 +39,8 @@ class SpectralConv(torch.nn.Module):
 
     def __init__(self, step_size: float = 0.5, normalize: bool = True):
         super().__init__()
+        check_number("SpectralConv", step_size=step_size)
+        check_flag("SpectralConv", normalize=normalize)
         self.step_size = step_size
         self.normalize = normalize
         self.align = AlignmentConv(1.0, normalize=normalize)
@@ -48,7 +51,11 @@ class SpectralConv(torch.nn.Module):
     def forward(self, x: Features, edge_index: Adj, edge_weight: OptTensor = None, batch: OptTensor = None) -> Tensor:
         source, target = widen("SpectralConv", x)
         if isinstance(x, tuple) and batch is not None:
-            raise ValueError("SpectralConv expects batch with one set of nodes only, got a pair: pass batch=None")
+            raise expects("SpectralConv", "batch", "with one set of nodes only", Got("a pair"), "pass batch=None")
+        check_batch("SpectralConv", batch, target)
+        edge_index, edge_weight = as_edges("SpectralConv", (source, target), edge_index, edge_weight)
+        if self.normalize:
+            check_weights("SpectralConv", edge_weight, SIGNED)
         aggregated: Tensor = self.align.gather((source, target), edge_index, edge_weight)
         repelled = linear_attention(target, source, source, batch)
         count: int | Tensor = max(source.size(0), 1)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.checks import check_choice, shape_of
+from cl_as_gnn.nn.checks import Got, check_choice, check_device, check_number, expects
 from cl_as_gnn.nn.unit import unit_rows
 
 
@@ -44,14 +45,14 @@ class StageAggregation(torch.nn.Module):
     def __init__(self, weights: Sequence[float] = (0.5, 0.5), mode: str = "fixed", sharpness: float = 1.0):
         super().__init__()
         check_choice("StageAggregation", ("fixed", "learned", "attention"), mode=mode)
-        if not weights or not all(w >= 0 for w in weights) or sum(weights) == 0:
-            raise ValueError(
-                f"StageAggregation expects non-negative weights that are not all zero, got {list(weights)}"
-            )
-        if mode == "learned" and min(weights) == 0:
-            raise ValueError(
-                f"StageAggregation(mode='learned') expects positive weights to start from, got {list(weights)}"
-            )
+        check_number("StageAggregation", sharpness=sharpness)
+        what = "as positive numbers to start from" if mode == "learned" else "as numbers >= 0 that are not all zero"
+        if not isinstance(weights, list | tuple | Tensor):
+            raise expects("StageAggregation", "weights", what, weights)
+        numbers: dict[str, Any] = {f"weights[{i}]": weight for i, weight in enumerate(weights)}
+        check_number("StageAggregation", **numbers)
+        if not min(weights, default=-1) >= 0 or sum(weights) == 0 or (mode == "learned" and min(weights) == 0):
+            raise expects("StageAggregation", "weights", what, Got(list(weights)))
         self.mode = mode
         self.sharpness = sharpness
         self.register_buffer("weights", torch.tensor(list(weights), dtype=torch.float32))
@@ -66,15 +67,13 @@ class StageAggregation(torch.nn.Module):
 
     def forward(self, stages: Tensor, seen: Tensor | None = None) -> Tensor:
         if not isinstance(stages, Tensor) or stages.dim() != 3 or not stages.is_floating_point():
-            raise ValueError(
-                f"StageAggregation expects floating-point stages of shape (s, n, d), got {shape_of(stages)}"
-            )
+            raise expects("StageAggregation", "stages", "as floating-point features of shape (s, n, d)", stages)
         if stages.size(0) != self.weights.numel():
-            raise ValueError(f"StageAggregation has {self.weights.numel()} weights, got {stages.size(0)} stages")
-        if seen is not None and seen.shape != stages.shape[:2]:
-            raise ValueError(
-                f"StageAggregation expects seen of shape {tuple(stages.shape[:2])} (s, n), got {tuple(seen.shape)}"
-            )
+            raise expects("StageAggregation", "stages", f"for its {self.weights.numel()} weights", stages)
+        if seen is not None:
+            if not isinstance(seen, Tensor) or seen.shape != stages.shape[:2] or seen.is_complex():
+                raise expects("StageAggregation", "seen", f"of shape {tuple(stages.shape[:2])}, (s, n)", seen)
+            check_device("StageAggregation", stages, seen=seen)
         unit = unit_rows(stages)
         weights = self.weights if self.logits is None else self.logits.softmax(0)
         share = weights.to(unit.dtype).view(-1, 1).expand(stages.shape[:2])

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import softmax
 
-from cl_as_gnn.nn.checks import check_batch, check_positive, check_same_graph
+from cl_as_gnn.nn.checks import Got, check_batch, check_number, check_positive, check_same_graph, expects
 from cl_as_gnn.nn.edges import Features, as_edges, widen
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import pairwise_attention
@@ -40,6 +40,7 @@ class UniformityConv(torch.nn.Module):
     def __init__(self, temperature: float = 1.0, step_size: float = 0.5):
         super().__init__()
         check_positive("UniformityConv", temperature=temperature)
+        check_number("UniformityConv", step_size=step_size)
         self.temperature = temperature
         self.step_size = step_size
 
@@ -50,7 +51,8 @@ class UniformityConv(torch.nn.Module):
         source, target = widen("UniformityConv", x)
         pair = isinstance(x, tuple)
         if pair and batch is not None:
-            raise ValueError("UniformityConv expects batch with one set of nodes only, got a pair: pass batch=None")
+            raise expects("UniformityConv", "batch", "with one set of nodes only", Got("a pair"), "pass batch=None")
+        check_batch("UniformityConv", batch, target)
         source, target = for_products(source, target) if pair else for_products(source) * 2
         if edge_index is None:
             out = pairwise_attention(target, source, source, self.temperature, loops=pair, batch=batch)
@@ -59,10 +61,8 @@ class UniformityConv(torch.nn.Module):
             else:
                 receives = _not_alone(batch)
         else:
-            edge_index, _ = as_edges("UniformityConv", edge_index)
-            if batch is not None:
-                check_batch(batch, target.size(0))
-                check_same_graph("UniformityConv", batch, edge_index, "repelling")
+            edge_index, _ = as_edges("UniformityConv", (source, target), edge_index)
+            check_same_graph("UniformityConv", batch, edge_index, "repelling")
             row, column = edge_index[0], edge_index[1]
             logits = (source[row] * target[column]).sum(-1) / self.temperature
             share = softmax(logits, column, num_nodes=target.size(0))

@@ -5,7 +5,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.nn.checks import check_batch, check_positive, shape_of
+from cl_as_gnn.nn.checks import (
+    check_batch,
+    check_count,
+    check_flag,
+    check_number,
+    check_positive,
+    check_width,
+    check_within,
+    expects,
+)
 from cl_as_gnn.nn.forward_mode import forward_mode
 from cl_as_gnn.nn.streaming import linear_attention, pairwise_attention
 from cl_as_gnn.nn.unit import unit_rows
@@ -57,14 +66,13 @@ class ContraNorm(torch.nn.Module):
         eps: float = 1e-5,
     ):
         super().__init__()
-        if in_channels < 1:
-            raise ValueError(f"ContraNorm expects in_channels >= 1, got {in_channels}")
-        check_positive("ContraNorm", temperature=temperature)
+        check_count("ContraNorm", in_channels=in_channels)
+        check_number("ContraNorm", scale=scale)
+        check_positive("ContraNorm", temperature=temperature, eps=eps)
+        check_flag("ContraNorm", linear=linear, identity=identity, layer_norm=layer_norm)
         if linear and temperature < 1:
-            raise ValueError(
-                f"ContraNorm(linear=True) expects temperature >= 1, got {temperature}: 1 + cos / temperature could be "
-                "negative; use linear=False"
-            )
+            cure = "1 + cos / temperature could be negative; use linear=False"
+            raise expects("ContraNorm", "temperature", "as a number >= 1 where linear=True", temperature, cure)
         self.in_channels = in_channels
         self.scale = scale
         self.temperature = temperature
@@ -78,18 +86,20 @@ class ContraNorm(torch.nn.Module):
             self.norm.reset_parameters()
 
     def forward(self, x: Tensor, batch: Tensor | None = None, batch_size: int | None = None) -> Tensor:
-        if x.dim() < 2 or not x.is_floating_point():
-            raise ValueError(f"ContraNorm expects floating-point features of shape (n, d), got {shape_of(x)}")
-        if x.size(-1) != self.in_channels:
-            raise ValueError(f"ContraNorm expects features of width {self.in_channels} (in_channels), got {x.size(-1)}")
+        if not isinstance(x, Tensor) or x.dim() < 2 or not x.is_floating_point():
+            raise expects("ContraNorm", "x", "as floating-point features of shape (n, d)", x)
+        check_width("ContraNorm", x, self.in_channels, cure="that is in_channels")
         if x.dim() > 2:
             if batch is not None:
-                raise ValueError(f"ContraNorm expects features of shape (n, d) beside batch, got {shape_of(x)}")
+                raise expects("ContraNorm", "x", "as features of shape (n, d) beside batch", x)
             graphs = x.shape[:-2].numel()
             batch = torch.arange(graphs, device=x.device).repeat_interleave(x.size(-2))
             each: Tensor = self(x.flatten(0, -2), batch, graphs).view_as(x)
             return each
-        check_batch(batch, x.size(0))
+        check_batch("ContraNorm", batch, x)
+        check_count("ContraNorm", batch_size=batch_size, optional=True)
+        if batch is not None and batch_size is not None:
+            check_within("ContraNorm", "batch", batch, batch_size, "graphs", "that is batch_size")
         mean = self._linear(x, batch, batch_size) if self.linear else self._exact(x, batch)
         out = ((1 + self.scale) * x if self.identity else x) - self.scale * mean
         return out if self.norm is None else self.norm(out)

@@ -14,7 +14,7 @@ from torch_geometric.utils import index_sort, scatter
 from torch_geometric.utils.sparse import index2ptr
 
 from cl_as_gnn.compat import quiet_sparse
-from cl_as_gnn.nn.checks import check_range
+from cl_as_gnn.nn.checks import check_range, expects
 from cl_as_gnn.nn.forward_mode import forward_mode
 
 quiet_sparse()
@@ -56,7 +56,7 @@ _ORDERS = WeakTensorKeyDictionary()
 
 def _sorted(edge_index: Tensor, by: int, sources: int, targets: int) -> Order:
     sizes = (sources, targets)
-    check_range(edge_index, sizes)
+    check_range("Adjacency", edge_index, sizes)
     key, order = index_sort(edge_index[by], sizes[by], stable=True)
     return index2ptr(key, sizes[by]), edge_index[1 - by][order], order
 
@@ -148,7 +148,7 @@ class Adjacency:
 
     def __init__(self, edge_index: Tensor, edge_weight: Tensor | None = None, num_nodes: int | tuple[int, int] = 0):
         if edge_index.dim() != 2 or edge_index.size(0) != 2:
-            raise ValueError(f"Adjacency expects an edge_index of shape (2, E), got {tuple(edge_index.shape)}")
+            raise expects("Adjacency", "edge_index", "as integers of shape (2, E)", edge_index)
         sources, targets = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
         self.edge_index = edge_index.as_tensor() if isinstance(edge_index, EdgeIndex) else edge_index
         self.edge_weight = edge_weight

@@ -144,7 +144,7 @@ def softmax_all_pairs(
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    check_batch(batch, x.size(0))
+    check_batch("softmax_all_pairs", batch, x)
     x = x.detach() if x.dtype in _SAFE_LOGIT else x.detach().float()
     cast = torch.is_autocast_enabled(x.device.type)
     bf16 = cast and torch.get_autocast_dtype(x.device.type) == torch.bfloat16

@@ -107,7 +107,7 @@ def pairwise_attention(
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    check_batch(batch, query.size(0))
+    check_batch("pairwise_attention", batch, query)
     if (not loops or batch is not None) and query.size(0) != key.size(0):
         raise ValueError(
             f"attention without self-loops or with `batch` expects one set of nodes, got {query.size(0)} queries and "

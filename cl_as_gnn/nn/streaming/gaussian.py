@@ -29,7 +29,7 @@ def gaussian_pairs(
         :math:`\ell`, the messages to the queries and those to the keys, so that
         :math:`\partial \ell / \partial q_i = -2 t \, m_i`, and twice that where the queries are the keys.
     """
-    check_batch(batch, query.size(0))
+    check_batch("gaussian_pairs", batch, query)
     tiles = strips((query.size(0), (query if key is None else key).size(0)), query, chunk, batch=batch, tensors=2)
     query = tiles.sort(query)
     other = query if key is None else key

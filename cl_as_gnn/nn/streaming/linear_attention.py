@@ -64,7 +64,7 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor, batch: Tensor | 
     Raises:
         ValueError: ``batch`` has another length than ``query``.
     """
-    check_batch(batch, query.size(0))
+    check_batch("linear_attention", batch, query)
     with torch.autocast(query.device.type, enabled=False):
         if batch is None:
             return query @ (key.t() @ value)

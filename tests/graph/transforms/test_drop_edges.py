@@ -53,7 +53,7 @@ def test_every_edge_type_of_heterogeneous_data():
     for store in new.edge_stores:
         assert 90 < store.num_edges < 210
         assert (store.edge_attr.t() == store.edge_index).all()
-    with pytest.raises(ValueError, match="expects a Data, got a HeteroData"):
+    with pytest.raises(ValueError, match="as a Data where force_undirected=True, got HeteroData"):
         DropEdges(0.5, force_undirected=True)(hetero)
 
 
@@ -61,5 +61,5 @@ def test_repr_and_errors():
     assert repr(DropEdges(0.2)) == "DropEdges(p=0.2)"
     with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
         DropEdges(1.5)
-    with pytest.raises(ValueError, match=r"expects an edge_index, got \['x'\]"):
+    with pytest.raises(ValueError, match=r"expects data.edge_index to hold the edges, got only \['x'\]"):
         DropEdges(0.5)(Data(x=torch.ones(2, 1)))

@@ -73,26 +73,26 @@ def test_composes_repr_and_errors():
     new = Compose([FeatureKNN(2, replace=True), ToUndirected()])(data())
     assert new.is_undirected()
     assert repr(FeatureKNN(2)) == "FeatureKNN(k=2, replace=False)"
-    with pytest.raises(ValueError, match="k >= 1, got 0"):
+    with pytest.raises(ValueError, match="k as a whole number >= 1, got 0"):
         FeatureKNN(0)
     with pytest.raises(ValueError, match=r"expects data\.x"):
         FeatureKNN(2)(Data(edge_index=torch.tensor([[0], [1]])))
     with pytest.raises(ValueError, match="got edge_attr: use replace=True"):
         FeatureKNN(2)(data(edge_attr=torch.randn(3, 5)))
-    with pytest.raises(ValueError, match="expects no node_type for a Data, got 'paper'"):
+    with pytest.raises(ValueError, match="node_type as None for a Data, got 'paper'"):
         FeatureKNN(2, node_type="paper")(data())
 
 
 @pytest.mark.parametrize("x", [torch.randn(5), torch.eye(5).to_sparse_csr()])
 def test_features_that_are_no_dense_matrix_are_one_line(x):
-    with pytest.raises(ValueError, match=r"dense features of shape \(n, d\)"):
+    with pytest.raises(ValueError, match=r"dense real features of shape \(n, d\)"):
         FeatureKNN(2)(Data(x=x, edge_index=torch.tensor([[0], [1]])))
 
 
 @pytest.mark.parametrize("transform", [FeatureKNN, NearestPositives])
 def test_k_that_does_not_fit_is_named(transform):
     for k in (0, 2.5, True, "3"):
-        with pytest.raises(ValueError, match=f"{transform.__name__} expects a whole number k >= 1, got"):
+        with pytest.raises(ValueError, match=f"{transform.__name__} expects k as a whole number >= 1, got"):
             transform(k)
     with pytest.warns(UserWarning, match=f"{transform.__name__}: k=4 does not fit a graph of 3 nodes, which get all 2"):
         transform(4)(Batch.from_data_list([Data(x=torch.randn(n, 5)) for n in (8, 3)]))

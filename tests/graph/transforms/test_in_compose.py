@@ -200,5 +200,5 @@ def test_views_without_features_to_mask():
     data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=2)
     first, second = TwoViews([0.0, 1.0], 0.0)(data)
     assert (first.num_edges, second.num_edges) == (2, 0)
-    with pytest.raises(ValueError, match=r"expects data\.x, got none"):
+    with pytest.raises(ValueError, match=r"data\.x to hold features, got none"):
         TwoViews(0.0, 0.5)(data)

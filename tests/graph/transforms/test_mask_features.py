@@ -47,5 +47,5 @@ def test_channels_of_a_sparse_matrix():
     gone = (masked == 0).all(0)
     assert 5 < gone.sum() < 40
     assert torch.equal(masked[:, ~gone], dense[:, ~gone])
-    with pytest.raises(ValueError, match="expects sparse features as CSR and mode='col'"):
+    with pytest.raises(ValueError, match="dense, or as CSR where mode='col', got"):
         MaskFeatures(0.4, "row")(Data(x=dense.to_sparse_csr()))

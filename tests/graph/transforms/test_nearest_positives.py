@@ -40,7 +40,7 @@ def test_hetero_data_gets_edges_for_a_layer_and_compose_takes_it():
 
 def test_repr_and_errors():
     assert repr(NearestPositives(3)) == "NearestPositives(k=3, mutual=False)"
-    with pytest.raises(ValueError, match="k >= 1, got 0"):
+    with pytest.raises(ValueError, match="k as a whole number >= 1, got 0"):
         NearestPositives(0)
     with pytest.raises(ValueError, match=r"expects data\.x"):
         NearestPositives()(Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2))

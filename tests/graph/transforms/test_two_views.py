@@ -55,5 +55,5 @@ def test_repr_and_errors():
     assert repr(TwoViews(0.1, (0.2, 0.3))) == "TwoViews(drop_edge=(0.1, 0.1), mask_feature=(0.2, 0.3))"
     with pytest.raises(ValueError, match="between 0 and 1, got 2"):
         TwoViews(2)
-    with pytest.raises(ValueError, match=r"two of each, got \(0\.1,\)"):
+    with pytest.raises(ValueError, match=r"drop_edge as one probability, or two, got \(0\.1,\)"):
         TwoViews((0.1,), 0.2)

@@ -169,7 +169,7 @@ def test_in_both_kinds_of_sequential():
 )
 def test_edges_of_another_shape_are_one_line(layer):
     for edges in (EDGES.t(), EDGES.float(), EDGES.flatten(), EDGES.tolist()):
-        with pytest.raises(ValueError, match=r"edges"):
+        with pytest.raises(ValueError, match=r"edge_index as integers"):
             layer(features(), edges)
 
 
@@ -186,5 +186,5 @@ def test_edges_of_another_shape_are_one_line(layer):
 )
 def test_features_of_another_shape_are_one_line(layer):
     for x in (features()[:, 0], features()[None], torch.ones(6, 4, dtype=torch.long), (features(), None)):
-        with pytest.raises(ValueError, match=r"Conv expects floating-point features of shape \(n, d\)"):
+        with pytest.raises(ValueError, match=r"Conv expects x as floating-point features of shape \(n, d\)"):
             layer(x, EDGES)

@@ -54,7 +54,7 @@ def test_repr_and_errors():
     )
     with pytest.raises(ValueError, match="repel as one of 'complete', 'affinity', got 'knn'"):
         ContrastiveConv(repel="knn")
-    with pytest.raises(ValueError, match="expects repel='complete'"):
+    with pytest.raises(ValueError, match="expects repel as 'complete'"):
         ContrastiveConv(repel="affinity", symmetric=True)
-    with pytest.raises(ValueError, match="expects an affinity_index"):
+    with pytest.raises(ValueError, match="expects affinity_index as edges"):
         ContrastiveConv(repel="affinity")(torch.randn(12, 4), EDGES)

@@ -105,7 +105,7 @@ def test_the_targets_type_and_edges_out_of_range():
     pair = (torch.randn(3, 2).bfloat16(), torch.randn(2, 2))
     assert layer(pair, edges).dtype == torch.float32
     assert layer(pair[::-1], edges.flip(0)).dtype == torch.bfloat16
-    with pytest.raises(ValueError, match=r"edge_index\[0\] expects source nodes below 3, counted from 0, got -1"):
+    with pytest.raises(ValueError, match=r"edge_index\[0\] to hold source nodes below 3, counted from 0, got -1"):
         layer(torch.randn(3, 2), edges - 1)
 
 

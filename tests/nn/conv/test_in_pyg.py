@@ -59,7 +59,7 @@ def test_bipartite_contrastive_update_is_the_formula():
     share = (target @ source.t() / 0.7).softmax(1)
     expected = target + 0.4 * (a @ source - target) * (a.sum(1) > 0)[:, None] + 0.4 * (target - share @ source)
     torch.testing.assert_close(out, expected, atol=1e-12, rtol=0)
-    with pytest.raises(ValueError, match="symmetric=False"):
+    with pytest.raises(ValueError, match="use symmetric=False"):
         ContrastiveConv(symmetric=True)((source, target), edges)
     with pytest.raises(ValueError, match="got a pair: pass batch=None"):
         UniformityConv()((source, target), batch=torch.zeros(4, dtype=torch.long))

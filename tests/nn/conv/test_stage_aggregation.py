@@ -24,7 +24,7 @@ def test_repr_and_errors():
     assert repr(StageAggregation()) == "StageAggregation(weights=[0.5, 0.5])"
     with pytest.raises(ValueError, match="not all zero"):
         StageAggregation((0.0, 0.0))
-    with pytest.raises(ValueError, match="has 2 weights, got 3 stages"):
+    with pytest.raises(ValueError, match="stages for its 2 weights, got"):
         StageAggregation()(torch.randn(3, 2, 4))
 
 
@@ -78,5 +78,5 @@ def test_modes_in_repr_and_errors():
     assert not StageAggregation().state_dict().keys() - {"weights"}
     with pytest.raises(ValueError, match="'fixed', 'learned', 'attention', got 'lstm'"):
         StageAggregation(mode="lstm")
-    with pytest.raises(ValueError, match=r"positive weights to start from, got \[1.0, 0.0\]"):
+    with pytest.raises(ValueError, match=r"weights as positive numbers to start from, got \[1.0, 0.0\]"):
         StageAggregation((1.0, 0.0), mode="learned")

@@ -63,7 +63,7 @@ def test_compiles_into_one_graph():
 
 def test_repr_and_errors():
     assert repr(UniformityConv(0.5, 0.1)) == "UniformityConv(temperature=0.5, step_size=0.1)"
-    with pytest.raises(ValueError, match="positive temperature, got -1"):
+    with pytest.raises(ValueError, match="temperature as a positive number, got -1"):
         UniformityConv(-1)
 
 

@@ -87,9 +87,9 @@ def test_edges_that_are_none_are_one_line(loss):
     x, two = torch.randn(6, 4), (torch.randn(2, 4), torch.randn(5, 4))
     edges = torch.tensor([[0, 3, 5], [1, 4, 2]])
     for broken in (edges.float(), edges.t(), edges[0]):
-        with pytest.raises(ValueError, match=r"integer edges of shape \(2, E\)"):
+        with pytest.raises(ValueError, match=r"edge_index as integers of shape \(2, E\)"):
             loss(x, broken)
-    with pytest.raises(ValueError, match="a weight for each of 3 edges"):
+    with pytest.raises(ValueError, match="edge_weight as one real number for each of 3 edges"):
         loss(x, edges, edge_weight=torch.ones(1))
     for pair in (torch.tensor([[1], [5]]), torch.tensor([[2], [0]]), torch.tensor([[-1], [0]])):
         with pytest.raises(ValueError, match="counted from 0"):
@@ -128,8 +128,13 @@ def test_half_precision_input_gives_a_finite_float32_loss():
 @pytest.mark.parametrize(
     ("x", "edges", "temperature", "message"),
     [
-        (torch.ones(4, 2), torch.empty(2, 0, dtype=torch.long), 0.5, "expects one positive edge or more"),
-        (torch.ones(4, 2), torch.tensor([[0], [1]]), 0.0, "positive temperature, got 0"),
+        (
+            torch.ones(4, 2),
+            torch.empty(2, 0, dtype=torch.long),
+            0.5,
+            "expects edge_index with one positive edge or more",
+        ),
+        (torch.ones(4, 2), torch.tensor([[0], [1]]), 0.0, "temperature as a positive number, got 0"),
         (torch.ones(4), torch.tensor([[0], [1]]), 0.5, r"shape \(n, d\)"),
     ],
 )
@@ -269,17 +274,17 @@ def test_half_precision_is_computed_in_float32(loss):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, e: alignment_loss(x, e[:, :0]), "alignment_loss expects one positive edge"),
-        (lambda x, e: alignment_loss(x, e, alpha=0), "positive alpha, got 0"),
-        (lambda x, e: uniformity_loss(x, -1), "positive t, got -1"),
+        (lambda x, e: alignment_loss(x, e[:, :0]), "alignment_loss expects edge_index with one positive edge"),
+        (lambda x, e: alignment_loss(x, e, alpha=0), "alpha as a positive number, got 0"),
+        (lambda x, e: uniformity_loss(x, -1), "t as a positive number, got -1"),
         (lambda x, e: uniformity_loss(x[:1]), "two nodes or more"),
-        (lambda x, e: nt_xent(x, e, chunk=0), "nt_xent expects a positive chunk, got 0"),
+        (lambda x, e: nt_xent(x, e, chunk=0), "nt_xent expects chunk as a whole number >= 1, got 0"),
         (
             lambda x, e: uniformity_loss(x[0]),
-            r"uniformity_loss expects floating-point features of shape \(n, d\), got \(2,\)",
+            r"uniformity_loss expects x as floating-point features of shape \(n, d\), got \(2,\)",
         ),
-        (lambda x, e: spectral_contrastive_loss(x, e, mu=0), "positive mu, got 0"),
-        (lambda x, e: nt_xent((x, x), e[:, :0]), "nt_xent expects one positive edge"),
+        (lambda x, e: spectral_contrastive_loss(x, e, mu=0), "mu as a positive number, got 0"),
+        (lambda x, e: nt_xent((x, x), e[:, :0]), "nt_xent expects edge_index with one positive edge"),
     ],
 )
 def test_errors_of_the_siblings_name_the_value(call, message):
@@ -302,7 +307,7 @@ def test_pairs_the_wrong_way_round_are_one_line():
 def test_a_batch_of_another_length_is_one_line(loss):
     edges = torch.tensor([[0, 1], [1, 0]])
     for length in (1, 3, 7):
-        with pytest.raises(ValueError, match="batch expects the graph of each of 6 nodes"):
+        with pytest.raises(ValueError, match=r"batch as integers of shape \(6,\), the graph of each node"):
             loss(torch.randn(6, 2), edges, batch=torch.zeros(length, dtype=torch.long))
 
 

@@ -153,11 +153,11 @@ def test_repr_and_errors():
     assert (
         repr(ContraNorm(8)) == "ContraNorm(8, scale=0.1, temperature=1.0, linear=False, identity=True, layer_norm=True)"
     )
-    with pytest.raises(ValueError, match="in_channels >= 1, got 0"):
+    with pytest.raises(ValueError, match="in_channels as a whole number >= 1, got 0"):
         ContraNorm(0)
-    with pytest.raises(ValueError, match="positive temperature, got 0"):
+    with pytest.raises(ValueError, match="temperature as a positive number, got 0"):
         ContraNorm(4, temperature=0)
-    with pytest.raises(ValueError, match=r"temperature >= 1, got 0\.5"):
+    with pytest.raises(ValueError, match=r"temperature as a number >= 1 where linear=True, got 0\.5"):
         ContraNorm(4, temperature=0.5, linear=True)
-    with pytest.raises(ValueError, match=r"width 4 \(in_channels\), got 5"):
+    with pytest.raises(ValueError, match=r"x of width 4, got \(3, 5\) of float32: that is in_channels"):
         ContraNorm(4)(torch.randn(3, 5))

@@ -114,7 +114,7 @@ def test_mixture_gives_the_first_what_the_second_lacks():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"shape \(2, E\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"Adjacency expects edge_index as integers of shape \(2, E\), got \(3, 4\)"):
         Adjacency(torch.zeros(3, 4, dtype=torch.long))
     graph, _ = row_stochastic(4, 2)
     with pytest.raises(ValueError, match="num_hops >= 1, got 0"):
@@ -165,9 +165,9 @@ def test_edges_are_sorted_once_until_they_change(monkeypatch):
 @pytest.mark.parametrize(
     ("edges", "size", "message"),
     [
-        ([[0, 1], [1, 4000]], 6, r"edge_index\[1\] expects target nodes below 6, counted from 0, got 4000"),
-        ([[0, -1], [1, 2]], 6, r"edge_index\[0\] expects source nodes below 6, counted from 0, got -1"),
-        ([[0, 3], [5, 1]], (4, 4), r"edge_index\[1\] expects target nodes below 4, counted from 0, got 5"),
+        ([[0, 1], [1, 4000]], 6, r"edge_index\[1\] to hold target nodes below 6, counted from 0, got 4000"),
+        ([[0, -1], [1, 2]], 6, r"edge_index\[0\] to hold source nodes below 6, counted from 0, got -1"),
+        ([[0, 3], [5, 1]], (4, 4), r"edge_index\[1\] to hold target nodes below 4, counted from 0, got 5"),
         ([[0, 1], [1, 0]], 0, "check num_nodes"),
     ],
 )

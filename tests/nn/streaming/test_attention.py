@@ -79,5 +79,5 @@ def test_graphs_in_any_order_and_of_any_size_are_strips_of_their_own(monkeypatch
 @pytest.mark.parametrize("length", [1, 4])
 def test_a_batch_of_another_length_is_one_line(length):
     x = torch.randn(3, 2)
-    with pytest.raises(ValueError, match="batch expects the graph of each of 3 nodes"):
+    with pytest.raises(ValueError, match=r"batch as integers of shape \(3,\), the graph of each node"):
         pairwise_attention(x, x, x, batch=torch.zeros(length, dtype=torch.long))
