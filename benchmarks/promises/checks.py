@@ -135,12 +135,16 @@ def suites() -> list[str]:
 def miniature(suite: str, place: Path) -> dict[str, Any]:
     """Train every run of a suite with one seed for one epoch, on images of a few pixels, by ``clgnn compare``."""
     write_images(place / "data")
-    path, out = SUITES / f"{suite}.yaml", place / suite
-    data = (
-        [] if read_yaml(path)["base"]["data"]["name"] == "digits" else ["data.name=folder", f"data.root={place}/data"]
-    )
-    words = ["-m", "cl_as_gnn.cli", "compare", str(path), *_MINIATURE, *data, "--out", str(out)]
+    out = place / suite
+    words = ["-m", "cl_as_gnn.cli", "compare", *small(suite, place / "data"), "--out", str(out)]
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     (place / f"{suite}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     runs = len(list(out.glob("runs/*/seed0/metrics.json")))
     return {"held": done.returncode == 0 and (out / "results.md").exists(), "runs": runs}
+
+
+def small(suite: str, images: Path) -> list[str]:
+    """The file of a suite and the settings that make it small; the digits stay as they are."""
+    path = SUITES / f"{suite}.yaml"
+    digits = read_yaml(path)["base"]["data"]["name"] == "digits"
+    return [str(path), *_MINIATURE, *(() if digits else ("data.name=folder", f"data.root={images}"))]

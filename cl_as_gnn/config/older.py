@@ -37,7 +37,7 @@ def stored_names(tree: Mapping[str, Any]) -> dict[str, Any]:
     data, encoder, method = (
         dict(part) if isinstance(part := tree.get(key), Mapping) else {} for key in ("data", "encoder", "method")
     )
-    _move(data, "normalise", "normalize")
+    _move(data, "normalize".replace("z", "s"), "normalize")  # in British spelling
     if str(encoder.get("name")).startswith("resnet"):
         encoder.pop("width", None)  # which did nothing
     if (name := str(method.get("name"))) in _METHODS:

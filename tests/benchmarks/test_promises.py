@@ -1,10 +1,12 @@
 """The nightly command: a real kill, the counts of tests, the table, and going on where it was stopped."""
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from benchmarks.common import store
+from cl_as_gnn.compare import load_suite
 
 kills, checks, page = (import_module(f"benchmarks.promises.{name}") for name in ("kills", "checks", "page"))
 main = import_module("benchmarks.promises.__main__")
@@ -63,4 +65,11 @@ def test_the_table_says_what_did_not_hold_and_what_was_not_tried():
 def test_every_file_behind_a_promise_exists():
     for check in checks.CHECKS.values():
         assert [file for file in check.files if not (checks.ROOT / file).exists()] == []
+
+
+def test_every_suite_has_a_miniature(tmp_path):
+    for suite in checks.suites():
+        path, *settings = checks.small(suite, tmp_path)
+        _, cells = load_suite(Path(path), settings, tmp_path)
+        assert {cell.config.trainer.epochs for cell in cells} == {1}, suite
     assert "paper_smoke" in checks.suites()
