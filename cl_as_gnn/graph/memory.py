@@ -31,7 +31,7 @@ class FeatureQueue(nn.Module):
         size = self.features.size(0)
         x, sample = x[-size:], sample[-size:]
         slot = (self.written + torch.arange(x.size(0), device=x.device)) % size
-        self.features[slot] = unit_rows(x.float())
+        self.features[slot] = unit_rows(x.to(self.features.dtype))
         self.sample[slot] = sample
         self.written.add_(x.size(0))
 
@@ -50,12 +50,14 @@ class SampleBank(nn.Module):
         num_samples: N.
         dim: d.
         stages: past stages kept.
+        unit: normalize what is written.
     """
 
-    def __init__(self, num_samples: int, dim: int, stages: int = 1):
+    def __init__(self, num_samples: int, dim: int, stages: int = 1, unit: bool = True):
         super().__init__()
         if stages < 1:
             raise ValueError(f"SampleBank expects stages >= 1, got {stages}")
+        self.unit = unit
         self.features = nn.Buffer(torch.zeros(stages, num_samples, dim))
         self.seen = nn.Buffer(torch.zeros(stages, num_samples, dtype=torch.bool))
 
@@ -66,9 +68,10 @@ class SampleBank(nn.Module):
 
     @torch.no_grad()
     def write(self, sample: Tensor, x: Tensor) -> None:
-        """Push ``x`` ``(m, d)``, normalized, as the latest stage of the samples ``(m,)``, without duplicates."""
+        """Push ``x`` ``(m, d)``, as the latest stage of the samples ``(m,)``, which hold no duplicates."""
         for stage in range(self.features.size(0) - 1, 0, -1):
             self.features[stage, sample] = self.features[stage - 1, sample]
             self.seen[stage, sample] = self.seen[stage - 1, sample]
-        self.features[0, sample] = unit_rows(x.float())
+        x = x.to(self.features.dtype)
+        self.features[0, sample] = unit_rows(x) if self.unit else x
         self.seen[0, sample] = True

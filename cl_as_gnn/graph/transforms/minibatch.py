@@ -19,7 +19,7 @@ from cl_as_gnn.nn.unit import unit_rows
 
 def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
     """Mean over the views of each sample of ``(V·B, d)``, view-major, renormalized: ``(B, d)``, no gradient."""
-    unit = unit_rows(x.detach().float())
+    unit = unit_rows(x.detach())
     return unit_rows(unit.view(num_views, -1, x.size(1)).mean(0))
 
 
