@@ -24,10 +24,12 @@ from cl_as_gnn.nn.checks import (
 from cl_as_gnn.nn.edges import Features, widen
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import linear_attention
+from cl_as_gnn.nn.streaming.all_pairs import products_in_bf16
 from cl_as_gnn.nn.terms import (
     Attraction,
     BipartiteGaussian,
     BipartiteRepulsion,
+    EdgeContrast,
     GaussianRepulsion,
     PowerAlignment,
     SoftmaxRepulsion,
@@ -35,6 +37,9 @@ from cl_as_gnn.nn.terms import (
 )
 from cl_as_gnn.nn.terms.base import total_weight
 from cl_as_gnn.nn.unit import not_too_long, unit_rows
+
+# Up to so many positives per node each is visited alone, beyond it their sums cost less.
+_FEW = 8
 
 
 def _sets(name: str, x: Features, batch: Tensor | None) -> tuple[Tensor, ...]:
@@ -83,8 +88,10 @@ def nt_xent(
 
     :math:`R` the row sums of :math:`A`. With one mutual positive per node, this is
     :math:`-c \, (A - \tfrac12 (P + P^\top)) Z` with :math:`c = 2 / (n \tau)`: a graph convolution minus
-    self-attention. Value and gradient are computed together by streaming, as the sum of the terms
-    :class:`~cl_as_gnn.nn.terms.Attraction` and :class:`~cl_as_gnn.nn.terms.SoftmaxRepulsion`.
+    self-attention. Value and gradient are computed together by streaming, by the term
+    :class:`~cl_as_gnn.nn.terms.EdgeContrast`; with more than 8 positives per node, or in bfloat16, as the sum of
+    :class:`~cl_as_gnn.nn.terms.Attraction` and :class:`~cl_as_gnn.nn.terms.SoftmaxRepulsion`, whose difference is
+    rounded to 1e-7 of each.
 
     Between two sets of nodes (two encoders, two modalities, a bank) it is InfoNCE: each anchor :math:`u_i`, a row of
     ``x_dst``, is contrasted with all rows :math:`v_k` of ``x_src``, its positives included,
@@ -121,8 +128,12 @@ def nt_xent(
     check_positive(name, temperature=temperature, chunk=chunk)
     sets = _sets(name, x, batch)
     z, sizes = _unit(sets), (sets[0].size(0), sets[-1].size(0))
-    graph = Adjacency(edge_index, _edge_weight(name, edge_index, edge_weight, z), sizes)
+    edge_weight = _edge_weight(name, edge_index, edge_weight, z)
     check_same_graph(name, batch, edge_index)
+    few = sizes[0] > 1 and edge_index.size(1) <= _FEW * sizes[0]
+    if len(sets) == 1 and few and not products_in_bf16(z, temperature):
+        return objective(z, EdgeContrast(edge_index, temperature, edge_weight, batch, chunk))
+    graph = Adjacency(edge_index, edge_weight, sizes)
     weight = graph.row_sum.to(z.dtype)
     total = total_weight(weight)
     if len(sets) == 1:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cl_as_gnn.nn.checks import check_positive, shape_of
 from cl_as_gnn.nn.distributed import gather_views
+from cl_as_gnn.nn.edges import augmentation_edges
 from cl_as_gnn.nn.functional import nt_xent, spectral_contrastive_loss
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, LogisticPairs, objective
@@ -24,13 +25,6 @@ def _view_major(name: str, views: tuple[Tensor, ...], gather: bool) -> tuple[Ten
             raise ValueError(f"{name} expects views of one shape (B, d), got {', '.join(map(shape_of, views))}")
     x = torch.cat(views)
     return (gather_views(x, len(views)) if gather else x), len(views)
-
-
-def _positives(num_views: int, batch: int, device: torch.device) -> Tensor:
-    """Edges between all views of each sample, ``(2, V·(V − 1)·B)``."""
-    node = torch.arange(num_views * batch, device=device).view(num_views, batch)
-    shifts = [torch.stack([node.roll(shift, 0), node]).flatten(1) for shift in range(1, num_views)]
-    return torch.cat(shifts, dim=1)
 
 
 def _same_label(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +65,7 @@ class NTXentLoss(nn.Module):
     def forward(self, *views: Tensor) -> Tensor:
         """The loss of two or more views ``(B, d)``, row s of each of the same sample; ValueError for other shapes."""
         x, num_views = _view_major("NTXentLoss", views, self.gather_distributed)
-        return nt_xent(x, _positives(num_views, len(x) // num_views, x.device), self.temperature)
+        return nt_xent(x, augmentation_edges(len(x) // num_views, num_views, x.device), self.temperature)
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}, gather_distributed={self.gather_distributed}"
@@ -93,7 +87,7 @@ class SpectralContrastiveLoss(nn.Module):
     def forward(self, *views: Tensor) -> Tensor:
         """The loss of two or more views ``(B, d)``, row s of each of the same sample; ValueError for other shapes."""
         x, num_views = _view_major("SpectralContrastiveLoss", views, self.gather_distributed)
-        return spectral_contrastive_loss(x, _positives(num_views, len(x) // num_views, x.device), self.mu)
+        return spectral_contrastive_loss(x, augmentation_edges(len(x) // num_views, num_views, x.device), self.mu)
 
     def extra_repr(self) -> str:
         return f"mu={self.mu}, gather_distributed={self.gather_distributed}"

@@ -9,6 +9,7 @@ from cl_as_gnn.nn.terms.softmax import (
     AnchorContrast,
     BipartiteRepulsion,
     CrossViewRepulsion,
+    EdgeContrast,
     QueueContrast,
     SoftmaxRepulsion,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "ChannelDecorrelation",
     "ChannelSpread",
     "CrossViewRepulsion",
+    "EdgeContrast",
     "GaussianRepulsion",
     "HardNegatives",
     "LinearRepulsion",

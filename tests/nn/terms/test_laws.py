@@ -102,6 +102,10 @@ CASES = {
     terms.ChannelDecorrelation: (terms.ChannelDecorrelation(0.1, VIEWS), decorrelated),
     terms.ChannelSpread: (terms.ChannelSpread(1.0, 1.0, VIEWS), spread),
     terms.CrossViewRepulsion: (terms.CrossViewRepulsion(TAU, VIEWS), crossed),
+    terms.EdgeContrast: (
+        terms.EdgeContrast(DIRECTED, TAU, WEIGHT[:4]),
+        lambda x: -(WEIGHT[:4] * logits_of(x).log_softmax(1)[DIRECTED[1], DIRECTED[0]]).sum() / WEIGHT[:4].sum(),
+    ),
     terms.GaussianRepulsion: (
         terms.GaussianRepulsion(1.5),
         lambda x: torch.pdist(x).square().mul(-1.5).exp().mean().log(),
