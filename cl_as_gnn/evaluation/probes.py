@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,7 @@ def knn_accuracy(
     k: int = 20,
     temperature: float = 0.07,
     chunk: int = 1024,
+    top: int = 1,
 ) -> float:
     """Compute the weighted kNN accuracy of `query` with `bank` as reference, in per cent.
 
@@ -52,15 +54,42 @@ def knn_accuracy(
         k: number of neighbors that vote, at most n.
         temperature: of the weights; a small value gives the nearest neighbor most of the vote.
         chunk: number of queries at a time; memory holds chunk × n similarities.
+        top: a query counts as right if its class is among so many of the largest votes.
 
     Raises:
-        ConfigError: `k`, `temperature` or `chunk` is not above 0, or `k` exceeds the bank.
+        ConfigError: `k`, `temperature`, `chunk` or `top` is not above 0, or `k` exceeds the bank.
         ValueError: features are not finite matrices of one width, or labels are not one integer per row.
     """
-    bank, bank_labels = _checks.labeled(bank, bank_labels, "bank")
     query, query_labels = _checks.labeled(query, query_labels, "query")
+    predicted = knn_predict(bank, bank_labels, query, k, temperature, chunk, top)
+    right = (predicted == query_labels.to(predicted.device).unsqueeze(1)).any(dim=1)
+    return 100 * int(right.sum()) / len(right)
+
+
+@torch.no_grad()
+def knn_predict(
+    bank: Tensor,
+    bank_labels: Tensor,
+    query: Tensor,
+    k: int = 20,
+    temperature: float = 0.07,
+    chunk: int = 1024,
+    top: int = 1,
+) -> Tensor:
+    """Predict the classes of `query` by the vote of :func:`knn_accuracy`, whose arguments and errors apply.
+
+    Returns:
+        the classes with the largest votes, largest first, m × `top` (at most as many as the bank has); classes without
+        a vote come last, in their order.
+    """
+    bank, bank_labels = _checks.labeled(bank, bank_labels, "bank")
+    query = _checks.features(query, "query")
     _checks.same_width(bank, query, "bank and query")
-    return _knn(bank, bank_labels, query, query_labels, k, temperature, chunk)
+    _checks.positive(top=top)
+    classes, votes = _votes(bank, bank_labels, query, k, temperature, chunk)
+    if top == 1:
+        return classes[torch.cat([part.argmax(dim=1, keepdim=True) for part in votes])]
+    return classes[torch.cat([part.argsort(dim=1, descending=True, stable=True)[:, :top] for part in votes])]
 
 
 @torch.no_grad()
@@ -73,32 +102,35 @@ def leave_one_out_knn(
     `k` is at most n - 1. It needs no second split, which makes it the estimate to watch during training.
     """
     features, labels = _checks.labeled(features, labels, "features")
-    return _knn(features, labels, None, labels, k, temperature, chunk)
+    classes, votes = _votes(features, labels, None, k, temperature, chunk)
+    predicted = classes[torch.cat([part.argmax(dim=1) for part in votes])]
+    return 100 * int((predicted == labels).sum()) / len(labels)
 
 
-def _knn(
-    bank: Tensor, bank_labels: Tensor, query: Tensor | None, truth: Tensor, k: int, temperature: float, chunk: int
-) -> float:
-    """Return the accuracy of `query`, or of each row of `bank` without itself if `query` is None."""
+def _votes(
+    bank: Tensor, bank_labels: Tensor, query: Tensor | None, k: int, temperature: float, chunk: int
+) -> tuple[Tensor, Iterator[Tensor]]:
+    """Return the classes, and the votes (queries × classes) of `query`, or of each row of `bank` without itself if
+    `query` is None, chunk by chunk."""
     _checks.positive(k=k, temperature=temperature, chunk=chunk)
     available, what = (len(bank), "bank rows") if query is not None else (len(bank) - 1, "other rows")
     if k > available:
         raise ConfigError(f"k is {k}, but there are only {available} {what}: lower k to at most {available}")
     bank = F.normalize(bank, dim=1)
     classes, bank_classes = torch.unique(bank_labels, return_inverse=True)
-    correct = 0
-    for start in range(0, len(truth), chunk):
+
+    def votes(start: int) -> Tensor:
         rows = slice(start, start + chunk)
         part = bank[rows] if query is None else F.normalize(query[rows].to(bank), dim=1)
         similarity = part @ bank.T
         if query is None:
             similarity.diagonal(offset=start).fill_(-torch.inf)
         nearest, index = similarity.topk(k, dim=1)
-        # Dividing a row by its largest weight keeps the argmax, and a small temperature cannot overflow exp.
+        # Dividing a row by its largest weight keeps the order, and a small temperature cannot overflow exp.
         weight = ((nearest - nearest[:, :1]) / temperature).exp()
-        votes = weight.new_zeros(len(part), len(classes)).scatter_add_(1, bank_classes[index], weight)
-        correct += int((classes[votes.argmax(dim=1)] == truth[rows].to(bank.device)).sum())
-    return 100 * correct / len(truth)
+        return weight.new_zeros(len(part), len(classes)).scatter_add_(1, bank_classes[index], weight)
+
+    return classes, map(votes, range(0, len(bank if query is None else query), chunk))
 
 
 def few_label_probe(

@@ -60,11 +60,9 @@ def _unit(sets: tuple[Tensor, ...]) -> Tensor:
 
 
 def _edge_weight(name: str, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor) -> Tensor | None:
-    """The weights as constants of the type of ``like``; an error where there is nothing to attract."""
+    """The weights as constants of the type of ``like``."""
     check_edges(name, edge_index, edge_weight)
     check_weights(name, edge_weight)
-    if edge_index.size(1) == 0:
-        raise ValueError(f"{name} expects one positive edge or more, got none: add a column to edge_index")
     return None if edge_weight is None else edge_weight.detach().to(like.dtype)
 
 
@@ -117,10 +115,10 @@ def nt_xent(
             default depends on the device (a few MB on a CPU).
 
     Returns:
-        a scalar; equals ``lightly.loss.NTXentLoss`` on the same pairs. Differentiable once.
+        a scalar, 0 without edges; equals ``lightly.loss.NTXentLoss`` on the same pairs. Differentiable once.
 
     Raises:
-        ValueError: for an empty ``edge_index``, a temperature that is not positive, a wrong shape or type, ``batch``
+        ValueError: for a temperature that is not positive, a wrong shape or type, ``batch``
             with a pair, and (detected on a CPU only) an index out of range or a positive in another graph of
             ``batch``.
     """
@@ -166,7 +164,7 @@ def alignment_loss(
         chunk: edges visited at a time.
 
     Returns:
-        a scalar. Differentiable once.
+        a scalar, 0 without edges. Differentiable once.
     """
     name = "alignment_loss"
     check_positive(name, alpha=alpha, chunk=chunk)
@@ -239,7 +237,7 @@ def spectral_contrastive_loss(
         batch: graph of each node ``(n,)``. Not for a pair.
 
     Returns:
-        a scalar, differentiable any number of times.
+        a scalar, without edges its repulsion alone; differentiable any number of times.
     """
     name = "spectral_contrastive_loss"
     check_positive(name, mu=mu)

@@ -4,7 +4,15 @@ from cl_as_gnn.nn.terms.attraction import Attraction, PowerAlignment
 from cl_as_gnn.nn.terms.base import Term, objective, term_types
 from cl_as_gnn.nn.terms.channels import ChannelCorrelation, ChannelDecorrelation, ChannelSpread
 from cl_as_gnn.nn.terms.kernels import BipartiteGaussian, GaussianRepulsion, LinearRepulsion
-from cl_as_gnn.nn.terms.pairs import HardNegatives, LogisticPairs, NegativeRepulsion, PairTerm, SubsetRepulsion
+from cl_as_gnn.nn.terms.pairs import (
+    HardNegatives,
+    LogisticPairs,
+    NegativeRepulsion,
+    PairContrast,
+    PairTerm,
+    SubsetRepulsion,
+    hard_positives,
+)
 from cl_as_gnn.nn.terms.softmax import (
     AnchorContrast,
     BipartiteRepulsion,
@@ -30,6 +38,7 @@ __all__ = [
     "LinearRepulsion",
     "LogisticPairs",
     "NegativeRepulsion",
+    "PairContrast",
     "PairTerm",
     "PowerAlignment",
     "QueueContrast",
@@ -38,6 +47,7 @@ __all__ = [
     "SubsetRepulsion",
     "Term",
     "TokenContrast",
+    "hard_positives",
     "objective",
     "term_types",
 ]

@@ -79,6 +79,13 @@ def hard(x):
     return -(own / (own + negative)).log().mean()
 
 
+def apart(x):
+    """Groups of four: every positive against the nodes of other groups."""
+    s, same = x @ x.t() / TAU, TOKEN[:, None] == TOKEN
+    pairs = [(i, j) for i in range(N) for j in range(N) if same[i, j] and i != j]
+    return sum(torch.cat([s[i, j, None], s[i, ~same[i]]]).logsumexp(0) - s[i, j] for i, j in pairs) / len(pairs)
+
+
 def logistic(x):
     logits = SCALE.exp() * x[:SIZE] @ x[SIZE:].t() + BIAS
     return -F.logsigmoid((2 * torch.eye(SIZE) - 1) * logits).sum() / SIZE
@@ -117,6 +124,7 @@ CASES = {
     ),
     terms.LogisticPairs: (terms.LogisticPairs(SCALE, BIAS, VIEWS), logistic),
     terms.NegativeRepulsion: (terms.NegativeRepulsion(TAU, GROUP), lambda x: logits_of(x, OTHER).logsumexp(1).mean()),
+    terms.PairContrast: (terms.PairContrast(TAU, TOKEN), apart),
     terms.PowerAlignment: (
         terms.PowerAlignment(DIRECTED, 3.0),
         lambda x: (x[DIRECTED[0]] - x[DIRECTED[1]]).norm(dim=1).pow(3).mean(),
