@@ -210,7 +210,21 @@ def plus(constant, loss, factor=1.0):
     return lambda a, b: factor * loss(a, b) + constant
 
 
+def dclw(a, b):
+    """Both views, each against the other samples in both; von Mises-Fisher weights on the positive."""
+    a, b = unit(a, b)
+    weight = (2 - B * ((a * b).sum(1) / 0.5).softmax(0)).detach()
+    apart = ~torch.eye(B, dtype=torch.bool).repeat(1, 2)
+
+    def one(a, b):
+        others = (a @ torch.cat([a, b]).t() / 0.2).masked_fill(~apart, -math.inf).logsumexp(1)
+        return (others - weight * (a * b).sum(1) / 0.2).mean()
+
+    return (one(a, b) + one(b, a)) / 2
+
+
 PAPERS = {
+    "dclw": (method("dcl", temperature=0.2, sigma=0.5), dclw),
     "moco": (method("moco", temperature=0.3), moco),
     "ressl": (method("ressl"), ressl),
     "nnclr": (method("nnclr", temperature=0.3), nnclr),

@@ -172,7 +172,7 @@ class PairContrast(PairTerm):
         rest = torch.sigmoid(gap) * own
         slope = share * rest.sum(1, keepdim=True) - rest
         value = torch.logaddexp(gap, torch.zeros_like(gap)).masked_fill(~own, 0).sum()
-        return value / self.pairs, slope / (self.pairs * self.temperature)
+        return value / self.pairs, slope.div_(self.temperature).div_(self.pairs)
 
 
 class HardNegatives(PairTerm):

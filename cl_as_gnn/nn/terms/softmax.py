@@ -107,7 +107,7 @@ class EdgeContrast(Term):
         log_share, slope, repelled = contrast_all_pairs(x, edges, weight, self.temperature, self.batch, self.tile)
         graph, total = Adjacency(edges, slope, x.size(0)), total_weight(weight)
         message = graph.matmul(x) + graph.t_matmul(x) - repelled
-        return -(weight * log_share).sum() / total, message.div_(self.temperature * total)
+        return (weight * -log_share).sum() / total, message.div_(self.temperature * total)
 
 
 class BipartiteRepulsion(Term):
