@@ -95,6 +95,15 @@ def test_moco_is_cross_entropy_over_key_and_queue(views):
     check(method, x, data, expected / (len(x) * (views - 1)))
 
 
+def test_tico_keeps_a_decaying_moment_of_its_nodes():
+    method, moment = make("tico", decay=0.7), torch.zeros(6, 6)
+    for seed in (1, 2):
+        x = method(batch(method, seed))[1]["view"].x.detach()
+        moment = 0.7 * moment + 0.3 * x.t() @ x / len(x)
+    torch.testing.assert_close(method.moment, moment)
+    assert "moment" in method.state_dict()
+
+
 @pytest.mark.parametrize(("views", "filled"), [(2, 0), (2, 20), (3, 20)])
 def test_nnclr_is_the_published_loss(views, filled):
     method = make("nnclr", num_views=views, temperature=0.3)

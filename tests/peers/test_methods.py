@@ -62,6 +62,27 @@ def cosine_to(loss):
     return lambda a, b: (loss(a, second) + loss(b, first)) / 2
 
 
+def tico_of_a_moment():
+    built = make("tico").double()
+    built.moment.copy_(QUEUE.t() @ QUEUE)
+
+    def loss(a, b):
+        x = F.normalize(torch.cat([a, b]), dim=1)
+        data = view_graph(x, 2)
+        data["target"].x = F.normalize(TARGETS, dim=1)
+        data[TARGET_AUGMENTATION].edge_index = data[AUGMENTATION].edge_index
+        return 1 + objective(x, *built.terms(data, Batch(torch.empty(0), torch.arange(B), 0.9)))
+
+    return loss
+
+
+def tico_twice(a, b):
+    """Both views in one batch, whose targets are those of the other view."""
+    theirs = lightly("TiCoLoss")
+    theirs.C = QUEUE.t() @ QUEUE
+    return theirs(torch.cat([a, b]), torch.cat(TARGETS.chunk(2)[::-1]))
+
+
 INSTALLED = {
     "simclr, lightly": (lambda: method("simclr", temperature=0.2), lambda: lightly("NTXentLoss", temperature=0.2)),
     "barlow, lightly": (
@@ -88,6 +109,7 @@ INSTALLED = {
         lambda: method("supcon", labels=LABELS, temperature=0.2),
         lambda: labeled(metric("SupConLoss", temperature=0.2)),
     ),
+    "tico, lightly": (tico_of_a_moment, lambda: tico_twice),
     "BarlowTwinsLoss": (lambda: nn.BarlowTwinsLoss(), lambda: lightly("BarlowTwinsLoss")),
     "VICRegLoss": (lambda: nn.VICRegLoss(), lambda: lightly("VICRegLoss")),
     "DCLLoss": (lambda: nn.DCLLoss(0.2), lambda: lightly("DCLLoss", temperature=0.2)),
@@ -223,7 +245,21 @@ def dclw(a, b):
     return (one(a, b) + one(b, a)) / 2
 
 
+def mocov3(a, b):
+    (za, zb), (pa, pb), own = unit(*TARGETS.chunk(2)), unit(a, b), torch.arange(B)
+    return 0.3 * (F.cross_entropy(pa @ zb.t() / 0.3, own) + F.cross_entropy(pb @ za.t() / 0.3, own))
+
+
+def tico(a, b):
+    """The first batch of a run: no moment of earlier ones."""
+    x, targets = F.normalize(torch.cat([a, b]), dim=1), F.normalize(torch.cat(TARGETS.chunk(2)[::-1]), dim=1)
+    moment = 0.1 * (x.t() @ x).detach() / (2 * B)
+    return 1 - (x * targets).sum(1).mean() + 8 * (x @ moment * x).sum(1).mean()
+
+
 PAPERS = {
+    "mocov3": (method("mocov3", temperature=0.3), mocov3),
+    "tico": (plus(1.0, method("tico")), tico),
     "dclw": (method("dcl", temperature=0.2, sigma=0.5), dclw),
     "moco": (method("moco", temperature=0.3), moco),
     "ressl": (method("ressl"), ressl),

@@ -3,7 +3,7 @@
 from cl_as_gnn.nn.terms.attraction import Attraction, PowerAlignment
 from cl_as_gnn.nn.terms.base import Term, objective, term_types
 from cl_as_gnn.nn.terms.channels import ChannelCorrelation, ChannelDecorrelation, ChannelSpread
-from cl_as_gnn.nn.terms.kernels import BipartiteGaussian, GaussianRepulsion, LinearRepulsion
+from cl_as_gnn.nn.terms.kernels import BipartiteGaussian, GaussianRepulsion, LinearRepulsion, MomentRepulsion
 from cl_as_gnn.nn.terms.pairs import (
     HardNegatives,
     LogisticPairs,
@@ -18,6 +18,7 @@ from cl_as_gnn.nn.terms.softmax import (
     BipartiteRepulsion,
     CrossViewRepulsion,
     EdgeContrast,
+    KeyContrast,
     QueueContrast,
     SoftmaxRepulsion,
 )
@@ -35,8 +36,10 @@ __all__ = [
     "EdgeContrast",
     "GaussianRepulsion",
     "HardNegatives",
+    "KeyContrast",
     "LinearRepulsion",
     "LogisticPairs",
+    "MomentRepulsion",
     "NegativeRepulsion",
     "PairContrast",
     "PairTerm",

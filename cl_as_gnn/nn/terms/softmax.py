@@ -175,6 +175,40 @@ class AnchorContrast(Term):
         return value / count, torch.cat(parts) / (self.temperature * count)
 
 
+class KeyContrast(Term):
+    r"""`MoCo v3 <https://arxiv.org/abs/2104.02057>`_: the softmax of each node over the fixed keys of another view.
+
+    .. math::
+        L = -\frac{w}{V (V - 1) B} \sum_{a \neq b} \sum_i
+            \log \frac{e^{x^a_i \cdot k^b_i / \tau}}{\sum_j e^{x^a_i \cdot k^b_j / \tau}}, \qquad
+        m^a_i \propto \sum_b \Big( k^b_i - \sum_j P^{ab}_{ij} \, k^b_j \Big),
+
+    :math:`P^{ab}` the row softmax of the nodes of view a over the keys of view b: :class:`AnchorContrast` with
+    nodes and fixed rows in each other's place.
+
+    Args:
+        key: K, ``(n, d)``, view-major like the nodes; they get no message.
+        temperature: :math:`\tau`.
+        num_views: V.
+        weight: w.
+    """
+
+    def __init__(self, key: Tensor, temperature: float, num_views: int, weight: float = 1.0):
+        self.key, self.temperature, self.num_views, self.weight = key, temperature, num_views, weight
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, keys = x.chunk(self.num_views), self.key.detach().to(x.dtype).chunk(self.num_views)
+        value, parts = x.new_zeros(()), [torch.zeros_like(part) for part in nodes]
+        for a, node in enumerate(nodes):
+            for b, key in enumerate(keys):
+                if a != b:
+                    lse, repelled, _ = softmax_bipartite(node, key, self.temperature)
+                    value += lse.sum() - (node * key).sum() / self.temperature
+                    parts[a] += key - repelled
+        scale = self.weight / (x.size(0) * (self.num_views - 1))
+        return value * scale, torch.cat(parts) * (scale / self.temperature)
+
+
 class CrossViewRepulsion(Term):
     r"""Repulsion between the nodes of different views: the affinity graph is complete between views, empty within them.
 

@@ -44,6 +44,11 @@ def anchored(x):
     return (F.cross_entropy(y @ b.t() / TAU, label) + F.cross_entropy(z @ a.t() / TAU, label)) / 2
 
 
+def keyed(x):
+    (a, b), (k, m), label = x.chunk(2), KEY.chunk(2), torch.arange(SIZE)
+    return (F.cross_entropy(a @ m.t() / TAU, label) + F.cross_entropy(b @ k.t() / TAU, label)) / 2
+
+
 def queued(x):
     return F.cross_entropy(torch.cat([(x * KEY).sum(1, keepdim=True), x @ FIXED.t()], 1) / TAU, torch.zeros(N).long())
 
@@ -118,11 +123,16 @@ CASES = {
         lambda x: torch.pdist(x).square().mul(-1.5).exp().mean().log(),
     ),
     terms.HardNegatives: (terms.HardNegatives(TAU, 1.0, 0.1, VIEWS), hard),
+    terms.KeyContrast: (terms.KeyContrast(KEY, TAU, VIEWS, 0.6), lambda x: 0.6 * keyed(x)),
     terms.LinearRepulsion: (
         terms.LinearRepulsion(EDGES, VIEWS),
         lambda x: off(x[:SIZE] @ x[SIZE:].t()).square().sum() / (SIZE * (SIZE - 1)),
     ),
     terms.LogisticPairs: (terms.LogisticPairs(SCALE, BIAS, VIEWS), logistic),
+    terms.MomentRepulsion: (
+        terms.MomentRepulsion(FIXED.t() @ FIXED, 0.7),
+        lambda x: 0.7 * (x @ FIXED.t()).square().sum() / N,
+    ),
     terms.NegativeRepulsion: (terms.NegativeRepulsion(TAU, GROUP), lambda x: logits_of(x, OTHER).logsumexp(1).mean()),
     terms.PairContrast: (terms.PairContrast(TAU, TOKEN), apart),
     terms.PowerAlignment: (
