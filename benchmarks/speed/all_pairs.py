@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.common.memory import extra_peak
 from benchmarks.common.timing import Contender, Row, Settings, Work
-from cl_as_gnn.graph.view_graph import augmentation_edges
+from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn.functional import nt_xent
 
 TEMPERATURE = 0.5

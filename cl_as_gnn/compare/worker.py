@@ -47,6 +47,7 @@ def main() -> None:
     import torch.utils.tensorboard
 
     import cl_as_gnn.training.fit
+    from cl_as_gnn import cli
     from cl_as_gnn.cli import __main__ as command
 
     assert cl_as_gnn.training.fit
@@ -58,7 +59,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.modules["__main__"] = command  # from which further ranks are started
     sys.argv = ["clgnn", *words]
-    command.main()
+    cli.main()
 
 
 if __name__ == "__main__":

@@ -18,13 +18,12 @@ from cl_as_gnn.evaluation.geometry import (
     uniformity,
     view_agreement,
 )
+from cl_as_gnn.evaluation.knn import knn_accuracy, knn_predict, leave_one_out_knn
 from cl_as_gnn.evaluation.linear import LinearProbe, linear_probe
 from cl_as_gnn.evaluation.probes import (
     Probe,
     cross_validated_svm,
     few_label_probe,
-    knn_accuracy,
-    leave_one_out_knn,
     span_coordinates,
     validated_probe,
 )
@@ -46,6 +45,7 @@ __all__ = [
     "few_label_probe",
     "graph_mismatch",
     "knn_accuracy",
+    "knn_predict",
     "leave_one_out_knn",
     "linear_probe",
     "propagate",

@@ -1,4 +1,4 @@
-"""Accuracy of frozen features: nearest neighbors, logistic regression on few labels, an SVM on whole graphs."""
+"""Accuracy of frozen features: logistic regression on few labels or with a validated C, an SVM on whole graphs."""
 
 from __future__ import annotations
 
@@ -23,84 +23,6 @@ C_GRID = tuple(float(c) for c in 10 ** np.arange(-2, 4.01, 0.5))
 SVM_GRID = tuple(float(c) for c in 10 ** np.arange(-3.0, 3.01))
 # Up to this width a d × d matrix in float64 (134 MB) costs little.
 _WIDE = 4096
-
-
-@torch.no_grad()
-def knn_accuracy(
-    bank: Tensor,
-    bank_labels: Tensor,
-    query: Tensor,
-    query_labels: Tensor,
-    k: int = 20,
-    temperature: float = 0.07,
-    chunk: int = 1024,
-) -> float:
-    """Compute the weighted kNN accuracy of `query` with `bank` as reference, in per cent.
-
-    Wu, Xiong, Yu and Lin, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018,
-    section 3.4. With s_ij the cosine similarity of query i and bank row j, and N_k(i) the k most similar bank rows,
-    class c gets the vote
-
-        v_c(i) = Σ_{j ∈ N_k(i)} exp(s_ij / temperature) · 1[label_j = c]
-
-    and the largest vote is the prediction (among equal votes, the smallest label). A row of zeros has similarity 0 to
-    every row.
-
-    Args:
-        bank: reference features, n × d.
-        bank_labels: their integer classes, n.
-        query: features to classify, m × d.
-        query_labels: their integer classes, m; a class that is not in the bank counts as an error.
-        k: number of neighbors that vote, at most n.
-        temperature: of the weights; a small value gives the nearest neighbor most of the vote.
-        chunk: number of queries at a time; memory holds chunk × n similarities.
-
-    Raises:
-        ConfigError: `k`, `temperature` or `chunk` is not above 0, or `k` exceeds the bank.
-        ValueError: features are not finite matrices of one width, or labels are not one integer per row.
-    """
-    bank, bank_labels = _checks.labeled("knn_accuracy", bank, bank_labels, "bank", "bank_labels")
-    query, query_labels = _checks.labeled("knn_accuracy", query, query_labels, "query", "query_labels")
-    _checks.same_width("knn_accuracy", query, bank.shape[1], "query")
-    return _knn(bank, bank_labels, query, query_labels, k, temperature, chunk)
-
-
-@torch.no_grad()
-def leave_one_out_knn(
-    features: Tensor, labels: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 1024
-) -> float:
-    """Compute the weighted kNN accuracy of every row with all other rows as reference, in per cent.
-
-    The vote is that of :func:`knn_accuracy`, whose arguments and errors apply; a row is no neighbor of its own, so that
-    `k` is at most n - 1. It needs no second split, which makes it the estimate to watch during training.
-    """
-    features, labels = _checks.labeled("leave_one_out_knn", features, labels, "features", "labels")
-    return _knn(features, labels, None, labels, k, temperature, chunk)
-
-
-def _knn(
-    bank: Tensor, bank_labels: Tensor, query: Tensor | None, truth: Tensor, k: int, temperature: float, chunk: int
-) -> float:
-    """Return the accuracy of `query`, or of each row of `bank` without itself if `query` is None."""
-    caller, others = ("leave_one_out_knn", len(bank) - 1) if query is None else ("knn_accuracy", len(bank))
-    _checks.positive(caller, temperature=temperature)
-    _checks.count(caller, chunk=chunk)
-    _checks.count(caller, most=others, cure=f"there are only {others} rows to be neighbors", k=k)
-    bank = unit_rows(bank)
-    classes, bank_classes = torch.unique(bank_labels, return_inverse=True)
-    correct = 0
-    for start in range(0, len(truth), chunk):
-        rows = slice(start, start + chunk)
-        part = bank[rows] if query is None else unit_rows(query[rows]).to(bank)
-        similarity = part @ bank.T
-        if query is None:
-            similarity.diagonal(offset=start).fill_(-torch.inf)
-        nearest, index = similarity.topk(k, dim=1)
-        # Dividing a row by its largest weight keeps the argmax, and a small temperature cannot overflow exp.
-        weight = ((nearest - nearest[:, :1]) / temperature).exp()
-        votes = weight.new_zeros(len(part), len(classes)).scatter_add_(1, bank_classes[index], weight)
-        correct += int((classes[votes.argmax(dim=1)] == truth[rows].to(bank.device)).sum())
-    return 100 * correct / len(truth)
 
 
 def few_label_probe(

@@ -6,7 +6,8 @@ from cl_as_gnn.graph.memory import FeatureQueue, SampleBank
 from cl_as_gnn.graph.transforms.corrupt import DropEdges, DropNodes, MaskFeatures, TwoViews
 from cl_as_gnn.graph.transforms.minibatch import NeighborPositives, SampleAffinity, view_agreement
 from cl_as_gnn.graph.transforms.positives import FeatureKNN, NearestPositives, SameLabelEdges
-from cl_as_gnn.graph.view_graph import augmentation_edges, view_graph
+from cl_as_gnn.graph.view_graph import view_graph
+from cl_as_gnn.nn.edges import augmentation_edges
 
 __all__ = [
     "DropEdges",

@@ -38,7 +38,7 @@ class FeatureQueue(nn.Module):
         check_integers("FeatureQueue", sample, len(x), "sample", "one of each row")
         x, sample = x[-size:], sample[-size:]
         slot = (self.written + torch.arange(x.size(0), device=x.device)) % size
-        self.features[slot] = unit_rows(x.float())
+        self.features[slot] = unit_rows(x.to(self.features.dtype))
         self.sample[slot] = sample
         self.written.add_(x.size(0))
 
@@ -58,11 +58,13 @@ class SampleBank(nn.Module):
         num_samples: N.
         dim: d.
         stages: past stages kept.
+        unit: normalize what is written.
     """
 
-    def __init__(self, num_samples: int, dim: int, stages: int = 1):
+    def __init__(self, num_samples: int, dim: int, stages: int = 1, unit: bool = True):
         super().__init__()
         check_count("SampleBank", num_samples=num_samples, dim=dim, stages=stages)
+        self.unit = unit
         self.features = nn.Buffer(torch.zeros(stages, num_samples, dim))
         self.seen = nn.Buffer(torch.zeros(stages, num_samples, dtype=torch.bool))
 
@@ -74,13 +76,14 @@ class SampleBank(nn.Module):
 
     @torch.no_grad()
     def write(self, sample: Tensor, x: Tensor) -> None:
-        """Push ``x`` ``(m, d)``, normalized, as the latest stage of the samples ``(m,)``, without duplicates."""
+        """Push ``x`` ``(m, d)``, as the latest stage of the samples ``(m,)``, which hold no duplicates."""
         self._check_samples(sample, len(x) if isinstance(x, Tensor) else None)
         _check_rows("SampleBank", x, self.features.size(2))
         for stage in range(self.features.size(0) - 1, 0, -1):
             self.features[stage, sample] = self.features[stage - 1, sample]
             self.seen[stage, sample] = self.seen[stage - 1, sample]
-        self.features[0, sample] = unit_rows(x.float())
+        x = x.to(self.features.dtype)
+        self.features[0, sample] = unit_rows(x) if self.unit else x
         self.seen[0, sample] = True
 
     def _check_samples(self, sample: Tensor, count: int | None = None) -> None:

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.schema import AFFINITY, AUGMENTATION
-from cl_as_gnn.nn.checks import as_device, check_count, check_features, check_integers, expects
-from cl_as_gnn.nn.operators.adjacency import copy_edges
-
-
-def augmentation_edges(num_samples: int, num_views: int, device: torch.device) -> Tensor:
-    """Every ordered pair of different views of a sample, ``(2, B·V·(V−1))``: both directions, no self-loops.
-
-    Nodes are view-major (node v·B + s is view v of sample s). The result is the caller's own; its order, on which
-    products with it rest, is computed once per size and device.
-    """
-    check_count("augmentation_edges", least=0, num_samples=num_samples)
-    check_count("augmentation_edges", num_views=num_views)
-    device = as_device("augmentation_edges", device)
-    plain = type(torch.empty(0, device=device)) is Tensor  # not in a mode of fake tensors
-    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or not plain:
-        return _edges(num_samples, num_views, device)
-    return copy_edges(_known_edges(num_samples, num_views, device))
-
-
-def _edges(num_samples: int, num_views: int, device: torch.device) -> Tensor:
-    node = torch.arange(num_samples * num_views, device=device).view(num_views, num_samples)
-    shifts = [node.roll(-shift, 0) for shift in range(1, num_views)]
-    source = torch.stack(shifts).flatten() if shifts else node.new_empty(0)
-    return torch.stack([source, node.flatten().repeat(num_views - 1)])
-
-
-_known_edges = lru_cache(maxsize=32)(_edges)
+from cl_as_gnn.nn.checks import check_count, check_features, check_integers, expects
+from cl_as_gnn.nn.edges import augmentation_edges
 
 
 def rows_per_view(caller: str, x: Tensor, num_views: int) -> int:

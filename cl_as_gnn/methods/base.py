@@ -106,6 +106,8 @@ class Method(nn.Module, Generic[ConfigT]):
     """Whether it contrasts the channels of an image, so that two encoders must read them (``encoder.split``)."""
     nodes: ClassVar[str] = "view"
     """Type of the nodes on which the terms act."""
+    unscaled: tuple[str, ...] = ()
+    """Node types whose features :meth:`normalize` leaves alone: :meth:`rewire` normalizes them."""
     neighbors_from: ClassVar[str | None] = None
     """``"batch"`` or ``"training set"``: what caps the number ``method.k`` of neighbors of a sample, if anything."""
 
@@ -193,7 +195,9 @@ class Method(nn.Module, Generic[ConfigT]):
         """Build the minibatch graph: normalized features of all ranks as nodes, and augmentation edges."""
         encoded, num_views = self.encode(batch), self.node_views
         with torch.autocast(encoded["view"].device.type, enabled=False):
-            x = {kind: gather_views(self.normalize(z.float()), num_views) for kind, z in encoded.items()}
+            wide = {kind: z if z.dtype == torch.float64 else z.float() for kind, z in encoded.items()}
+            parts = {kind: z if kind in self.unscaled else self.normalize(z) for kind, z in wide.items()}
+            x = {kind: gather_views(z, num_views) for kind, z in parts.items()}
             data = view_graph(x.pop("view"), num_views, batch.sample)
             for kind, features in x.items():
                 data[kind].x = features

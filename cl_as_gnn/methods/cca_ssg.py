@@ -24,7 +24,9 @@ class CCASSG(StandardizedMethod[CCASSGConfig]):
           + \lambda \sum_v \lVert \tfrac1B (X^v)^\top X^v - I \rVert_F^2,
 
     for features standardized over the batch in each view: the loss of the released code plus the constant d (the paper
-    doubles the first term). For V > 2: the mean over the pairs of views, and twice the mean over the views.
+    doubles the first term). That code divides by the sample deviation (B − 1), here the variance over B is 1, so that
+    :math:`X^\top X / B` is a correlation; the gradients differ by the share 1/B. For V > 2: the mean over the pairs
+    of views, and twice the mean over the views.
     """
 
     Config = CCASSGConfig

@@ -13,6 +13,7 @@ from cl_as_gnn.graph.schema import STAGE
 from cl_as_gnn.graph.transforms import sample_prototypes
 from cl_as_gnn.methods.base import Batch, TargetMethod
 from cl_as_gnn.nn import StageAggregation
+from cl_as_gnn.nn.unit import unit_rows
 
 
 class JumpingConfig(MethodConfig):
@@ -34,25 +35,40 @@ class JumpingMethod(TargetMethod[JumpingConfig]):
 
     def build_modules(self) -> None:
         super().build_modules()
-        self.bank = SampleBank(self.num_samples, self.heads.projector_dim, len(self.config.stages) - 1)
+        stages, unit = len(self.config.stages) - 1, "target" not in self.unscaled
+        self.bank = SampleBank(self.num_samples, self.heads.projector_dim, stages, unit=unit)
         self.aggregate = StageAggregation(self.config.stages)
+
+    def remembered(self, present: Tensor) -> Tensor:
+        """Return what the bank keeps of each sample, ``(B, d)``: the unit mean of its views."""
+        return sample_prototypes(present, self.config.num_views)
+
+    def mix(self, stages: Tensor, known: Tensor) -> Tensor:
+        """Mix stages ``(s, n, d)`` by the shares of those that are known ``(s, n)``: the targets, ``(n, d)``."""
+        out: Tensor = self.aggregate(stages, known)
+        return out
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         present = data["target"].x
-        data["sample"].x = sample_prototypes(present, self.config.num_views)
+        data["sample"].x = self.remembered(present)
         if batch.progress < self.config.start:
+            data["target"].x = unit_rows(present) if self.unscaled else present
             return data
         past, seen = self.bank.read(batch.sample)
         stages = torch.cat([present.unsqueeze(0), past.repeat(1, self.config.num_views, 1)])
         known = torch.cat([torch.ones_like(seen[:1]), seen]).repeat(1, self.config.num_views)
-        data["target"].x = self.aggregate(stages, known)
+        data["target"].x = self.mix(stages, known)
         self.join_past(data, past, known)
         return data
 
+    def shares(self, known: Tensor) -> Tensor:
+        """Return the share of each stage in each target, ``(s, n)``."""
+        share = self.aggregate.weights.unsqueeze(1) * known
+        return share / share.sum(0)
+
     def join_past(self, data: HeteroData, past: Tensor, known: Tensor) -> None:
         """Add the features of earlier epochs as nodes, with an edge to each target in which they are mixed."""
-        share = self.aggregate.weights.unsqueeze(1) * known
-        share = share / share.sum(0)
+        share = self.shares(known)
         num_stages, size = past.shape[:2]
         node = torch.arange(num_stages * size, device=past.device).view(num_stages, size)
         target = torch.arange(known.size(1), device=past.device).repeat(num_stages)
@@ -68,6 +84,7 @@ class JumpingMethod(TargetMethod[JumpingConfig]):
 
 class JKConfig(JumpingConfig):
     name: Literal["jk"] = "jk"
+    form: Literal["unit", "released"] = Field("unit", description="mix unit vectors, or vectors as they are (released)")
 
 
 class JK(JumpingMethod):
@@ -77,10 +94,28 @@ class JK(JumpingMethod):
         p_i' = p_i + \alpha \sum_{j \to i} \mathrm{sg}\Big( \gamma_0 z_j + \sum_{r \geq 1} \gamma_r m_s^{(r)} \Big),
 
     :math:`m_s^{(r)}` the unit mean of the views of sample s, r epochs ago, from a bank with one row per sample. Stages
-    are normalized before they are mixed; the others take over the share of a stage that did not see the sample.
-    Messages flow one-way, from earlier epochs to targets to predictions.
+    are normalized before they are mixed, the mixture is not: where the epochs disagree, the message is weaker. The
+    others take over the share of a stage that did not see the sample. Messages flow one-way, from earlier epochs to
+    targets to predictions.
+
+    With ``form="released"``, as in the authors' code, the bank keeps the last view alone, vectors are mixed in the
+    length that they have, and the mixture is normalized.
     """
+
+    config: JKConfig
 
     Config = JKConfig
     attracts = "the other views and the same image in earlier epochs (jumping knowledge)"
     source = "Wang et al., ICLR 2023 (SimSiam-Multi)"
+
+    @property
+    def unscaled(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("target",) if self.config.form == "released" else ()
+
+    def remembered(self, present: Tensor) -> Tensor:
+        return present.chunk(self.config.num_views)[-1] if self.unscaled else super().remembered(present)
+
+    def mix(self, stages: Tensor, known: Tensor) -> Tensor:
+        if not self.unscaled:
+            return super().mix(stages, known)
+        return unit_rows((self.shares(known).unsqueeze(2) * stages).sum(0))

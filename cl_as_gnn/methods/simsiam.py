@@ -16,7 +16,8 @@ class SimSiam(TargetMethod[SimSiamConfig]):
     .. math::
         p_i' = p_i + \alpha \sum_{j \to i} \tfrac{1}{V - 1} \, \mathrm{sg}(z_j),
 
-    the gradient step on :math:`-\cos(p_i, \mathrm{sg}(z_j))`. For V > 2 the target is the mean over the other views.
+    the gradient step on :math:`-\cos(p_i, \mathrm{sg}(z_j))`. For V > 2 it is the mean of the cosines to
+    the other views; in ``fastsiam`` the cosine to their mean.
     """
 
     Config = SimSiamConfig

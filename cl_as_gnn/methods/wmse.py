@@ -43,6 +43,9 @@ class WMSE(Method[WMSEConfig]):
 
     with each view whitened over the whole batch (use at least two images per dimension). Whitening acts as a signed
     graph on all pairs, :math:`z^\top \mathrm{Cov}^{-1} z`, and repels without a term of its own.
+
+    ``shrink`` draws the covariance towards its mean variance, so that the result does not depend on the scale of the
+    features; the released code draws it towards the identity, by default not at all. With ``shrink=0`` the two agree.
     """
 
     Config = WMSEConfig

@@ -10,22 +10,35 @@ from cl_as_gnn.nn.conv import (
     StageAggregation,
     UniformityConv,
 )
-from cl_as_gnn.nn.losses import CLIPLoss, NTXentLoss, SigLIPLoss, SpectralContrastiveLoss, SupConLoss
+from cl_as_gnn.nn.losses import (
+    CLIPLoss,
+    NTXentLoss,
+    PairNTXentLoss,
+    SigLIPLoss,
+    SpectralContrastiveLoss,
+    SupConLoss,
+)
 from cl_as_gnn.nn.norm import ContraNorm
+from cl_as_gnn.nn.view_losses import BarlowTwinsLoss, DCLLoss, SimSiamLoss, VICRegLoss
 
 __all__ = [
     "AlignmentConv",
+    "BarlowTwinsLoss",
     "CLIPLoss",
     "ContraNorm",
     "ContrastiveConv",
+    "DCLLoss",
     "HardestPositiveConv",
     "NTXentLoss",
+    "PairNTXentLoss",
     "PositiveAttention",
     "SigLIPLoss",
+    "SimSiamLoss",
     "SpectralContrastiveLoss",
     "SpectralConv",
     "StageAggregation",
     "SupConLoss",
     "UniformityConv",
+    "VICRegLoss",
     "functional",
 ]

@@ -1,6 +1,8 @@
-"""One form for the edge and feature formats that PyG's layers take."""
+"""The edges between views of a sample; one form for the edge and feature formats that PyG's layers take."""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -8,11 +10,47 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor, Size
 from torch_geometric.utils import is_sparse, to_edge_index
 
-from cl_as_gnn.nn.checks import Got, check_device, check_edges, check_features, check_range, check_width, expects
+from cl_as_gnn.nn.checks import (
+    Got,
+    as_device,
+    check_count,
+    check_device,
+    check_edges,
+    check_features,
+    check_range,
+    check_width,
+    expects,
+)
+from cl_as_gnn.nn.operators.adjacency import copy_edges
 
 Features = Tensor | tuple[Tensor, Tensor]
 Nodes = Tensor | tuple[Tensor, Tensor | None]
 _PAIR = "pass one tensor, or a tuple of two for a bipartite graph; copies of a static graph as a Batch"
+
+
+def augmentation_edges(num_samples: int, num_views: int, device: torch.device) -> Tensor:
+    """Every ordered pair of different views of a sample, ``(2, B·V·(V−1))``: both directions, no self-loops.
+
+    Nodes are view-major (node v·B + s is view v of sample s). The result is the caller's own; its order, on which
+    products with it rest, is computed once per size and device.
+    """
+    check_count("augmentation_edges", least=0, num_samples=num_samples)
+    check_count("augmentation_edges", num_views=num_views)
+    device = as_device("augmentation_edges", device)
+    plain = type(torch.empty(0, device=device)) is Tensor  # not in a mode of fake tensors
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or not plain:
+        return _edges(num_samples, num_views, device)
+    return copy_edges(_known_edges(num_samples, num_views, device))
+
+
+def _edges(num_samples: int, num_views: int, device: torch.device) -> Tensor:
+    node = torch.arange(num_samples * num_views, device=device).view(num_views, num_samples)
+    shifts = [node.roll(-shift, 0) for shift in range(1, num_views)]
+    source = torch.stack(shifts).flatten() if shifts else node.new_empty(0)
+    return torch.stack([source, node.flatten().repeat(num_views - 1)])
+
+
+_known_edges = lru_cache(maxsize=32)(_edges)
 
 
 def with_targets(layer: str, x: Nodes, size: Size) -> Features:

@@ -28,10 +28,12 @@ from cl_as_gnn.nn.checks import (
 from cl_as_gnn.nn.edges import Features, widen
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import linear_attention
+from cl_as_gnn.nn.streaming.all_pairs import products_in_bf16
 from cl_as_gnn.nn.terms import (
     Attraction,
     BipartiteGaussian,
     BipartiteRepulsion,
+    EdgeContrast,
     GaussianRepulsion,
     PowerAlignment,
     SoftmaxRepulsion,
@@ -39,6 +41,9 @@ from cl_as_gnn.nn.terms import (
 )
 from cl_as_gnn.nn.terms.base import total_weight
 from cl_as_gnn.nn.unit import not_too_long, unit_rows
+
+# Up to so many positives per node each is visited alone, beyond it their sums cost less.
+_FEW = 8
 
 
 def _sets(name: str, x: Features, batch: Tensor | None) -> tuple[Tensor, ...]:
@@ -59,10 +64,8 @@ def _unit(sets: tuple[Tensor, ...]) -> Tensor:
 
 
 def _edge_weight(name: str, edge_index: Tensor, edge_weight: Tensor | None, sets: tuple[Tensor, ...]) -> Tensor | None:
-    """The weights as constants of the type of the features; an error where there is nothing to attract."""
+    """The weights as constants of the type of the features."""
     check_edges(name, edge_index, edge_weight)
-    if edge_index.size(1) == 0:
-        raise expects(name, "edge_index", "with one positive edge or more", Got("none"), "add a column")
     check_device(name, sets[0], edge_index=edge_index, edge_weight=edge_weight)
     check_range(name, edge_index, (sets[0].size(0), sets[-1].size(0)))
     check_weights(name, edge_weight)
@@ -89,8 +92,10 @@ def nt_xent(
 
     :math:`R` the row sums of :math:`A`. With one mutual positive per node, this is
     :math:`-c \, (A - \tfrac12 (P + P^\top)) Z` with :math:`c = 2 / (n \tau)`: a graph convolution minus
-    self-attention. Value and gradient are computed together by streaming, as the sum of the terms
-    :class:`~cl_as_gnn.nn.terms.Attraction` and :class:`~cl_as_gnn.nn.terms.SoftmaxRepulsion`.
+    self-attention. Value and gradient are computed together by streaming, by the term
+    :class:`~cl_as_gnn.nn.terms.EdgeContrast`; with more than 8 positives per node, or in bfloat16, as the sum of
+    :class:`~cl_as_gnn.nn.terms.Attraction` and :class:`~cl_as_gnn.nn.terms.SoftmaxRepulsion`, whose difference is
+    rounded to 1e-7 of each.
 
     Between two sets of nodes (two encoders, two modalities, a bank) it is InfoNCE: each anchor :math:`u_i`, a row of
     ``x_dst``, is contrasted with all rows :math:`v_k` of ``x_src``, its positives included,
@@ -116,10 +121,10 @@ def nt_xent(
             default depends on the device (a few MB on a CPU).
 
     Returns:
-        a scalar; equals ``lightly.loss.NTXentLoss`` on the same pairs. Differentiable once.
+        a scalar, 0 without edges; equals ``lightly.loss.NTXentLoss`` on the same pairs. Differentiable once.
 
     Raises:
-        ValueError: for an empty ``edge_index``, a temperature that is not positive, a wrong shape or type, ``batch``
+        ValueError: for a temperature that is not positive, a wrong shape or type, ``batch``
             with a pair, and (detected on a CPU only) an index out of range or a positive in another graph of
             ``batch``.
     """
@@ -128,8 +133,12 @@ def nt_xent(
     check_count(name, chunk=chunk, optional=True)
     sets = _sets(name, x, batch)
     z, sizes = _unit(sets), (sets[0].size(0), sets[-1].size(0))
-    graph = Adjacency(edge_index, _edge_weight(name, edge_index, edge_weight, sets), sizes)
+    edge_weight = _edge_weight(name, edge_index, edge_weight, sets)
     check_same_graph(name, batch, edge_index)
+    few = sizes[0] > 1 and edge_index.size(1) <= _FEW * sizes[0]
+    if len(sets) == 1 and few and not products_in_bf16(z, temperature):
+        return objective(z, EdgeContrast(edge_index, temperature, edge_weight, batch, chunk))
+    graph = Adjacency(edge_index, edge_weight, sizes)
     weight = graph.row_sum.to(z.dtype)
     total = total_weight(weight)
     if len(sets) == 1:
@@ -162,7 +171,7 @@ def alignment_loss(
         chunk: edges visited at a time.
 
     Returns:
-        a scalar. Differentiable once.
+        a scalar, 0 without edges. Differentiable once.
     """
     name = "alignment_loss"
     check_positive(name, alpha=alpha)
@@ -236,7 +245,7 @@ def spectral_contrastive_loss(
         batch: graph of each node ``(n,)``. Not for a pair.
 
     Returns:
-        a scalar, differentiable any number of times.
+        a scalar, without edges its repulsion alone; differentiable any number of times.
     """
     name = "spectral_contrastive_loss"
     check_positive(name, mu=mu)

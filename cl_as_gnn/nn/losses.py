@@ -19,13 +19,14 @@ from cl_as_gnn.nn.checks import (
     shape_of,
 )
 from cl_as_gnn.nn.distributed import gather_views
+from cl_as_gnn.nn.edges import augmentation_edges
 from cl_as_gnn.nn.functional import nt_xent, spectral_contrastive_loss
 from cl_as_gnn.nn.operators import Adjacency
-from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, LogisticPairs, objective
+from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, LogisticPairs, PairContrast, objective
 from cl_as_gnn.nn.unit import unit_rows
 
 
-def _view_major(name: str, views: dict[str, Tensor], gather: bool) -> tuple[Tensor, int]:
+def view_major(name: str, views: dict[str, Tensor], gather: bool) -> tuple[Tensor, int]:
     """Views of one shape ``(B, d)``, of all ranks if ``gather``, as ``(V·B, d)``; and V."""
     if len(views) < 2:
         raise expects(name, "views", "as two tensors or more", Got(f"{len(views)}"), "pass each as an argument")
@@ -40,15 +41,9 @@ def _view_major(name: str, views: dict[str, Tensor], gather: bool) -> tuple[Tens
     return (gather_views(x, len(views)) if gather else x), len(views)
 
 
-def _numbered(views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+def numbered(views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """The views under the names that errors call them by."""
     return {f"views[{i}]": z for i, z in enumerate(views)}
-
-
-def _positives(num_views: int, batch: int, device: torch.device) -> Tensor:
-    """Edges between all views of each sample, ``(2, V·(V − 1)·B)``."""
-    node = torch.arange(num_views * batch, device=device).view(num_views, batch)
-    shifts = [torch.stack([node.roll(shift, 0), node]).flatten(1) for shift in range(1, num_views)]
-    return torch.cat(shifts, dim=1)
 
 
 def _same_label(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,6 +56,14 @@ def _same_label(labels: Tensor) -> tuple[Tensor, Tensor]:
     source = members[start[group[target]] + place]
     apart = source != target
     return torch.stack([source[apart], target[apart]]), own - 1
+
+
+def _labeled(name: str, embeddings: Tensor, labels: Tensor, gather: bool) -> tuple[Tensor, Tensor]:
+    """Rows ``(n, d)`` and labels ``(n,)``, of all ranks if ``gather``."""
+    check_features(name, embeddings, "embeddings")
+    check_integers(name, labels, len(embeddings))
+    check_device(name, embeddings, labels=labels)
+    return (gather_views(embeddings), gather_views(labels)) if gather else (embeddings, labels)
 
 
 class NTXentLoss(nn.Module):
@@ -89,8 +92,8 @@ class NTXentLoss(nn.Module):
 
     def forward(self, *views: Tensor) -> Tensor:
         """The loss of two or more views ``(B, d)``, row s of each of the same sample; ValueError for other shapes."""
-        x, num_views = _view_major("NTXentLoss", _numbered(views), self.gather_distributed)
-        return nt_xent(x, _positives(num_views, len(x) // num_views, x.device), self.temperature)
+        x, num_views = view_major("NTXentLoss", numbered(views), self.gather_distributed)
+        return nt_xent(x, augmentation_edges(len(x) // num_views, num_views, x.device), self.temperature)
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}, gather_distributed={self.gather_distributed}"
@@ -112,8 +115,8 @@ class SpectralContrastiveLoss(nn.Module):
 
     def forward(self, *views: Tensor) -> Tensor:
         """The loss of two or more views ``(B, d)``, row s of each of the same sample; ValueError for other shapes."""
-        x, num_views = _view_major("SpectralContrastiveLoss", _numbered(views), self.gather_distributed)
-        return spectral_contrastive_loss(x, _positives(num_views, len(x) // num_views, x.device), self.mu)
+        x, num_views = view_major("SpectralContrastiveLoss", numbered(views), self.gather_distributed)
+        return spectral_contrastive_loss(x, augmentation_edges(len(x) // num_views, num_views, x.device), self.mu)
 
     def extra_repr(self) -> str:
         return f"mu={self.mu}, gather_distributed={self.gather_distributed}"
@@ -146,15 +149,39 @@ class SupConLoss(nn.Module):
         Raises:
             ValueError: the shapes differ.
         """
-        check_features("SupConLoss", embeddings, "embeddings")
-        check_integers("SupConLoss", labels, len(embeddings))
-        check_device("SupConLoss", embeddings, labels=labels)
-        if self.gather_distributed:
-            embeddings, labels = gather_views(embeddings), gather_views(labels)
+        embeddings, labels = _labeled("SupConLoss", embeddings, labels, self.gather_distributed)
         edges, others = _same_label(labels)
         if edges.size(1) == 0:
             return (embeddings * 0).sum()
         return nt_xent(embeddings, edges, self.temperature, edge_weight=1 / others[edges[1]])
+
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}, gather_distributed={self.gather_distributed}"
+
+
+class PairNTXentLoss(nn.Module):
+    r"""NT-Xent with several positives, each against the negatives alone.
+
+    The loss is that of :class:`~cl_as_gnn.nn.terms.PairContrast` on unit rows, and that of ``NTXentLoss`` in
+    ``pytorch_metric_learning``. In :class:`SupConLoss` the other positives of an anchor stand in the denominator, so
+    that they repel it.
+
+    Args:
+        temperature: :math:`\tau > 0`.
+        gather_distributed: as in :class:`NTXentLoss`.
+    """
+
+    def __init__(self, temperature: float = 0.1, gather_distributed: bool = False):
+        super().__init__()
+        check_positive("PairNTXentLoss", temperature=temperature)
+        check_flag("PairNTXentLoss", gather_distributed=gather_distributed)
+        self.temperature, self.gather_distributed = temperature, gather_distributed
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The loss of rows ``(n, d)`` with integer labels ``(n,)``, 0 if no two rows have one label; ValueError if the
+        shapes differ."""
+        embeddings, labels = _labeled("PairNTXentLoss", embeddings, labels, self.gather_distributed)
+        return objective(unit_rows(embeddings), PairContrast(self.temperature, labels))
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}, gather_distributed={self.gather_distributed}"
@@ -189,7 +216,7 @@ class CLIPLoss(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """The loss of paired rows ``(B, d)`` of the two encoders; ValueError for other shapes."""
-        x, _ = _view_major("CLIPLoss", {"first": first, "second": second}, self.gather_distributed)
+        x, _ = view_major("CLIPLoss", {"first": first, "second": second}, self.gather_distributed)
         size = len(x) // 2
         u, v = unit_rows(x.float() if x.dtype != torch.float64 else x).chunk(2)
         # A scaled side lets the temperature of the terms be 1, so that the slope of the scale follows from theirs.
@@ -235,7 +262,7 @@ class SigLIPLoss(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """The loss of paired rows ``(B, d)`` of the two encoders; ValueError for other shapes."""
-        x, _ = _view_major("SigLIPLoss", {"first": first, "second": second}, self.gather_distributed)
+        x, _ = view_major("SigLIPLoss", {"first": first, "second": second}, self.gather_distributed)
         x = unit_rows(x.float() if x.dtype != torch.float64 else x)
         return objective(x, LogisticPairs(self.log_scale, self.bias, 2))
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cl_as_gnn.errors import ConfigError
-from cl_as_gnn.evaluation import knn_accuracy, leave_one_out_knn
+from cl_as_gnn.evaluation import knn_accuracy, knn_predict, leave_one_out_knn
 
 
 def clusters(n: int, seed: int, classes: int = 4, d: int = 6) -> tuple[Tensor, Tensor]:
@@ -124,6 +124,17 @@ def test_errors_are_one_line_and_name_the_cure() -> None:
         knn_accuracy(x, y.double(), x, y, k=3)
     with pytest.raises(ValueError, match="non-empty matrix"):
         knn_accuracy(x, y, x[:0], y[:0], k=3)
+
+
+def test_predictions_are_ordered_by_vote_and_count_among_the_top() -> None:
+    bank = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [-1.0, 0.0]])
+    labels, query = torch.tensor([4, 4, 9, 2]), torch.tensor([[1.0, 0.05], [0.1, 1.0]])
+    assert knn_predict(bank, labels, query, k=3, top=5).tolist() == [[4, 9, 2], [9, 4, 2]]
+    assert knn_predict(bank, labels, query, k=3, chunk=1).tolist() == [[4], [9]]
+    truth = torch.tensor([9, 2])
+    assert [knn_accuracy(bank, labels, query, truth, k=3, top=top) for top in (1, 2, 3)] == [0, 50, 100]
+    with pytest.raises(ConfigError, match="top as a whole number >= 1, got 0"):
+        knn_predict(bank, labels, query, k=3, top=0)
 
 
 @pytest.mark.gpu

@@ -51,6 +51,11 @@ def test_vicreg_is_the_released_loss():
     check(method, x, view_graph(x, 2), expected)
 
 
+def test_vicreg_refuses_a_sample_without_others():
+    with pytest.raises(ValueError, match=r"VICReg.* expects two samples or more, got 1.*raise the batch size"):
+        make("vicreg").terms(view_graph(rows(2), 2), nowhere())[1](rows(2))
+
+
 def test_wmse_whitens_then_aligns():
     method = make("wmse", shrink=0.0, num_views=2)
     z = torch.randn(40, 6, dtype=torch.double, generator=torch.Generator().manual_seed(1)).requires_grad_()

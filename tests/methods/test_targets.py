@@ -16,14 +16,38 @@ from cl_as_gnn.methods import Batch
 from cl_as_gnn.nn.terms import objective
 
 
-@pytest.mark.parametrize(("name", "views"), [("byol", 2), ("byol", 3), ("fastsiam", 4)])
-def test_byol_and_fastsiam_align_to_the_mean_of_the_other_targets(name, views):
-    method = make(name, num_views=views)
+@pytest.mark.parametrize("views", [2, 3])
+def test_byol_aligns_to_each_of_the_other_targets(views):
+    method = make("byol", num_views=views)
     x = unit(views)
     data = with_targets(x, views)
     target = data["target"].x
     loss = sum(2 - 2 * x[i] @ target[j] for i in range(len(x)) for j in other_views(i, views))
     check(method, x, data, 0.5 * loss / (len(x) * (views - 1)) - 1)
+
+
+@pytest.mark.parametrize("views", [3, 4])
+def test_fastsiam_aligns_to_the_direction_of_the_mean_of_the_other_projections(views):
+    method, x, z = make("fastsiam", num_views=views), unit(views), 3 * rows(views * SIZE, seed=7).exp()
+    data = with_targets(x, views)
+    data["target"].x = z
+    means = torch.stack([z[other_views(i, views)].mean(0) for i in range(len(x))])
+    check(method, x, method.rewire(data, nowhere()), -(x * F.normalize(means, dim=1)).sum(1).mean())
+
+
+def test_fastsiam_loss_through_the_network():
+    method = make("fastsiam").double()
+    views = batch(method)
+    views.inputs = views.inputs.double()
+    z = method.projector(method.encoder(views.inputs))
+    p, targets = method.predictor(z).chunk(4), z.detach().view(4, SIZE, -1)
+    expected = -sum(F.cosine_similarity(p[v], targets[torch.arange(4) != v].mean(0)).mean() for v in range(4)) / 4
+    grads = torch.autograd.grad(expected, list(method.parameters()))
+    loss, data = method(views)
+    assert data["view"].x.dtype == torch.double  # methods keep the precision of float64 features
+    torch.testing.assert_close(loss, expected, atol=1e-10, rtol=0)
+    for grad, own in zip(grads, torch.autograd.grad(loss, list(method.parameters())), strict=True):
+        torch.testing.assert_close(own, grad, atol=1e-10, rtol=1e-8)
 
 
 def test_byol_target_follows_with_a_rising_momentum():
@@ -69,6 +93,15 @@ def test_moco_is_cross_entropy_over_key_and_queue(views):
             logits = torch.cat([data["target"].x[j : j + 1], queue]) @ x[i] / 0.3
             expected = expected + F.cross_entropy(logits, torch.tensor(0))
     check(method, x, data, expected / (len(x) * (views - 1)))
+
+
+def test_tico_keeps_a_decaying_moment_of_its_nodes():
+    method, moment = make("tico", decay=0.7), torch.zeros(6, 6)
+    for seed in (1, 2):
+        x = method(batch(method, seed))[1]["view"].x.detach()
+        moment = 0.7 * moment + 0.3 * x.t() @ x / len(x)
+    torch.testing.assert_close(method.moment, moment)
+    assert "moment" in method.state_dict()
 
 
 @pytest.mark.parametrize(("views", "filled"), [(2, 0), (2, 20), (3, 20)])
@@ -245,6 +278,20 @@ def test_jk_aligns_to_a_mixture_of_epochs_and_remembers_both_views():
     p = F.normalize(method.predictor(method.projector(method.encoder(third.inputs))), dim=1)
     loss, _ = method(third)
     torch.testing.assert_close(loss, -(p * mixed.roll(SIZE, 0)).sum(1).mean(), atol=1e-5, rtol=1e-4)
+
+
+def test_jk_as_released_mixes_vectors_of_one_view_in_their_length():
+    method = make("jk", stages=[0.5, 0.5], start=0.0, form="released")
+    first, second = batch(method, seed=1), batch(method, seed=1)
+    second.inputs = 2 * second.inputs
+    method(first)
+    with torch.no_grad():
+        past = method.projector(method.encoder(first.inputs)).chunk(2)[1]
+    torch.testing.assert_close(method.bank.features[0, first.sample], past)
+    z = method.projector(method.encoder(second.inputs))
+    p, (one, two) = method.predictor(z).chunk(2), (0.5 * z.detach() + 0.5 * past.repeat(2, 1)).chunk(2)
+    expected = -(F.cosine_similarity(p[0], two) + F.cosine_similarity(p[1], one)).mean() / 2
+    torch.testing.assert_close(method(second)[0], expected)
 
 
 def test_the_graph_holds_every_node_that_shapes_a_target():

@@ -184,6 +184,15 @@ CALLS = {
     "SpectralContrastiveLoss.forward": row(two_views(nn.SpectralContrastiveLoss), "views[0]:features views[1]:alike"),
     "SupConLoss": row(nn.SupConLoss, "temperature:positive gather_distributed:flag"),
     "SupConLoss.forward": row(built(nn.SupConLoss), "embeddings:features labels:labels"),
+    "PairNTXentLoss": row(nn.PairNTXentLoss, "temperature:positive gather_distributed:flag"),
+    "PairNTXentLoss.forward": row(built(nn.PairNTXentLoss), "embeddings:features labels:labels"),
+    "BarlowTwinsLoss": row(nn.BarlowTwinsLoss, "off_diagonal:number gather_distributed:flag"),
+    "BarlowTwinsLoss.forward": row(two_views(nn.BarlowTwinsLoss), "views[0]:features views[1]:alike"),
+    "VICRegLoss": row(nn.VICRegLoss, "invariance:number variance:number covariance:number gather_distributed:flag"),
+    "VICRegLoss.forward": row(two_views(nn.VICRegLoss), "views[0]:features views[1]:alike"),
+    "DCLLoss": row(nn.DCLLoss, "temperature:positive gather_distributed:flag"),
+    "DCLLoss.forward": row(two_views(nn.DCLLoss), "views[0]:features views[1]:alike"),
+    "SimSiamLoss.forward": row(built(nn.SimSiamLoss), "prediction:features target:alike"),
     "CLIPLoss": row(nn.CLIPLoss, "temperature:positive max_scale:positive"),
     "CLIPLoss.forward": row(two_views(nn.CLIPLoss), "first:features second:alike"),
     "SigLIPLoss": row(nn.SigLIPLoss, "scale:positive bias:number"),
@@ -256,6 +265,9 @@ CALLS = {
     "knn_accuracy": row(
         evaluation.knn_accuracy,
         "bank:finite bank_labels:labels query:width query_labels:labels k:count temperature:positive chunk:count",
+    ),
+    "knn_predict": row(
+        evaluation.knn_predict, "bank:finite bank_labels:labels query:width k:count temperature:positive top:count"
     ),
     "leave_one_out_knn": row(
         evaluation.leave_one_out_knn, "features:finite labels:labels k:count temperature:positive"

@@ -14,10 +14,21 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from cl_as_gnn.nn import CLIPLoss, NTXentLoss, SigLIPLoss, SpectralContrastiveLoss, SupConLoss
+from cl_as_gnn.nn import (
+    BarlowTwinsLoss,
+    CLIPLoss,
+    DCLLoss,
+    NTXentLoss,
+    PairNTXentLoss,
+    SigLIPLoss,
+    SpectralContrastiveLoss,
+    SupConLoss,
+    VICRegLoss,
+)
 from cl_as_gnn.nn.functional import spectral_contrastive_loss
 
-MODULES = (NTXentLoss, SpectralContrastiveLoss, CLIPLoss, SigLIPLoss)
+MODULES = (NTXentLoss, SpectralContrastiveLoss, CLIPLoss, SigLIPLoss, BarlowTwinsLoss, VICRegLoss, DCLLoss)
+LABELED = (SupConLoss, PairNTXentLoss)
 
 
 def rows(*shape, seed=0):
@@ -53,9 +64,10 @@ def test_sup_con_averages_over_the_anchors_that_have_a_positive():
     alike(SupConLoss(0.1)(x, y), each[same.sum(1) > 0].mean(), [x])
 
 
-def test_without_two_rows_of_one_label_sup_con_is_zero():
+@pytest.mark.parametrize("module", LABELED)
+def test_without_two_rows_of_one_label_the_loss_is_zero(module):
     x = rows(4, 3)
-    loss = SupConLoss()(x, torch.arange(4))
+    loss = module()(x, torch.arange(4))
     loss.backward()
     assert loss == 0
     assert x.grad.abs().max() == 0
@@ -97,7 +109,7 @@ def test_half_precision_and_wrong_shapes(module):
     assert module.__name__ in repr(module())
 
 
-@pytest.mark.parametrize("module", [NTXentLoss, SpectralContrastiveLoss])
+@pytest.mark.parametrize("module", [NTXentLoss, SpectralContrastiveLoss, VICRegLoss])
 def test_one_view_is_no_pair(module):
     with pytest.raises(ValueError, match="expects views as two tensors or more, got 1"):
         module()(torch.ones(3, 2))
@@ -126,7 +138,7 @@ class Pair(torch.nn.Module):
         self.double()
 
     def forward(self, u, v, y):
-        if isinstance(self.loss, SupConLoss):
+        if isinstance(self.loss, LABELED):
             return self.loss(self.encoder(u), y)
         return self.loss(self.encoder(u), self.encoder(v))
 
@@ -134,7 +146,7 @@ class Pair(torch.nn.Module):
 def gradients(rank=0, ranks=1):
     u, v = (rows(8, 5, seed=seed).detach().chunk(ranks)[rank] for seed in (2, 3))
     y, found = (torch.arange(8) % 3).chunk(ranks)[rank], {}
-    for module in (*MODULES, SupConLoss):
+    for module in (*MODULES, *LABELED):
         model = Pair(module(gather_distributed=True))
         shared = DistributedDataParallel(model) if ranks > 1 else model  # which averages as long as it lives
         loss = shared(u, v, y)

@@ -32,7 +32,7 @@ def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
     """Mean over the views of each sample of ``(V·B, d)``, view-major, renormalized: ``(B, d)``, no gradient."""
     check_features("sample_prototypes", x, real=True)
     rows_per_view("sample_prototypes", x, num_views)
-    unit = unit_rows(x.detach().float())
+    unit = unit_rows(x.detach())
     return unit_rows(unit.view(num_views, -1, x.size(1)).mean(0))
 
 

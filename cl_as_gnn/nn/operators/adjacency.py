@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -50,7 +50,7 @@ def _product(ptr: Tensor, index: Tensor, value: Tensor | None, x: Tensor) -> Ten
 Order = tuple[Tensor, Tensor, Tensor]
 # Up to this many nodes (256 MB) a GPU multiplies graphs densely: the host has to wait for the size of a sparse product.
 DENSE_NODES = 8192
-# By edge tensor, for as long as it lives: training uses the same few graphs in every step.
+# What is known of edges, by their tensor, for as long as it lives: training uses the same few graphs in every step.
 _ORDERS = WeakTensorKeyDictionary()
 
 
@@ -77,15 +77,20 @@ def _order(edge_index: Tensor, by: int, sizes: tuple[int, int]) -> Order:
     if torch.compiler.is_compiling():
         done: Order = _compiled_sorted(edge_index, by, *sizes)
         return done
+    return remembered(edge_index, (by, sizes), lambda: _sorted(edge_index, by, *sizes))
+
+
+def remembered(edge_index: Tensor, key: Hashable, compute: Callable[[], Order]) -> Order:
+    """What is computed of edges, once, while they live and do not change."""
     # Tensors made in inference mode cannot be used in training later.
     if torch.is_inference_mode_enabled() or edge_index.is_inference():
-        return _sorted(edge_index, by, *sizes)
-    known: tuple[int, dict[tuple[int, tuple[int, int]], Order]] | None = _ORDERS.get(edge_index)
+        return compute()
+    known: tuple[int, dict[Hashable, Order]] | None = _ORDERS.get(edge_index)
     if known is None or known[0] != edge_index._version:
         known = _ORDERS[edge_index] = (edge_index._version, {})
-    if (by, sizes) not in known[1]:
-        known[1][by, sizes] = _sorted(edge_index, by, *sizes)
-    return known[1][by, sizes]
+    if key not in known[1]:
+        known[1][key] = compute()
+    return known[1][key]
 
 
 def copy_edges(edge_index: Tensor) -> Tensor:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cl_as_gnn.nn.checks import check_batch
+from cl_as_gnn.nn.checks import check_batch, check_range
+from cl_as_gnn.nn.streaming.tile_edges import TileEdges
 from cl_as_gnn.nn.streaming.tiles import Tiles, entries, squares
 
 # Largest |logit| whose exponential can be summed over 2**20 nodes without a shift by the row maximum.
@@ -25,61 +27,97 @@ _LOG2_E = math.log2(math.e)
 
 
 def _softmax_all_pairs(
-    x: Tensor, row_weight: Tensor, batch: Tensor | None, temperature: float, unit: bool, bf16: bool, tile: int = 0
-) -> tuple[Tensor, Tensor]:
+    x: Tensor,
+    row_weight: Tensor,
+    batch: Tensor | None,
+    temperature: float,
+    unit: bool,
+    bf16: bool,
+    tile: int = 0,
+    edge_index: Tensor | None = None,
+    edge_weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     n, dtype = x.size(0), torch.bfloat16 if bf16 else x.dtype
+    if edge_index is not None and edge_weight is not None:
+        check_range("EdgeContrast", edge_index, (n, n))
+        row_weight = x.new_zeros(n).index_add_(0, edge_index[1], edge_weight)
     if n < 2:
-        return x.new_full((n,), -math.inf), torch.zeros_like(x)
+        return x.new_full((n,), -math.inf), torch.zeros_like(x), x.new_zeros(2, 0)
     plain = unit and 1 / temperature <= _SAFE_LOGIT[x.dtype]
     tiles = squares((n, n), x.device, dtype, tile, symmetric=True, batch=batch)
+    edges = (
+        None if edge_index is None or edge_weight is None else TileEdges(edge_index, edge_weight, tiles, temperature)
+    )
     if plain and batch is None and len(tiles) == 1:
-        return _one_tile(x, row_weight, temperature, bf16)
+        return _one_tile(x, row_weight, temperature, bf16, edges)
     x, row_weight = tiles.sort(x), tiles.sort(row_weight)
     scaled = (x * math.sqrt((_LOG2_E if plain else 1) / temperature)).to(dtype)
     keep = not tile and len(tiles) * tiles.area <= entries("strip", x.device, dtype)
-    lse, message = _two_visits(x, row_weight, scaled, tiles, plain, keep)
-    return tiles.unsort(lse), tiles.unsort(message)
+    lse, message, along = _two_visits(x, row_weight, scaled, tiles, plain, keep, edges)
+    return tiles.unsort(lse), tiles.unsort(message), along
 
 
-def _one_tile(x: Tensor, row_weight: Tensor, temperature: float, bf16: bool) -> tuple[Tensor, Tensor]:
+def _one_tile(
+    x: Tensor, row_weight: Tensor, temperature: float, bf16: bool, edges: TileEdges | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """With few nodes only the arithmetic may take time."""
     keys = x.to(torch.bfloat16) if bf16 else x
     share = torch.mm(keys * (_LOG2_E / temperature), keys.t()).exp2_().fill_diagonal_(0)
+    if edges is not None:
+        edges.take(0, share, 0.0, True)
     total = share.sum(1, dtype=x.dtype)
+    if edges is not None:
+        total, _ = edges.join(total, None)
     weight = (row_weight / total).to(keys.dtype)
-    return total.log(), torch.mm(share.mul_(weight.unsqueeze(1) + weight), keys).to(x.dtype)
+    message = torch.mm(share.mul_(weight.unsqueeze(1) + weight), keys).to(x.dtype)
+    lse = total.log()
+    return lse, message, x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
 
 
 def _two_visits(
-    x: Tensor, row_weight: Tensor, scaled: Tensor, tiles: Tiles, plain: bool, keep: bool
-) -> tuple[Tensor, Tensor]:
-    """``plain``: as powers of two, not relative to the log-partition of the row; ``keep`` the tiles of the first visit
+    x: Tensor,
+    row_weight: Tensor,
+    scaled: Tensor,
+    tiles: Tiles,
+    plain: bool,
+    keep: bool,
+    edges: TileEdges | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``plain``: as powers of two, not relative to the largest logit of the row; ``keep`` the tiles of the first visit
     for the second."""
     fill = 0.0 if plain else -math.inf
-    total, message, keys = x.new_full((x.size(0),), fill), torch.zeros_like(x), x.to(scaled.dtype)
+    peak, total = (x.new_full((x.size(0),), value) for value in (-math.inf, 0.0))
+    message, keys = torch.zeros_like(x), x.to(scaled.dtype)
     buffers = [scaled.new_empty(tiles.area) for _ in tiles] if keep else [scaled.new_empty(tiles.area)] * len(tiles)
     spare = scaled.new_empty(tiles.area)
     # A CPU sums bf16 faster after a copy, a GPU while it reads.
     wide = x.new_empty(tiles.area) if scaled.dtype != x.dtype and not x.is_cuda else None
 
-    def pairs(rows: slice, columns: slice, buffer: Tensor) -> Tensor:
+    def pairs(number: int, rows: slice, columns: slice, buffer: Tensor, first: bool = False) -> Tensor:
         tile = torch.mm(scaled[rows], scaled[columns].t(), out=_part(buffer, rows, columns))
-        return tiles.mask(tile.exp2_() if plain else tile, rows, columns, fill)
+        tile = tiles.mask(tile.exp2_() if plain else tile, rows, columns, fill)
+        if edges is not None:
+            edges.take(number, tile, fill, first)
+        return tile
 
-    for (rows, columns), buffer in zip(tiles, buffers, strict=True):
-        tile = pairs(rows, columns, buffer)
+    for number, ((rows, columns), buffer) in enumerate(zip(tiles, buffers, strict=True)):
+        tile = pairs(number, rows, columns, buffer, first=True)
         if wide is not None:
             tile = _part(wide, rows, columns).copy_(tile)
         for part, dim in ((rows, 1), (columns, 0))[: 1 + (rows != columns)]:
             if plain:
                 total[part].add_(tile.sum(dim, dtype=x.dtype))
             else:
-                total[part] = torch.logaddexp(total[part], tile.logsumexp(dim))
-    lse = total.log() if plain else total
-    shift = lse.masked_fill(lse == -math.inf, 0)
-    weight = torch.where(total > 0, row_weight / total, 0).to(scaled.dtype) if plain else row_weight
-    for (rows, columns), buffer in zip(tiles, buffers, strict=True):
-        tile = _part(buffer, rows, columns) if keep else pairs(rows, columns, buffer)
+                old, new = peak[part], torch.maximum(peak[part], tile.amax(dim))
+                base = _finite(new)
+                total[part] = total[part] * (old - base).exp() + (tile - base.unsqueeze(dim)).exp_().sum(dim)
+                peak[part] = new
+    if edges is not None:
+        total, joined = edges.join(total, None if plain else peak)
+        peak = peak if joined is None else joined
+    shift, weight = _finite(peak), torch.where(total == 0, 0, row_weight / total).to(scaled.dtype)
+    for number, ((rows, columns), buffer) in enumerate(zip(tiles, buffers, strict=True)):
+        tile = _part(buffer, rows, columns) if keep else pairs(number, rows, columns, buffer)
         if plain:
             tile.mul_(torch.add(weight[rows].unsqueeze(1), weight[columns], out=_part(spare, rows, columns)))
         else:
@@ -90,7 +128,13 @@ def _two_visits(
                 message[to].addmm_(share, keys[source])
             else:
                 message[to].add_(share @ keys[source])
-    return lse, message
+    lse = total.log() if plain else peak + total.log()
+    return lse, message, x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
+
+
+def _finite(peak: Tensor) -> Tensor:
+    """The largest logits, 0 where a row has none."""
+    return peak.masked_fill(peak == -math.inf, 0)
 
 
 def _part(buffer: Tensor, rows: slice, columns: slice) -> Tensor:
@@ -103,7 +147,13 @@ def _part(buffer: Tensor, rows: slice, columns: slice) -> Tensor:
 _compiled_softmax_all_pairs = torch.library.custom_op(
     "cl_as_gnn::softmax_all_pairs", _softmax_all_pairs, mutates_args=()
 )
-_compiled_softmax_all_pairs.register_fake(lambda x, *rest: (x.new_empty(x.size(0)), torch.empty_like(x)))
+
+
+@_compiled_softmax_all_pairs.register_fake
+def _(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    edge_index = rest[6] if len(rest) > 6 else None
+    along = x.new_empty(2, 0 if edge_index is None or x.size(0) < 2 else edge_index.size(1))
+    return x.new_empty(x.size(0)), torch.empty_like(x), along
 
 
 def softmax_all_pairs(
@@ -146,10 +196,56 @@ def softmax_all_pairs(
         raise ValueError(f"temperature must be positive, got {temperature}")
     check_batch("softmax_all_pairs", batch, x)
     x = x.detach() if x.dtype in _SAFE_LOGIT else x.detach().float()
+    weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
+    bf16 = unit and products_in_bf16(x, temperature)
+    lse, message, _ = _run(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
+    return lse, message
+
+
+def products_in_bf16(x: Tensor, temperature: float) -> bool:
+    """Whether products of unit rows run in bfloat16: under autocast to it, unless the temperature is low."""
     cast = torch.is_autocast_enabled(x.device.type)
     bf16 = cast and torch.get_autocast_dtype(x.device.type) == torch.bfloat16
-    bf16 = bf16 and unit and x.dtype == torch.float32 and temperature >= _BF16_MIN_TEMPERATURE
-    weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
+    return bf16 and x.dtype == torch.float32 and temperature >= _BF16_MIN_TEMPERATURE
+
+
+def _run(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    cast = torch.is_autocast_enabled(x.device.type)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False) if cast else nullcontext():
         run = _compiled_softmax_all_pairs if torch.compiler.is_compiling() else _softmax_all_pairs
-        return run(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
+        out: tuple[Tensor, Tensor, Tensor] = run(x, *rest)
+        return out
+
+
+def contrast_all_pairs(
+    x: Tensor,
+    edge_index: Tensor,
+    edge_weight: Tensor,
+    temperature: float,
+    batch: Tensor | None = None,
+    tile: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Compute the log-softmax of each edge among all pairs, and the message of repulsion, split into edges and others.
+
+    .. math::
+        \log p_{ij} = x_i \cdot x_j / \tau - \ell_i \;\; (j \to i), \qquad
+        (A + A^\top - RP - P^\top R) X = (C + C^\top) X - M,
+
+    as :func:`softmax_all_pairs` on unit rows, R the row sums of A. :math:`C` lives on the edges, and :math:`M` has none
+    of them: near convergence A and RP cancel, and C, from the sum of the other pairs, is as accurate as p.
+
+    Args:
+        x: unit rows ``(n, d)``, float32 or float64.
+        edge_index: ``(2, E)``, row 0 the sources j, row 1 the anchors i; E about n, since edges are visited one by one.
+        edge_weight: weights of A, ``(E,)``.
+        temperature: :math:`\tau`.
+        batch: as in :func:`softmax_all_pairs`.
+        tile: as in :func:`softmax_all_pairs`.
+
+    Returns:
+        :math:`\log p` ``(E,)``, at most 0 (but for loops, which :math:`\ell` leaves out); the weights of :math:`C`
+        ``(E,)``; and :math:`M` ``(n, d)``.
+    """
+    rest = (batch, float(temperature), True, False, tile or 0, edge_index, edge_weight.to(x.dtype))
+    _, message, (log_share, slope) = _run(x.contiguous(), x[:, 0], *rest)
+    return log_share, slope, message

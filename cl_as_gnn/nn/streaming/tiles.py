@@ -38,6 +38,7 @@ class Tiles:
         self, shape: tuple[int, int], height: int, width: int, *, symmetric: bool = False, batch: Tensor | None = None
     ):
         rows, columns = shape
+        self.rows = rows
         self.area = min(height, rows) * min(width, columns)
         self.order: Tensor | None = None
         self.batch = batch

@@ -3,12 +3,22 @@
 from cl_as_gnn.nn.terms.attraction import Attraction, PowerAlignment
 from cl_as_gnn.nn.terms.base import Term, objective, term_types
 from cl_as_gnn.nn.terms.channels import ChannelCorrelation, ChannelDecorrelation, ChannelSpread
-from cl_as_gnn.nn.terms.kernels import BipartiteGaussian, GaussianRepulsion, LinearRepulsion
-from cl_as_gnn.nn.terms.pairs import HardNegatives, LogisticPairs, NegativeRepulsion, PairTerm, SubsetRepulsion
+from cl_as_gnn.nn.terms.kernels import BipartiteGaussian, GaussianRepulsion, LinearRepulsion, MomentRepulsion
+from cl_as_gnn.nn.terms.pairs import (
+    HardNegatives,
+    LogisticPairs,
+    NegativeRepulsion,
+    PairContrast,
+    PairTerm,
+    SubsetRepulsion,
+    hard_positives,
+)
 from cl_as_gnn.nn.terms.softmax import (
     AnchorContrast,
     BipartiteRepulsion,
     CrossViewRepulsion,
+    EdgeContrast,
+    KeyContrast,
     QueueContrast,
     SoftmaxRepulsion,
 )
@@ -23,11 +33,15 @@ __all__ = [
     "ChannelDecorrelation",
     "ChannelSpread",
     "CrossViewRepulsion",
+    "EdgeContrast",
     "GaussianRepulsion",
     "HardNegatives",
+    "KeyContrast",
     "LinearRepulsion",
     "LogisticPairs",
+    "MomentRepulsion",
     "NegativeRepulsion",
+    "PairContrast",
     "PairTerm",
     "PowerAlignment",
     "QueueContrast",
@@ -36,6 +50,7 @@ __all__ = [
     "SubsetRepulsion",
     "Term",
     "TokenContrast",
+    "hard_positives",
     "objective",
     "term_types",
 ]

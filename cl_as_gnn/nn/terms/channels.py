@@ -96,7 +96,12 @@ class ChannelSpread(Term):
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         views = x.view(self.num_views, -1, x.size(1))
-        scale, degrees = 1 / (self.num_views * x.size(1)), max(1, views.size(1) - 1)
+        if views.size(1) < 2:
+            raise ValueError(
+                f"ChannelSpread (VICReg) expects two samples or more, got {views.size(1)}, of which no channel has a "
+                "variance: raise the batch size"
+            )
+        scale, degrees = 1 / (self.num_views * x.size(1)), views.size(1) - 1
         centered = views - views.mean(1, keepdim=True)
         covariance = centered.transpose(1, 2) @ centered / degrees
         variance = covariance.diagonal(dim1=1, dim2=2)

@@ -79,6 +79,27 @@ class BipartiteGaussian(Term):
         return value - math.log(source.size(0) * target.size(0)), torch.cat([to_source, to_target]) * (2 * self.t)
 
 
+class MomentRepulsion(Term):
+    r"""`TiCo <https://arxiv.org/abs/2206.10698>`_: repulsion along a fixed second moment of features, in O(n d²).
+
+    .. math::
+        L = \frac{w}{n} \sum_i x_i^\top C \, x_i, \qquad m_i = -\frac{2 w}{n} C x_i,
+
+    linear attention from the nodes whose moment C is.
+
+    Args:
+        moment: C ``(d, d)``, symmetric; it gets no message.
+        weight: w.
+    """
+
+    def __init__(self, moment: Tensor, weight: float = 1.0):
+        self.moment, self.weight = moment, weight
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        received, scale = x @ self.moment.detach().to(x.dtype), self.weight / x.size(0)
+        return scale * (x * received).sum(), -2 * scale * received
+
+
 class LinearRepulsion(Term):
     r"""`Spectral contrastive loss <https://arxiv.org/abs/2106.04156>`_: repulsion by linear attention, in O(n d²).
 

@@ -124,6 +124,57 @@ class SubsetRepulsion(NegativeRepulsion):
         return out.scatter_(1, rows.unsqueeze(1), True)
 
 
+def hard_positives(x: Tensor, edge_index: Tensor, num_views: int, sigma: float) -> Tensor:
+    r"""Weigh augmentation edges as DCLW: :math:`(2 - B \, \mathrm{softmax}(x_i \cdot x_j / \sigma)) / (V - 1)`.
+
+    The softmax runs over the B edges from one view to another, so that their weights have mean :math:`1 / (V - 1)`.
+
+    Args:
+        x: unit rows ``(V·B, d)``, view-major.
+        edge_index: augmentation edges, grouped by the two views.
+        num_views: V.
+        sigma: :math:`\sigma > 0`.
+    """
+    cosine = (x[edge_index[0]] * x[edge_index[1]]).sum(1).view(-1, x.size(0) // num_views)
+    weight: Tensor = (2 - cosine.size(1) * (cosine / sigma).softmax(1)).flatten() / (num_views - 1)
+    return weight
+
+
+class PairContrast(PairTerm):
+    r"""NT-Xent of each positive pair apart: the other positives are neither in its numerator nor in its denominator.
+
+    .. math::
+        L = -\frac1E \sum_i \sum_{j \in \mathcal{P}(i)} \log p_{ij}, \qquad
+        p_{ij} = \frac{e^{x_i \cdot x_j / \tau}}
+            {e^{x_i \cdot x_j / \tau} + \sum_{k : g_k \neq g_i} e^{x_i \cdot x_k / \tau}}, \qquad
+        \text{message} = \frac{1}{E \tau} (G + G^\top) X, \quad G = Q - \mathrm{diag}(Q \mathbf{1}) P,
+
+    :math:`\mathcal{P}(i)` the other nodes of the group of i, E the number of pairs, :math:`Q_{ij} = 1 - p_{ij}` on
+    them, P the row softmax over the nodes of other groups. 0 without pairs.
+
+    Args:
+        temperature: :math:`\tau`.
+        group: g, ``(n,)``: nodes of one group are positives of each other.
+    """
+
+    def __init__(self, temperature: float, group: Tensor):
+        self.temperature, self.group = temperature, group
+        ordered = group.sort().values
+        sizes = torch.searchsorted(ordered, ordered, right=True) - torch.searchsorted(ordered, ordered)
+        self.pairs = (sizes - 1).sum().clamp(min=1)
+
+    def strip(self, similarity: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        own = self.group[rows].unsqueeze(1) == self.group
+        lse, share = row_softmax((similarity / self.temperature).masked_fill(own, -math.inf))
+        lonely = own.all(1, keepdim=True)  # without negatives a positive has the whole share
+        gap = (lse.unsqueeze(1) - similarity / self.temperature).masked_fill(lonely, -math.inf)
+        own.scatter_(1, rows.unsqueeze(1), False)
+        rest = torch.sigmoid(gap) * own
+        slope = share * rest.sum(1, keepdim=True) - rest
+        value = torch.logaddexp(gap, torch.zeros_like(gap)).masked_fill(~own, 0).sum()
+        return value / self.pairs, slope.div_(self.temperature).div_(self.pairs)
+
+
 class HardNegatives(PairTerm):
     r"""InfoNCE with sharpened, debiased negatives, `Robinson et al. 2021 <https://arxiv.org/abs/2010.04592>`_.
 

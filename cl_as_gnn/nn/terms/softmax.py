@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.distributed import LocalRows
-from cl_as_gnn.nn.streaming import softmax_all_pairs, softmax_bipartite, softmax_local_rows
+from cl_as_gnn.nn.operators import Adjacency
+from cl_as_gnn.nn.streaming import contrast_all_pairs, softmax_all_pairs, softmax_bipartite, softmax_local_rows
 from cl_as_gnn.nn.terms.base import Term, ends, total_weight
 
 
@@ -67,6 +68,46 @@ class SoftmaxRepulsion(Term):
             # A node that is alone in its graph has no negatives and no partition function.
             partition = partition.masked_fill(lse == -math.inf, 0)
         return partition.sum() / total, repelled.div_(-self.temperature * total)
+
+
+class EdgeContrast(Term):
+    r"""NT-Xent along few edges: attraction and the softmax that repels, in one pass over all pairs.
+
+    .. math::
+        L = -\frac1W \sum_{j \to i} a_{ij}
+            \log \frac{e^{x_i \cdot x_j / \tau}}{\sum_{k \neq i} e^{x_i \cdot x_k / \tau}}, \qquad
+        \text{message} = \frac{1}{W \tau} \big( A + A^\top - RP - P^\top R \big) X,
+
+    R the row sums of A, W their sum, P the row softmax without self-loops. It is the sum of
+    :class:`~cl_as_gnn.nn.terms.Attraction` and :class:`SoftmaxRepulsion`, but for rounding: where the softmax has
+    nearly converged on the positives the two cancel, and here their difference is computed from what is left.
+
+    Args:
+        edge_index: ``(2, E)``, row 0 the sources j, row 1 the anchors i; a few for each node.
+        temperature: :math:`\tau`.
+        edge_weight: a, ``(E,)``; ones by default.
+        batch: graph of each node ``(n,)``; nodes of different graphs do not repel each other.
+        tile: side of the tiles, see :func:`~cl_as_gnn.nn.streaming.softmax_all_pairs`.
+    """
+
+    def __init__(
+        self,
+        edge_index: Tensor,
+        temperature: float,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+        tile: int | None = None,
+    ):
+        self.edge_index, self.temperature, self.edge_weight = edge_index, temperature, edge_weight
+        self.batch, self.tile = batch, tile
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        edges = self.edge_index
+        weight = x.new_ones(edges.size(1)) if self.edge_weight is None else self.edge_weight.to(x.dtype)
+        log_share, slope, repelled = contrast_all_pairs(x, edges, weight, self.temperature, self.batch, self.tile)
+        graph, total = Adjacency(edges, slope, x.size(0)), total_weight(weight)
+        message = graph.matmul(x) + graph.t_matmul(x) - repelled
+        return (weight * -log_share).sum() / total, message.div_(self.temperature * total)
 
 
 class BipartiteRepulsion(Term):
@@ -132,6 +173,40 @@ class AnchorContrast(Term):
                     parts[b] += anchor - repelled
         count = x.size(0) * (self.num_views - 1)
         return value / count, torch.cat(parts) / (self.temperature * count)
+
+
+class KeyContrast(Term):
+    r"""`MoCo v3 <https://arxiv.org/abs/2104.02057>`_: the softmax of each node over the fixed keys of another view.
+
+    .. math::
+        L = -\frac{w}{V (V - 1) B} \sum_{a \neq b} \sum_i
+            \log \frac{e^{x^a_i \cdot k^b_i / \tau}}{\sum_j e^{x^a_i \cdot k^b_j / \tau}}, \qquad
+        m^a_i \propto \sum_b \Big( k^b_i - \sum_j P^{ab}_{ij} \, k^b_j \Big),
+
+    :math:`P^{ab}` the row softmax of the nodes of view a over the keys of view b: :class:`AnchorContrast` with
+    nodes and fixed rows in each other's place.
+
+    Args:
+        key: K, ``(n, d)``, view-major like the nodes; they get no message.
+        temperature: :math:`\tau`.
+        num_views: V.
+        weight: w.
+    """
+
+    def __init__(self, key: Tensor, temperature: float, num_views: int, weight: float = 1.0):
+        self.key, self.temperature, self.num_views, self.weight = key, temperature, num_views, weight
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, keys = x.chunk(self.num_views), self.key.detach().to(x.dtype).chunk(self.num_views)
+        value, parts = x.new_zeros(()), [torch.zeros_like(part) for part in nodes]
+        for a, node in enumerate(nodes):
+            for b, key in enumerate(keys):
+                if a != b:
+                    lse, repelled, _ = softmax_bipartite(node, key, self.temperature)
+                    value += lse.sum() - (node * key).sum() / self.temperature
+                    parts[a] += key - repelled
+        scale = self.weight / (x.size(0) * (self.num_views - 1))
+        return value * scale, torch.cat(parts) * (scale / self.temperature)
 
 
 class CrossViewRepulsion(Term):

@@ -185,6 +185,8 @@ def test_edges_of_another_shape_are_one_line(layer):
     ids=repr,
 )
 def test_features_of_another_shape_are_one_line(layer):
-    for x in (features()[:, 0], features()[None], torch.ones(6, 4, dtype=torch.long), (features(), None)):
+    with pytest.raises(ValueError, match=r"Conv expects (size|x) as "):
+        layer((features(), None), EDGES)
+    for x in (features()[:, 0], features()[None], torch.ones(6, 4, dtype=torch.long)):
         with pytest.raises(ValueError, match=r"Conv expects x as floating-point features of shape \(n, d\)"):
             layer(x, EDGES)

@@ -44,6 +44,11 @@ def anchored(x):
     return (F.cross_entropy(y @ b.t() / TAU, label) + F.cross_entropy(z @ a.t() / TAU, label)) / 2
 
 
+def keyed(x):
+    (a, b), (k, m), label = x.chunk(2), KEY.chunk(2), torch.arange(SIZE)
+    return (F.cross_entropy(a @ m.t() / TAU, label) + F.cross_entropy(b @ k.t() / TAU, label)) / 2
+
+
 def queued(x):
     return F.cross_entropy(torch.cat([(x * KEY).sum(1, keepdim=True), x @ FIXED.t()], 1) / TAU, torch.zeros(N).long())
 
@@ -79,6 +84,13 @@ def hard(x):
     return -(own / (own + negative)).log().mean()
 
 
+def apart(x):
+    """Groups of four: every positive against the nodes of other groups."""
+    s, same = x @ x.t() / TAU, TOKEN[:, None] == TOKEN
+    pairs = [(i, j) for i in range(N) for j in range(N) if same[i, j] and i != j]
+    return sum(torch.cat([s[i, j, None], s[i, ~same[i]]]).logsumexp(0) - s[i, j] for i, j in pairs) / len(pairs)
+
+
 def logistic(x):
     logits = SCALE.exp() * x[:SIZE] @ x[SIZE:].t() + BIAS
     return -F.logsigmoid((2 * torch.eye(SIZE) - 1) * logits).sum() / SIZE
@@ -102,17 +114,27 @@ CASES = {
     terms.ChannelDecorrelation: (terms.ChannelDecorrelation(0.1, VIEWS), decorrelated),
     terms.ChannelSpread: (terms.ChannelSpread(1.0, 1.0, VIEWS), spread),
     terms.CrossViewRepulsion: (terms.CrossViewRepulsion(TAU, VIEWS), crossed),
+    terms.EdgeContrast: (
+        terms.EdgeContrast(DIRECTED, TAU, WEIGHT[:4]),
+        lambda x: -(WEIGHT[:4] * logits_of(x).log_softmax(1)[DIRECTED[1], DIRECTED[0]]).sum() / WEIGHT[:4].sum(),
+    ),
     terms.GaussianRepulsion: (
         terms.GaussianRepulsion(1.5),
         lambda x: torch.pdist(x).square().mul(-1.5).exp().mean().log(),
     ),
     terms.HardNegatives: (terms.HardNegatives(TAU, 1.0, 0.1, VIEWS), hard),
+    terms.KeyContrast: (terms.KeyContrast(KEY, TAU, VIEWS, 0.6), lambda x: 0.6 * keyed(x)),
     terms.LinearRepulsion: (
         terms.LinearRepulsion(EDGES, VIEWS),
         lambda x: off(x[:SIZE] @ x[SIZE:].t()).square().sum() / (SIZE * (SIZE - 1)),
     ),
     terms.LogisticPairs: (terms.LogisticPairs(SCALE, BIAS, VIEWS), logistic),
+    terms.MomentRepulsion: (
+        terms.MomentRepulsion(FIXED.t() @ FIXED, 0.7),
+        lambda x: 0.7 * (x @ FIXED.t()).square().sum() / N,
+    ),
     terms.NegativeRepulsion: (terms.NegativeRepulsion(TAU, GROUP), lambda x: logits_of(x, OTHER).logsumexp(1).mean()),
+    terms.PairContrast: (terms.PairContrast(TAU, TOKEN), apart),
     terms.PowerAlignment: (
         terms.PowerAlignment(DIRECTED, 3.0),
         lambda x: (x[DIRECTED[0]] - x[DIRECTED[1]]).norm(dim=1).pow(3).mean(),
