@@ -7,6 +7,7 @@ input of the runs. Where a system has no fork, each run is a process that import
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -43,10 +44,14 @@ def _answer(number: int) -> None:
 def main() -> None:
     """Import what a run needs, without work for torch: its threads would not survive a fork."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runs are told, and the command that has started this process
+    import torch.utils.tensorboard
+
     import cl_as_gnn.training.fit
     from cl_as_gnn.cli import __main__ as command
 
     assert cl_as_gnn.training.fit
+    assert torch.utils.tensorboard
+    gc.freeze()  # collections in a run would write to, and so copy, what it shares with this process
     words = serve(int(sys.argv[1]))
     if words is None:
         return

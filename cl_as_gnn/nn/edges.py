@@ -5,13 +5,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
-from torch_geometric.typing import Adj, OptTensor
+from torch_geometric.typing import Adj, OptTensor, Size
 from torch_geometric.utils import is_sparse, to_edge_index
 
 from cl_as_gnn.nn.checks import Got, check_device, check_edges, check_features, check_range, check_width, expects
 
 Features = Tensor | tuple[Tensor, Tensor]
-_PAIR = "pass one tensor, or a tuple of two for a bipartite graph"
+Nodes = Tensor | tuple[Tensor, Tensor | None]
+_PAIR = "pass one tensor, or a tuple of two for a bipartite graph; copies of a static graph as a Batch"
+
+
+def with_targets(layer: str, x: Nodes, size: Size) -> Features:
+    """The features, with zeros for the targets of ``(x, None)``, whose number ``size`` ``(sources, targets)`` tells.
+
+    Raises:
+        ValueError: ``size`` is missing there, or is not that of the features.
+    """
+    if isinstance(x, tuple) and len(x) == 2 and x[1] is None:
+        check_features(layer, x[0], cure=_PAIR)
+        if size is None:
+            raise expects(layer, "size", "as (sources, targets) beside (x, None)", None)
+        x = (x[0], x[0].new_zeros(size[1], x[0].size(1)))
+    if size is not None:
+        source, target = widen(layer, x)  # type: ignore[arg-type]
+        if tuple(size) != (source.size(0), target.size(0)):
+            raise expects(layer, "size", f"as {(source.size(0), target.size(0))}, that of x", Got(tuple(size)))
+    return x  # type: ignore[return-value]
 
 
 def as_edges(

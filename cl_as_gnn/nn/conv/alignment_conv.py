@@ -3,11 +3,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
-from torch_geometric.typing import Adj, OptTensor
+from torch_geometric.typing import Adj, OptTensor, Size
 from torch_geometric.utils import scatter
 
 from cl_as_gnn.nn.checks import check_count, check_flag, check_number, check_weights, expects
-from cl_as_gnn.nn.edges import Features, as_edges, by_messages, widen
+from cl_as_gnn.nn.edges import Features, Nodes, as_edges, by_messages, widen, with_targets
 from cl_as_gnn.nn.operators import Adjacency
 
 SIGNED = "use normalize=False for signed weights"
@@ -35,6 +35,7 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
     Shapes:
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (one hop only), edges
           :math:`(2, E)`, ``EdgeIndex`` or a sparse :math:`A^\top`, weights :math:`(E)`
+          Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
         - **output:** :math:`(n, d)` or :math:`(n_t, d)`
     """
 
@@ -51,7 +52,8 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         self.num_hops = num_hops
         self.normalize = normalize
 
-    def forward(self, x: Features, edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
+    def forward(self, x: Nodes, edge_index: Adj, edge_weight: OptTensor = None, size: Size = None) -> Tensor:
+        x = with_targets("AlignmentConv", x, size)
         out, target, degree = self._aggregate(x, edge_index, edge_weight)
         step = self.step_size * (degree != 0).to(out.dtype)
         return torch.lerp(target, out, step.unsqueeze(1)).to((x[1] if isinstance(x, tuple) else x).dtype)
@@ -66,12 +68,13 @@ class AlignmentConv(MessagePassing):  # type: ignore[misc]
         if isinstance(x, tuple) and self.num_hops > 1:
             raise expects("AlignmentConv", "num_hops", "as 1 for a bipartite graph", self.num_hops)
         edge_index, edge_weight = as_edges("AlignmentConv", (source, target), edge_index, edge_weight)
+        if self.normalize:
+            check_weights("AlignmentConv", edge_weight, SIGNED)
         if edge_weight is None:
             edge_weight = source.new_ones(edge_index.size(1))
         row, column = edge_index[0], edge_index[1]
         weight = edge_weight.to(source.dtype)
         if self.normalize:
-            check_weights("AlignmentConv", weight, SIGNED)
             degree = scatter(weight, column, dim_size=target.size(0), reduce="sum")
             out_degree = scatter(weight, row, dim_size=source.size(0), reduce="sum")
             weight = weight * _inverse_root(out_degree)[row] * _inverse_root(degree)[column]

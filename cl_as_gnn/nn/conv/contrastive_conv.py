@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.typing import Adj, OptTensor
+from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import Adj, OptTensor, Size
 
 from cl_as_gnn.nn.checks import (
     Got,
@@ -17,12 +18,12 @@ from cl_as_gnn.nn.checks import (
 )
 from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
 from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
-from cl_as_gnn.nn.edges import Features, as_edges, widen
+from cl_as_gnn.nn.edges import Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.streaming import softmax_all_pairs
 from cl_as_gnn.nn.unit import for_products
 
 
-class ContrastiveConv(torch.nn.Module):
+class ContrastiveConv(MessagePassing):  # type: ignore[misc]
     r"""Attraction and repulsion at once, from `"A Message Passing Perspective on Learning Dynamics of Contrastive
     Learning" <https://arxiv.org/abs/2303.04435>`_: the signed message-passing update.
 
@@ -51,6 +52,7 @@ class ContrastiveConv(torch.nn.Module):
           positive edges :math:`(2, E)`, affinity edges :math:`(2, E')` (messages flow from row 0 to row 1; each may
           be an ``EdgeIndex`` or a sparse :math:`A^\top`, whose weights are used only where it attracts alone), graph
           of each node :math:`(n)`
+          Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
         - **output:** :math:`(n, d)` or :math:`(n_t, d)`
     """
 
@@ -82,8 +84,14 @@ class ContrastiveConv(torch.nn.Module):
         r"""No parameters; PyG's containers call it."""
 
     def forward(
-        self, x: Features, edge_index: Adj, affinity_index: Adj | None = None, batch: OptTensor = None
+        self,
+        x: Nodes,
+        edge_index: Adj,
+        affinity_index: Adj | None = None,
+        batch: OptTensor = None,
+        size: Size = None,
     ) -> Tensor:
+        x = with_targets("ContrastiveConv", x, size)
         name, ends, pair = "ContrastiveConv", widen("ContrastiveConv", x), isinstance(x, tuple)
         if pair and (batch is not None or self.symmetric):
             cure = "pass batch=None and use symmetric=False"

@@ -3,10 +3,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
-from torch_geometric.typing import Adj
+from torch_geometric.typing import Adj, Size
 
 from cl_as_gnn.nn.checks import check_choice, check_number, host_checks
-from cl_as_gnn.nn.edges import Features, as_edges, by_messages, widen
+from cl_as_gnn.nn.edges import Features, Nodes, as_edges, by_messages, widen, with_targets
 from cl_as_gnn.nn.unit import unit_rows
 
 
@@ -32,6 +32,7 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
     Shapes:
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))`, edges :math:`(2, E)`,
           ``EdgeIndex`` or a sparse :math:`A^\top` (its weights are not used)
+          Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
         - **output:** :math:`(n, d)` or :math:`(n_t, d)`
     """
 
@@ -42,7 +43,8 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
         self.step_size = step_size
         self.similarity = similarity
 
-    def forward(self, x: Features, edge_index: Adj) -> Tensor:
+    def forward(self, x: Nodes, edge_index: Adj, size: Size = None) -> Tensor:
+        x = with_targets("HardestPositiveConv", x, size)
         edge_index, _ = as_edges("HardestPositiveConv", widen("HardestPositiveConv", x), edge_index)
         source, target = x if isinstance(x, tuple) else (x, x)
         hardest = self.hardest(x, edge_index)

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch_geometric.typing import Adj, OptTensor
+from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import Adj, OptTensor, Size
 from torch_geometric.utils import degree
 
 from cl_as_gnn.nn.checks import Got, check_batch, check_flag, check_number, check_weights, expects
 from cl_as_gnn.nn.conv.alignment_conv import SIGNED, AlignmentConv
-from cl_as_gnn.nn.edges import Features, as_edges, widen
+from cl_as_gnn.nn.edges import Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.streaming import linear_attention
 
 
-class SpectralConv(torch.nn.Module):
+class SpectralConv(MessagePassing):  # type: ignore[misc]
     r"""The spectral contrastive update, from `"Provable Guarantees for Self-Supervised Deep Learning with Spectral
     Contrastive Loss" <https://arxiv.org/abs/2106.04156>`_: graph convolution minus linear attention.
 
@@ -34,6 +34,7 @@ class SpectralConv(torch.nn.Module):
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (C is then of the sources),
           edges :math:`(2, E)`, ``EdgeIndex`` or a sparse :math:`A^\top`, weights :math:`(E)`, graph of each node
           :math:`(n)`
+          Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
         - **output:** :math:`(n, d)` or :math:`(n_t, d)`
     """
 
@@ -48,7 +49,15 @@ class SpectralConv(torch.nn.Module):
     def reset_parameters(self) -> None:
         r"""No parameters; PyG's containers call it."""
 
-    def forward(self, x: Features, edge_index: Adj, edge_weight: OptTensor = None, batch: OptTensor = None) -> Tensor:
+    def forward(
+        self,
+        x: Nodes,
+        edge_index: Adj,
+        edge_weight: OptTensor = None,
+        batch: OptTensor = None,
+        size: Size = None,
+    ) -> Tensor:
+        x = with_targets("SpectralConv", x, size)
         source, target = widen("SpectralConv", x)
         if isinstance(x, tuple) and batch is not None:
             raise expects("SpectralConv", "batch", "with one set of nodes only", Got("a pair"), "pass batch=None")

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.typing import Adj, OptTensor
+from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import Adj, OptTensor, Size
 from torch_geometric.utils import softmax
 
 from cl_as_gnn.nn.checks import Got, check_batch, check_number, check_positive, check_same_graph, expects
-from cl_as_gnn.nn.edges import Features, as_edges, widen
+from cl_as_gnn.nn.edges import Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import pairwise_attention
 from cl_as_gnn.nn.unit import for_products
 
 
-class UniformityConv(torch.nn.Module):
+class UniformityConv(MessagePassing):  # type: ignore[misc]
     r"""The uniformity update of contrastive learning, from `"A Message Passing Perspective on Learning Dynamics of
     Contrastive Learning" <https://arxiv.org/abs/2303.04435>`_: self-attention with a minus sign.
 
@@ -34,6 +35,7 @@ class UniformityConv(torch.nn.Module):
     Shapes:
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))`, edges :math:`(2, E)`,
           ``EdgeIndex`` or a sparse :math:`A^\top` (its weights are not used), graph of each node :math:`(n)`
+          Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
         - **output:** :math:`(n, d)` or :math:`(n_t, d)`
     """
 
@@ -47,7 +49,8 @@ class UniformityConv(torch.nn.Module):
     def reset_parameters(self) -> None:
         r"""No parameters; PyG's containers call it."""
 
-    def forward(self, x: Features, edge_index: Adj | None = None, batch: OptTensor = None) -> Tensor:
+    def forward(self, x: Nodes, edge_index: Adj | None = None, batch: OptTensor = None, size: Size = None) -> Tensor:
+        x = with_targets("UniformityConv", x, size)
         source, target = widen("UniformityConv", x)
         pair = isinstance(x, tuple)
         if pair and batch is not None:

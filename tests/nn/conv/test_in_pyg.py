@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch_geometric.explain import Explainer, GNNExplainer
-from torch_geometric.nn import HeteroConv
+from torch_geometric.nn import HeteroConv, to_hetero
 from torch_geometric.testing import assert_module
 
 from cl_as_gnn.nn import AlignmentConv, ContrastiveConv, HardestPositiveConv, SpectralConv, UniformityConv
@@ -92,3 +92,37 @@ def test_explainer_finds_the_edge_that_matters(conv):
     assert mask.shape == (8,)
     assert mask[2] > 0  # the edge 1 -> 2
     assert mask[4:6].sum() == 0  # 3 <-> 4 is out of reach of node 2 within two hops
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_targets_without_features_and_the_size(layer):
+    torch.manual_seed(3)
+    x, conv = torch.randn(5, 3), layer()
+    expected = conv((x, torch.zeros(5, 3)), EDGES)
+    assert torch.equal(conv((x, None), EDGES, size=(5, 5)), expected)
+    assert torch.equal(conv(x, EDGES, size=(5, 5)), conv(x, EDGES))
+    for wrong, given in (((x, None), None), ((x, x), (5, 6)), (x, (4, 4))):
+        with pytest.raises(ValueError, match=f"{layer.__name__} expects size as"):
+            conv(wrong, EDGES, size=given)
+    with pytest.raises(ValueError, match="copies of a static graph as a Batch"):
+        conv(x[None], EDGES)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_to_hetero_runs_one_layer_per_edge_type(layer):
+    torch.manual_seed(4)
+    x = {"tag": torch.randn(3, 4), "item": torch.randn(5, 4)}
+    edges = {TAGS: torch.tensor([[0, 1, 2, 2], [0, 0, 3, 1]]), ITEMS: EDGES, ("item", "has", "tag"): EDGES[:, :3]}
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = layer()
+
+        def forward(self, x, edge_index):
+            return self.conv(x, edge_index)
+
+    out = to_hetero(Model(), (list(x), list(edges)))(x, edges)
+    torch.testing.assert_close(out["tag"], layer()((x["item"], x["tag"]), EDGES[:, :3]))
+    expected = layer()((x["tag"], x["item"]), edges[TAGS]) + layer()(x["item"], EDGES)
+    torch.testing.assert_close(out["item"], expected)
