@@ -88,7 +88,9 @@ CHECKS = {
         ("tests/nn/test_fuzz.py",),
     ),
     "misuse": Check(
-        "A misuse of the library is one line that names the argument", "misuses by hand", ("tests/nn/test_misuse.py",)
+        "A misuse of the library is one line that names the argument",
+        "misuses by hand, and of every argument",
+        ("tests/nn/test_misuse.py", "tests/nn/test_checks.py"),
     ),
     "docs": Check(
         "The examples of the docs run",

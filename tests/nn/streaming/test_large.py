@@ -12,6 +12,7 @@ N, ROWS = 65_536, 64
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("temperature", "bf16", "tolerance"), [(0.5, False, 1e-5), (0.01, False, 1e-4), (0.5, True, 5e-3)]
 )
