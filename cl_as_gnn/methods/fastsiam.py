@@ -46,4 +46,4 @@ class FastSiam(TargetMethod[FastSiamConfig]):
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         target = data["target"].x
-        return [Attraction(self.attract(data, batch), source=target, total=target.new_tensor(float(len(target))))]
+        return [Attraction(self.attract(data, batch), source=target, total=target.new_full((), len(target)))]

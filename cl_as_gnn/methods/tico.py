@@ -43,7 +43,8 @@ class TiCo(TargetMethod[TiCoConfig]):
     def current_moment(self, x: Tensor) -> Tensor:
         """Return C of this batch of nodes, ``(d, d)``."""
         x = x.detach()
-        return torch.lerp(x.t() @ x / len(x), self.moment.to(x.dtype), self.config.decay)
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.lerp(x.t() @ x / len(x), self.moment.to(x.dtype), self.config.decay)
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         return [*super().terms(data, batch), MomentRepulsion(self.current_moment(data["view"].x), self.config.rho)]
