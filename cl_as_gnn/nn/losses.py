@@ -33,6 +33,8 @@ def view_major(name: str, views: dict[str, Tensor], gather: bool) -> tuple[Tenso
     first = next(iter(views.values()))
     for key, z in views.items():
         check_features(name, z, key)
+        if z.size(0) == 0:
+            raise expects(name, key, "with one row or more", z)
         if z.shape != first.shape:
             got = Got(", ".join(map(shape_of, views.values())))
             raise expects(name, key, "in the shape (B, d) of the other views", got)
