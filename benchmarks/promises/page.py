@@ -52,7 +52,13 @@ def _cases(found: dict[str, Any] | None) -> str:
     total = found["passed"] + found["failed"]
     text = f"{found['passed']:,} of {total:,} cases" + f", {found['skipped']:,} skipped" * bool(found["skipped"])
     if calls := found.get("calls"):
-        told = {"compared": "calls agree", "gradients": "of them with their gradients", "refused": "are refused"}
+        told = {
+            "compared": "calls agree",
+            "gradients": "of them with their gradients",
+            "ties": "of them only roughly, where rounding decides between equal logits",
+            "overflow": "of them beyond the range of float32",
+            "refused": "are refused",
+        }
         text += ": " + ", ".join(f"{calls[key]:,} {word}" for key, word in told.items() if key in calls)
     return text
 
