@@ -15,12 +15,13 @@ class TokenContrast(Term):
         \text{message to } X = \frac{1}{W \tau} R (T - P) C, \quad
         \text{message to } C = \frac{1}{W \tau} (T - P)^\top R X,
 
-    :math:`T` the bipartite graph from tokens to nodes (:math:`T_{ik} = 1` if node i has token k), :math:`P` the row
+    :math:`T` the bipartite graph from tokens to nodes (:math:`T_{ik} = 1` if node i has token k), or fixed shares of
+    the tokens in each node, which attract in proportion (the cross-entropy of a distribution); :math:`P` the row
     softmax, :math:`R = \mathrm{diag}(\rho)`, :math:`W = \sum_i \rho_i`. The value is the cross-entropy of a linear
     classifier without bias, the loss of `ClusterMIM <https://arxiv.org/abs/2407.09087>`_ and of any token prediction.
 
     Args:
-        token: token of each node, ``(n,)``, from 0 to K − 1.
+        token: token of each node, ``(n,)``, from 0 to K − 1, or :math:`T` ``(n, K)``, whose rows sum to one.
         centers: :math:`C` ``(K, d)``, parameters that receive their message.
         temperature: :math:`\tau`.
         row_weight: :math:`\rho`, one for each node; all ones by default.
@@ -42,12 +43,17 @@ class TokenContrast(Term):
         centers = self.learned[0].detach().to(x.dtype)
         weight = x.new_ones(x.size(0)) if self.row_weight is None else self.row_weight.to(x.dtype)
         lse, repelled, back = softmax_bipartite(x, centers, self.temperature, weight, chunk=self.chunk)
-        total, own = total_weight(weight), centers[self.token]
+        total, weighted = total_weight(weight), weight.unsqueeze(1)
+        if self.token.is_floating_point():
+            shares = self.token.detach().to(x.dtype)
+            own, attracted = shares @ centers, shares.t() @ (x * weighted)
+        else:
+            own = centers[self.token]
+            attracted = torch.zeros_like(centers).index_add_(0, self.token, x * weighted)
         value = (weight * (lse - (x * own).sum(1) / self.temperature)).sum() / total
-        weighted = weight.unsqueeze(1)
-        to_centers = torch.zeros_like(centers).index_add_(0, self.token, x * weighted) - back
         scale = 1 / (self.temperature * total)
-        return value, (own * weighted - repelled) * scale, (to_centers * scale).to(self.learned[0].dtype)
+        to_centers = (attracted - back) * scale
+        return value, (own * weighted - repelled) * scale, to_centers.to(self.learned[0].dtype)
 
 
 class Regression(Term):
