@@ -49,7 +49,8 @@ class DINO(PrototypeMethod[DINOConfig]):
     def scores_of(self, data: HeteroData) -> Tensor:
         """Return the similarity of each target to each prototype of the copy, ``(n, K)``."""
         target = data["target"].x
-        return target @ unit_rows(self.target_prototypes).to(target.dtype).t()
+        out: Tensor = target @ unit_rows(self.target_prototypes).to(target.dtype).t()
+        return out
 
     def shares(self, data: HeteroData) -> Tensor:
         scores = self.scores_of(data)

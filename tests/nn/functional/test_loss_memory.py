@@ -24,31 +24,32 @@ losses = {
 }
 def resident(field):
     return int(re.search(field + r":\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
-for n in (600, 20_000):
-    x = torch.randn(n, 128, requires_grad=True)
-    edges = augmentation_edges(n // 2, 2, x.device)
-    open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
-    before = resident("VmRSS")
-    losses[sys.argv[1]](x, edges).backward()
-print(resident("VmHWM") - before)
+for name in sys.argv[1:]:
+    for n in (600, 20_000):
+        x = torch.randn(n, 128, requires_grad=True)
+        edges = augmentation_edges(n // 2, 2, x.device)
+        open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
+        before = resident("VmRSS")
+        losses[name](x, edges).backward()
+    print(resident("VmHWM") - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    "name",
+    "names",
     [
-        "nt_xent",
-        pytest.param("nt_xent_pair", marks=pytest.mark.slow),
-        "alignment_loss",
-        pytest.param("uniformity_loss", marks=pytest.mark.slow),
-        "spectral_contrastive_loss",
+        ["nt_xent", "alignment_loss", "spectral_contrastive_loss"],
+        pytest.param(["nt_xent_pair", "uniformity_loss"], marks=pytest.mark.slow),
     ],
 )
-def test_twenty_thousand_nodes_take_less_than_200_mb(name):
+def test_twenty_thousand_nodes_take_less_than_200_mb(names):
     """The rise of the resident set in a process of its own, on one thread; the gradient alone is 10 MB."""
-    done = subprocess.run([sys.executable, "-c", PEAK, name], capture_output=True, text=True, check=True)
-    assert 10 < float(done.stdout) < 200
+    done = subprocess.run([sys.executable, "-c", PEAK, *names], capture_output=True, text=True, check=True)
+    rises = [float(line) for line in done.stdout.split()]
+    assert len(rises) == len(names)
+    assert max(rises) < 200
+    assert rises[0] > 10  # later ones may use again what an earlier one has freed
 
 
 @pytest.mark.parametrize(
