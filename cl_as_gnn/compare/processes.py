@@ -45,9 +45,9 @@ class Processes:
         with self._lock:
             if self._ended:
                 return 0, ""
-            if slot not in self._workers:
-                self._workers[slot] = _Worker(self._reader, env)
-            worker = self._workers[slot]
+            worker = self._workers.get(slot)
+            if worker is None or worker.gone:
+                worker = self._workers[slot] = _Worker(self._reader, env)
         return worker.run(words)
 
     def end(self) -> None:
@@ -59,13 +59,13 @@ class Processes:
 
 
 class _Worker:
-    """A process of :mod:`cl_as_gnn.compare.worker`."""
+    """A process of :mod:`cl_as_gnn.cli.worker`."""
 
     def __init__(self, standard_input: int, env: Mapping[str, str]):
         self._error = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._run: int | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cl_as_gnn.compare.worker", str(standard_input)],
+            [sys.executable, "-m", "cl_as_gnn.cli.worker", str(standard_input)],
             env={**env, PARENT: "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -73,6 +73,11 @@ class _Worker:
             text=True,
             pass_fds=[standard_input] if os.name == "posix" else [],
         )
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process has ended, which only a signal from elsewhere brings about."""
+        return self._process.poll() is not None
 
     def run(self, words: Sequence[str]) -> tuple[int, str]:
         requests, answers = self._process.stdin, self._process.stdout

@@ -1,6 +1,6 @@
 """A process that has imported everything, and forks for each run: the run starts at once.
 
-``python -m cl_as_gnn.compare.worker FD`` reads the words of a ``clgnn`` command as a line of JSON from standard input,
+``python -m cl_as_gnn.cli.worker FD`` reads the words of a ``clgnn`` command as a line of JSON from standard input,
 and answers with the process number of the run, and with its exit code when it has ended. ``FD`` becomes the standard
 input of the runs. Where a system has no fork, each run is a process that imports for itself.
 """
@@ -44,14 +44,17 @@ def _answer(number: int) -> None:
 def main() -> None:
     """Import what a run needs, without work for torch: its threads would not survive a fork."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runs are told, and the command that has started this process
-    import torch.utils.tensorboard
+    from cl_as_gnn.compat import quiet_command
 
-    import cl_as_gnn.training.fit
-    from cl_as_gnn import cli
-    from cl_as_gnn.cli import __main__ as command
+    with quiet_command():
+        import torch.utils.tensorboard
 
-    assert cl_as_gnn.training.fit
-    assert torch.utils.tensorboard
+        import cl_as_gnn.training.fit
+        from cl_as_gnn import cli
+        from cl_as_gnn.cli import __main__ as command
+
+        assert cl_as_gnn.training.fit
+        assert torch.utils.tensorboard
     gc.freeze()  # collections in a run would write to, and so copy, what it shares with this process
     words = serve(int(sys.argv[1]))
     if words is None:
