@@ -108,9 +108,10 @@ class JK(JumpingMethod):
     attracts = "the other views and the same image in earlier epochs (jumping knowledge)"
     source = "Wang et al., ICLR 2023 (SimSiam-Multi)"
 
-    @property
-    def unscaled(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("target",) if self.config.form == "released" else ()
+    def build_modules(self) -> None:
+        if self.config.form == "released":
+            self.unscaled = ("target",)
+        super().build_modules()
 
     def remembered(self, present: Tensor) -> Tensor:
         return present.chunk(self.config.num_views)[-1] if self.unscaled else super().remembered(present)
