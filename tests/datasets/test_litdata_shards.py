@@ -103,6 +103,33 @@ def test_a_run_from_a_url_resumes_in_the_same_order(shards, read, configure, res
     assert kept["config_digest"] == one["config_digest"]
 
 
+def test_a_bucket_gives_the_samples_of_the_folder(shards, read, monkeypatch):
+    server = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "none")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    # The other client of LitData refuses servers without TLS.
+    monkeypatch.setattr("litdata.streaming.downloader._OBSTORE_AVAILABLE", False)
+    served = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    served.start()
+    try:
+        host, port = served.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        bucket = boto3.client("s3")
+        bucket.create_bucket(Bucket="photos")
+        for file in (shards / "bytes").iterdir():
+            bucket.upload_file(str(file), "photos", f"some/{file.name}")
+        there = read("s3://photos/some", label_key="label").train
+        here = read(shards / "bytes", label_key="label").train
+        rows = torch.arange(len(here))
+        for found, expected in zip(there.read(rows), here.read(rows), strict=True):
+            assert torch.equal(found, expected)
+        assert torch.equal(there.labels, here.labels)
+    finally:
+        served.stop()
+
+
 def test_the_order_reads_a_chunk_once_and_differs_by_epoch():
     class Store:
         chunk_ends = torch.arange(1, 41) * 25
