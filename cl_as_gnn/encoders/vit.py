@@ -43,6 +43,11 @@ def xavier(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def rows_at(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of each sample at ``index`` ``(n, k)``: ``(n, P, …)`` to ``(n, k, …)``."""
+    return x.gather(1, index.view(*index.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:]))
+
+
 class Block(nn.Module):
     """A transformer layer: attention, then a two-layer MLP, each added to its input and normalized before it."""
 

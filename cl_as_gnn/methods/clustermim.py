@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.encoders.tokenizers import Tokenizer
-from cl_as_gnn.encoders.vit import Block, patches, xavier
+from cl_as_gnn.encoders.vit import Block, patches, rows_at, xavier
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation import tcas, token_counts, two_hop_purity
 from cl_as_gnn.graph.schema import TOKEN_TARGET
@@ -40,11 +40,6 @@ class ClusterMIMConfig(PatchConfig):
             )
             raise ValueError(f"method.run={self.run} with method.tokenizer={self.tokenizer}: {where}")
         return self
-
-
-def rows_at(x: Tensor, index: Tensor) -> Tensor:
-    """Rows of each sample at ``index`` ``(n, k)``: ``(n, P, …)`` to ``(n, k, …)``."""
-    return x.gather(1, index.view(*index.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:]))
 
 
 class ClusterMIM(PatchMethod[ClusterMIMConfig]):

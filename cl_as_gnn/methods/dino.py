@@ -46,17 +46,17 @@ class DINO(PrototypeMethod[DINOConfig]):
             self.target_prototypes.lerp_(self.prototypes.detach(), 1 - self.momentum(batch.progress))
         return super().encode(batch)
 
-    def scores_of(self, data: HeteroData) -> Tensor:
+    def similarity(self, data: HeteroData) -> Tensor:
         """Return the similarity of each target to each prototype of the copy, ``(n, K)``."""
         target = data["target"].x
         out: Tensor = target @ unit_rows(self.target_prototypes).to(target.dtype).t()
         return out
 
     def shares(self, data: HeteroData) -> Tensor:
-        scores = self.scores_of(data)
+        scores = self.similarity(data)
         return ((scores - self.center.to(scores.dtype)) / self.config.target_temperature).softmax(1)
 
     def update_memory(self, data: HeteroData) -> None:
         with torch.autocast(self.center.device.type, enabled=False):
-            mean = self.scores_of(data).mean(0).to(self.center.dtype)
+            mean = self.similarity(data).mean(0).to(self.center.dtype)
         self.center.lerp_(mean, 1 - self.config.center_momentum)

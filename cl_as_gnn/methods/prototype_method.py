@@ -45,6 +45,12 @@ class PrototypeMethod(TargetMethod[PrototypeConfigT]):
         start = torch.randn(self.config.num_prototypes, self.heads.projector_dim)
         self.prototypes = nn.Parameter(unit_rows(start))
 
+    def similarity(self, data: HeteroData) -> Tensor:
+        """Return the similarity of each target to each prototype, ``(n, K)``."""
+        target, prototypes = data["target"].x, data["prototype"].x.detach()
+        out: Tensor = target @ prototypes.to(target.dtype).t()
+        return out
+
     @abstractmethod
     def shares(self, data: HeteroData) -> Tensor:
         """Return the share of each prototype in each target, ``(n, K)``; rows sum to one."""
@@ -59,3 +65,13 @@ class PrototypeMethod(TargetMethod[PrototypeConfigT]):
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
         return [TokenContrast(data["view"].share, data["prototype"].x, self.config.temperature)]
+
+
+def transport(scores: Tensor, iterations: int, num_views: int) -> Tensor:
+    """Sinkhorn's normalization of ``exp(scores)`` ``(n, K)``, for each view: rows sum to one, columns in the limit to
+    B / K. Without iterations: the row softmax."""
+    views = scores.unflatten(0, (num_views, -1))
+    for _ in range(iterations):
+        views = views.log_softmax(1).log_softmax(2)
+    out: Tensor = views.softmax(2).flatten(0, 1)
+    return out

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.methods.prototype_method import PrototypeConfig, PrototypeMethod
+from cl_as_gnn.methods.prototype_method import PrototypeConfig, PrototypeMethod, transport
 
 
 class SwAVConfig(PrototypeConfig):
@@ -34,12 +33,5 @@ class SwAV(PrototypeMethod[SwAVConfig]):
     source = "Caron et al., NeurIPS 2020 (SwAV)"
 
     def shares(self, data: HeteroData) -> Tensor:
-        scores = data["target"].x @ data["prototype"].x.to(data["target"].x.dtype).t() / self.config.epsilon
-        return torch.cat([transport(part, self.config.iterations) for part in scores.chunk(self.config.num_views)])
-
-
-def transport(scores: Tensor, iterations: int) -> Tensor:
-    """Sinkhorn's normalization of ``exp(scores)`` ``(B, K)``: rows sum to one, columns in the limit to B / K."""
-    for _ in range(iterations):
-        scores = scores.log_softmax(0).log_softmax(1)
-    return scores.exp()
+        config = self.config
+        return transport(self.similarity(data) / config.epsilon, config.iterations, config.num_views)

@@ -1,9 +1,15 @@
 """Methods with prototypes against literal transcriptions of the published losses: float64, to 1e-10."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
-from laws import batch, check, make, nowhere, other_views, unit, with_targets
+from laws import HEADS, batch, check, make, nowhere, other_views, unit, with_targets
+
+from cl_as_gnn.encoders import ENCODERS, Inputs, build_encoder
+from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.methods import METHODS, Batch, build_method
 
 
 def others_mean(shares, views):
@@ -48,3 +54,41 @@ def test_dino_keeps_a_center_and_a_copy_of_its_prototypes():
     scores = data["target"].x @ F.normalize(method.target_prototypes, dim=1).t()
     torch.testing.assert_close(method.center, 0.3 * scores.mean(0))
     assert {"center", "target_prototypes", "prototypes"} <= set(method.state_dict())
+
+
+@pytest.mark.parametrize(("views", "sinkhorn"), [(2, 0), (3, 0), (2, 2)])
+def test_msn_predicts_the_sharpened_softmax_and_uses_all_prototypes(views, sinkhorn):
+    settings = {"num_prototypes": 5, "temperature": 0.3, "sharpening": 0.5, "entropy_weight": 0.7}
+    method = make("msn", num_views=views, sinkhorn=sinkhorn, **settings).double()
+    x = unit(views)
+    data = method.rewire(with_targets(x, views), nowhere())
+    centers = F.normalize(method.prototypes, dim=1)
+    shares = (data["target"].x @ centers.t() / 0.3).softmax(1).detach().square()  # ½: squares, normalized
+    shares /= shares.sum(1, keepdim=True)
+    for part in shares.chunk(views):
+        for _ in range(sinkhorn):
+            part /= part.sum(0, keepdim=True)
+            part /= part.sum(1, keepdim=True)
+    log = (x @ centers.t() / 0.3).log_softmax(1)
+    entropy = torch.special.entr(log.exp().mean(0)).sum()
+    loss = -(others_mean(shares, views) * log).sum() / len(x) + 0.7 * (math.log(5) - entropy)
+    check(method, x, data, loss, method.prototypes)
+
+
+def test_msn_hides_patches_of_the_views_and_none_of_the_targets():
+    encoder = build_encoder(ENCODERS["vit"].Config(width=8), Inputs(1, 16))
+    method = build_method(METHODS["msn"].Config(mask=0.75), encoder, HEADS, 20)
+    seen = []
+    encoder.blocks[0].register_forward_pre_hook(lambda block, x: seen.append(x[0].size(1)))
+    method.target.module[0].blocks[0].register_forward_pre_hook(lambda block, x: seen.append(x[0].size(1)))
+    views = Batch(torch.randn(6, 1, 16, 16), torch.arange(3), 0.5)
+    first, second = (method(views)[0] for _ in range(2))
+    assert first != second, "another draw"
+    assert seen == [16, 64] * 2
+    method.eval()(views)
+    assert seen[4:] == [64, 64]
+
+
+def test_a_mask_without_patches_is_one_line():
+    with pytest.raises(ConfigError, match=r"method\.mask=0.5 expects an encoder with patches: set encoder.name=vit"):
+        make("msn", mask=0.5)

@@ -35,6 +35,7 @@ CASES = [
     ("clustermim", {"objective": "mae"}),
     ("look", {"objective": "ar_diverse"}),
     ("look", {"objective": "masked_varied", "causal": False}),
+    ("msn", {"encoder": "vit", "sinkhorn": 2}),
     ("simclr", {"encoder": "timm/test_efficientnet"}),  # batch normalization of timm
 ]
 

@@ -22,7 +22,7 @@ from cl_as_gnn.nn.terms.softmax import (
     QueueContrast,
     SoftmaxRepulsion,
 )
-from cl_as_gnn.nn.terms.tokens import Regression, TokenContrast
+from cl_as_gnn.nn.terms.tokens import MeanEntropy, Regression, TokenContrast
 
 __all__ = [
     "AnchorContrast",
@@ -39,6 +39,7 @@ __all__ = [
     "KeyContrast",
     "LinearRepulsion",
     "LogisticPairs",
+    "MeanEntropy",
     "MomentRepulsion",
     "NegativeRepulsion",
     "PairContrast",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -54,6 +56,38 @@ class TokenContrast(Term):
         scale = 1 / (self.temperature * total)
         to_centers = (attracted - back) * scale
         return value, (own * weighted - repelled) * scale, to_centers.to(self.learned[0].dtype)
+
+
+class MeanEntropy(Term):
+    r"""All tokens are to be used alike: the entropy of the mean share of each token, from its largest value down.
+
+    .. math::
+        L = w \sum_k \bar p_k \log (K \bar p_k), \quad \bar p = \tfrac1n \sum_i P_{i \cdot}, \qquad
+        \text{message to } X = -\frac{w}{n \tau} G C, \quad
+        G_{ik} = P_{ik} \Big( \log \bar p_k - \sum_l P_{il} \log \bar p_l \Big),
+
+    and :math:`-\frac{w}{n \tau} G^\top X` to the centers C; P the row softmax of :math:`x_i \cdot c_k / \tau`. Nodes
+    leave the tokens that many have for those that few have: the regularizer of
+    `MSN <https://arxiv.org/abs/2204.07141>`_.
+
+    Args:
+        centers: :math:`C` ``(K, d)``, parameters that receive their message.
+        temperature: :math:`\tau`.
+        weight: w.
+    """
+
+    def __init__(self, centers: Tensor, temperature: float = 1.0, weight: float = 1.0):
+        self.temperature, self.weight = temperature, weight
+        self.learned = (centers,)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        centers = self.learned[0].detach().to(x.dtype)
+        share = (x @ centers.t() / self.temperature).softmax(1)
+        mean = share.mean(0)
+        log = mean.clamp(min=torch.finfo(x.dtype).tiny).log()
+        value = self.weight * (mean @ log + math.log(len(centers)))
+        flow = share * ((share @ log).unsqueeze(1) - log) * (self.weight / (len(x) * self.temperature))
+        return value, flow @ centers, (flow.t() @ x).to(self.learned[0].dtype)
 
 
 class Regression(Term):

@@ -129,6 +129,10 @@ CASES = {
         lambda x: off(x[:SIZE] @ x[SIZE:].t()).square().sum() / (SIZE * (SIZE - 1)),
     ),
     terms.LogisticPairs: (terms.LogisticPairs(SCALE, BIAS, VIEWS), logistic),
+    terms.MeanEntropy: (
+        terms.MeanEntropy(CENTERS, TAU, 0.7),
+        lambda x: 0.7 * (math.log(4) + torch.special.entr((x @ CENTERS.t() / TAU).softmax(1).mean(0)).sum().neg()),
+    ),
     terms.MomentRepulsion: (
         terms.MomentRepulsion(FIXED.t() @ FIXED, 0.7),
         lambda x: 0.7 * (x @ FIXED.t()).square().sum() / N,
