@@ -107,7 +107,7 @@ def test_where_the_graph_is_the_attention_nothing_moves(diagonal):
         logits.fill_diagonal_(-torch.inf)
     attention = torch.softmax(logits, dim=1)
     layer = ContrastiveConv(temperature=0.7, step_size=0.5)
-    layer.align.normalize = False
+    layer.normalize = False
     nodes = (x, x) if diagonal else x
     assert (layer(nodes, attention.to_sparse_coo()) - x).abs().max() < 1e-12
     other = torch.softmax(2 * logits, dim=1)

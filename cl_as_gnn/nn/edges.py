@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor, Size
 from torch_geometric.utils import is_sparse, to_edge_index
 
@@ -118,15 +117,3 @@ def widen(layer: str, x: Features) -> tuple[Tensor, Tensor]:
     if target is source:
         return wide, wide
     return wide, target if target.dtype in (torch.float32, torch.float64) else target.float()
-
-
-# Hooks that read or change single messages of PyG's `propagate`.
-_HOOKS = tuple(
-    f"_{step}_forward_{when}hooks" for step in ("propagate", "message", "aggregate") for when in ("pre_", "")
-)
-
-
-def by_messages(layer: MessagePassing, kind: type[MessagePassing]) -> bool:
-    """Whether each message must be made: for an explainer, a hook, or a subclass of ``kind`` with its own."""
-    changed = type(layer).message is not kind.message or type(layer).aggregate is not MessagePassing.aggregate
-    return bool(layer.explain) or changed or any(getattr(layer, name) for name in _HOOKS)

@@ -2,28 +2,25 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor, Size
 
 from cl_as_gnn.nn.checks import (
     Got,
     check_batch,
     check_choice,
-    check_count,
     check_flag,
-    check_number,
     check_positive,
     check_same_graph,
     expects,
 )
-from cl_as_gnn.nn.conv.alignment_conv import AlignmentConv
-from cl_as_gnn.nn.conv.uniformity_conv import UniformityConv
+from cl_as_gnn.nn.conv.base import Aggregation
+from cl_as_gnn.nn.conv.uniformity_conv import repel_step
 from cl_as_gnn.nn.edges import Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.streaming import softmax_all_pairs
 from cl_as_gnn.nn.unit import for_products
 
 
-class ContrastiveConv(MessagePassing):  # type: ignore[misc]
+class ContrastiveConv(Aggregation):
     r"""Attraction and repulsion at once, from `"A Message Passing Perspective on Learning Dynamics of Contrastive
     Learning" <https://arxiv.org/abs/2303.04435>`_: the signed message-passing update.
 
@@ -64,24 +61,15 @@ class ContrastiveConv(MessagePassing):  # type: ignore[misc]
         repel: str = "complete",
         symmetric: bool = False,
     ):
-        super().__init__()
         check_positive("ContrastiveConv", temperature=temperature)
-        check_number("ContrastiveConv", step_size=step_size)
-        check_count("ContrastiveConv", num_hops=num_hops)
         check_choice("ContrastiveConv", ("complete", "affinity"), repel=repel)
         check_flag("ContrastiveConv", symmetric=symmetric)
         if symmetric and repel == "affinity":
             raise expects("ContrastiveConv", "repel", "as 'complete' where symmetric=True", repel)
+        super().__init__(step_size, num_hops, normalize=True)
         self.temperature = temperature
-        self.step_size = step_size
-        self.num_hops = num_hops
         self.repel = repel
         self.symmetric = symmetric
-        self.align = AlignmentConv(step_size, num_hops)
-        self.uniform = UniformityConv(temperature, step_size)
-
-    def reset_parameters(self) -> None:
-        r"""No parameters; PyG's containers call it."""
 
     def forward(
         self,
@@ -104,17 +92,19 @@ class ContrastiveConv(MessagePassing):  # type: ignore[misc]
             if self.repel == "affinity":
                 repelling = affinity
                 check_same_graph(name, batch, repelling, "repelling", "affinity_index")
+            elif self.explain:
+                cure = "join both before the model, or use repel='affinity'"
+                raise expects(name, "affinity_index", "as None for an explainer of edge_index", affinity, cure)
             else:
                 positives, weight = torch.cat([positives, affinity], dim=1), None
         elif self.repel == "affinity":
             raise expects(name, "affinity_index", "as edges to repel along where repel='affinity'", None)
-        attracted: Tensor = self.align(x, positives, weight)
+        attracted = self._attract(x, positives, weight)
         target = x[1] if isinstance(x, tuple) else x
         if self.symmetric:
             _, repelled = softmax_all_pairs(for_products(target)[0], self.temperature, batch=batch)
             return attracted + self.step_size * (target - repelled.to(target.dtype) / 2)
-        moved: Tensor = self.uniform(x, repelling, batch)
-        return attracted + moved - target
+        return attracted + repel_step(name, x, repelling, batch, self.temperature, self.step_size) - target
 
     def __repr__(self) -> str:
         return (

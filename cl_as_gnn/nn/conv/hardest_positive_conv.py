@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, Size
 
 from cl_as_gnn.nn.checks import check_choice, check_number, host_checks
-from cl_as_gnn.nn.edges import Features, Nodes, as_edges, by_messages, widen, with_targets
+from cl_as_gnn.nn.conv.base import EdgeLayer
+from cl_as_gnn.nn.edges import Features, Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.unit import unit_rows
 
 
-class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
+class HardestPositiveConv(EdgeLayer):
     r"""Attraction of each node to its least similar positive, the max aggregation of `"ArCL: Enhancing Contrastive
     Learning with Augmentation-Robust Representations" <https://arxiv.org/abs/2303.01092>`_.
 
@@ -49,7 +49,7 @@ class HardestPositiveConv(MessagePassing):  # type: ignore[misc]
         source, target = x if isinstance(x, tuple) else (x, x)
         hardest = self.hardest(x, edge_index)
         receives = hardest < source.size(0)
-        if by_messages(self, HardestPositiveConv):
+        if self.by_messages(HardestPositiveConv, source):
             chosen = edge_index[0] == hardest[edge_index[1]]
             # Duplicate edges count as one positive.
             share = chosen.to(source.dtype)

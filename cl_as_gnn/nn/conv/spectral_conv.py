@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor, Size
 from torch_geometric.utils import degree
 
-from cl_as_gnn.nn.checks import Got, check_batch, check_flag, check_number, check_weights, expects
-from cl_as_gnn.nn.conv.alignment_conv import SIGNED, AlignmentConv
-from cl_as_gnn.nn.edges import Nodes, as_edges, widen, with_targets
+from cl_as_gnn.nn.checks import Got, check_batch, expects
+from cl_as_gnn.nn.conv.base import Aggregation
+from cl_as_gnn.nn.edges import Nodes, widen, with_targets
 from cl_as_gnn.nn.streaming import linear_attention
 
 
-class SpectralConv(MessagePassing):  # type: ignore[misc]
+class SpectralConv(Aggregation):
     r"""The spectral contrastive update, from `"Provable Guarantees for Self-Supervised Deep Learning with Spectral
     Contrastive Loss" <https://arxiv.org/abs/2106.04156>`_: graph convolution minus linear attention.
 
@@ -39,15 +38,7 @@ class SpectralConv(MessagePassing):  # type: ignore[misc]
     """
 
     def __init__(self, step_size: float = 0.5, normalize: bool = True):
-        super().__init__()
-        check_number("SpectralConv", step_size=step_size)
-        check_flag("SpectralConv", normalize=normalize)
-        self.step_size = step_size
-        self.normalize = normalize
-        self.align = AlignmentConv(1.0, normalize=normalize)
-
-    def reset_parameters(self) -> None:
-        r"""No parameters; PyG's containers call it."""
+        super().__init__(step_size, 1, normalize)
 
     def forward(
         self,
@@ -62,10 +53,9 @@ class SpectralConv(MessagePassing):  # type: ignore[misc]
         if isinstance(x, tuple) and batch is not None:
             raise expects("SpectralConv", "batch", "with one set of nodes only", Got("a pair"), "pass batch=None")
         check_batch("SpectralConv", batch, target)
-        edge_index, edge_weight = as_edges("SpectralConv", (source, target), edge_index, edge_weight)
-        if self.normalize:
-            check_weights("SpectralConv", edge_weight, SIGNED)
-        aggregated: Tensor = self.align.gather((source, target), edge_index, edge_weight)
+        aggregated, _, _ = self._aggregate(
+            (source, target) if isinstance(x, tuple) else source, edge_index, edge_weight
+        )
         repelled = linear_attention(target, source, source, batch)
         count: int | Tensor = max(source.size(0), 1)
         if batch is not None:

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptTensor, Size
-from torch_geometric.utils import softmax
+from torch_geometric.utils import degree, softmax
 
 from cl_as_gnn.nn.checks import Got, check_batch, check_number, check_positive, check_same_graph, expects
-from cl_as_gnn.nn.edges import Nodes, as_edges, widen, with_targets
+from cl_as_gnn.nn.conv.base import Summing
+from cl_as_gnn.nn.edges import Features, Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import pairwise_attention
 from cl_as_gnn.nn.unit import for_products
 
 
-class UniformityConv(MessagePassing):  # type: ignore[misc]
+class UniformityConv(Summing):
     r"""The uniformity update of contrastive learning, from `"A Message Passing Perspective on Learning Dynamics of
     Contrastive Learning" <https://arxiv.org/abs/2303.04435>`_: self-attention with a minus sign.
 
@@ -46,37 +46,62 @@ class UniformityConv(MessagePassing):  # type: ignore[misc]
         self.temperature = temperature
         self.step_size = step_size
 
-    def reset_parameters(self) -> None:
-        r"""No parameters; PyG's containers call it."""
-
     def forward(self, x: Nodes, edge_index: Adj | None = None, batch: OptTensor = None, size: Size = None) -> Tensor:
         x = with_targets("UniformityConv", x, size)
-        source, target = widen("UniformityConv", x)
-        pair = isinstance(x, tuple)
-        if pair and batch is not None:
-            raise expects("UniformityConv", "batch", "with one set of nodes only", Got("a pair"), "pass batch=None")
-        check_batch("UniformityConv", batch, target)
-        source, target = for_products(source, target) if pair else for_products(source) * 2
-        if edge_index is None:
-            out = pairwise_attention(target, source, source, self.temperature, loops=pair, batch=batch)
-            if batch is None:
-                receives = torch.full((target.size(0),), pair or target.size(0) > 1, device=target.device)
-            else:
-                receives = _not_alone(batch)
-        else:
-            edge_index, _ = as_edges("UniformityConv", (source, target), edge_index)
-            check_same_graph("UniformityConv", batch, edge_index, "repelling")
-            row, column = edge_index[0], edge_index[1]
-            logits = (source[row] * target[column]).sum(-1) / self.temperature
-            share = softmax(logits, column, num_nodes=target.size(0))
-            graph = Adjacency(edge_index, share, (source.size(0), target.size(0)))
-            out = graph.matmul(source)
-            receives = graph.csr[0].diff() > 0
-        moved = target + self.step_size * (target - out)
-        return torch.where(receives.unsqueeze(1), moved, target).to((x[1] if isinstance(x, tuple) else x).dtype)
+        return repel_step("UniformityConv", x, edge_index, batch, self.temperature, self.step_size, self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(temperature={self.temperature}, step_size={self.step_size})"
+
+
+def repel_step(
+    name: str,
+    x: Features,
+    edge_index: Adj | None,
+    batch: OptTensor,
+    temperature: float,
+    step_size: float,
+    layer: UniformityConv | None = None,
+) -> Tensor:
+    """The features after a step away from the mean of the others, weighted by the softmax of their inner products.
+
+    Args:
+        name: of the layer, for its errors.
+        x: features ``(n, d)``, or those of sources and of targets.
+        edge_index: who is repelled from whom; ``None`` for all pairs.
+        batch: graph of each node.
+        temperature: :math:`\\tau`.
+        step_size: :math:`\\alpha`.
+        layer: that makes single messages where it has to.
+    """
+    source, target = widen(name, x)
+    pair = isinstance(x, tuple)
+    if pair and batch is not None:
+        raise expects(name, "batch", "with one set of nodes only", Got("a pair"), "pass batch=None")
+    check_batch(name, batch, target)
+    source, target = for_products(source, target) if pair else for_products(source) * 2
+    if edge_index is None:
+        out = pairwise_attention(target, source, source, temperature, loops=pair, batch=batch)
+        if batch is None:
+            receives = torch.full((target.size(0),), pair or target.size(0) > 1, device=target.device)
+        else:
+            receives = _not_alone(batch)
+    else:
+        edge_index, _ = as_edges(name, (source, target), edge_index)
+        check_same_graph(name, batch, edge_index, "repelling")
+        row, column = edge_index[0], edge_index[1]
+        logits = (source[row] * target[column]).sum(-1) / temperature
+        share = softmax(logits, column, num_nodes=target.size(0))
+        size = (source.size(0), target.size(0))
+        if layer is not None and layer.by_messages(Summing, source):
+            out = layer.send(edge_index, (source, target), share, size)
+            receives = degree(column, target.size(0)) > 0
+        else:
+            graph = Adjacency(edge_index, share, size)
+            out = graph.matmul(source)
+            receives = graph.csr[0].diff() > 0
+    moved = target + step_size * (target - out)
+    return torch.where(receives.unsqueeze(1), moved, target).to((x[1] if isinstance(x, tuple) else x).dtype)
 
 
 def _not_alone(batch: Tensor) -> Tensor:

@@ -1,9 +1,7 @@
-"""The layers inside PyG's own containers: HeteroConv, Explainer, assert_module."""
+"""The layers inside PyG's own containers: HeteroConv, to_hetero, assert_module."""
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch_geometric.explain import Explainer, GNNExplainer
 from torch_geometric.nn import HeteroConv, to_hetero
 from torch_geometric.testing import assert_module
 
@@ -63,35 +61,6 @@ def test_bipartite_contrastive_update_is_the_formula():
         ContrastiveConv(symmetric=True)((source, target), edges)
     with pytest.raises(ValueError, match="got a pair: pass batch=None"):
         UniformityConv()((source, target), batch=torch.zeros(4, dtype=torch.long))
-
-
-class Net(torch.nn.Module):
-    def __init__(self, conv):
-        super().__init__()
-        self.conv, self.lin = conv, torch.nn.Linear(3, 2)
-
-    def forward(self, x, edge_index):
-        return self.lin(self.conv(x, edge_index))
-
-
-@pytest.mark.parametrize(
-    "conv", [AlignmentConv(0.9), AlignmentConv(0.9, 2), HardestPositiveConv(0.9), SpectralConv(0.9)], ids=repr
-)
-def test_explainer_finds_the_edge_that_matters(conv):
-    """Node 2 hears only from node 1, so the explanation of node 2 must not rest on edges elsewhere."""
-    torch.manual_seed(0)
-    x = F.normalize(torch.randn(6, 3), dim=1)
-    explainer = Explainer(
-        Net(conv),
-        GNNExplainer(epochs=30),
-        explanation_type="model",
-        edge_mask_type="object",
-        model_config={"mode": "multiclass_classification", "task_level": "node", "return_type": "raw"},
-    )
-    mask = explainer(x, EDGES, index=2).edge_mask
-    assert mask.shape == (8,)
-    assert mask[2] > 0  # the edge 1 -> 2
-    assert mask[4:6].sum() == 0  # 3 <-> 4 is out of reach of node 2 within two hops
 
 
 @pytest.mark.parametrize("layer", LAYERS)
