@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.checks import check_batch, check_range
+from cl_as_gnn.nn.streaming import fused
 from cl_as_gnn.nn.streaming.tile_edges import TileEdges
 from cl_as_gnn.nn.streaming.tiles import Tiles, entries, squares
 
 # Largest |logit| whose exponential can be summed over 2**20 nodes without a shift by the row maximum.
-_SAFE_LOGIT = {torch.float64: 600.0, torch.float32: 60.0}
+SAFE_LOGIT = {torch.float64: 600.0, torch.float32: 60.0}
 # Below this temperature the rounding of a bf16 inner product moves a softmax weight by more than 2 %.
 _BF16_MIN_TEMPERATURE = 0.1
 # On a CPU powers of two take a third of the time of powers of e.
@@ -43,7 +44,9 @@ def _softmax_all_pairs(
         row_weight = x.new_zeros(n).index_add_(0, edge_index[1], edge_weight)
     if n < 2:
         return x.new_full((n,), -math.inf), torch.zeros_like(x), x.new_zeros(2, 0)
-    plain = unit and 1 / temperature <= _SAFE_LOGIT[x.dtype]
+    plain = unit and 1 / temperature <= SAFE_LOGIT[x.dtype]
+    if fused.fused(x, bf16, tile):
+        return fused.all_pairs(x, row_weight, batch, temperature, unit, plain, bf16, edge_index, edge_weight)
     tiles = squares((n, n), x.device, dtype, tile, symmetric=True, batch=batch)
     edges = (
         None if edge_index is None or edge_weight is None else TileEdges(edge_index, edge_weight, tiles, temperature)
@@ -195,7 +198,7 @@ def softmax_all_pairs(
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     check_batch("softmax_all_pairs", batch, x)
-    x = x.detach() if x.dtype in _SAFE_LOGIT else x.detach().float()
+    x = x.detach() if x.dtype in SAFE_LOGIT else x.detach().float()
     weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
     bf16 = unit and products_in_bf16(x, temperature)
     lse, message, _ = _run(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
