@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cl_as_gnn.errors import Notice
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 ItemT = TypeVar("ItemT")
 
@@ -134,11 +134,3 @@ def is_tracing() -> bool:
     import torch
 
     return bool(torch._C._get_tracing_state())
-
-
-def is_transformed(x: Tensor) -> bool:
-    """Whether a transform of ``torch.func`` wraps a tensor, which then has no memory of its own for a kernel. torch
-    offers this by a private name only."""
-    import torch
-
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))

@@ -1,8 +1,8 @@
 """All pairs through the two Triton kernels, on the cards that they suit; elsewhere the tiles of torch serve.
 
 The environment variable ``CLGNN_PAIRS`` chooses: ``auto`` (default), ``tiles``, or ``triton``, which is an error where
-no kernel can run. float64, wide rows, a given size of tiles, transforms of ``torch.func``, and what a compiler traces go
-through the tiles in any case.
+no kernel can run. float64, wide rows, a given size of tiles, transforms of ``torch.func`` and what a compiler traces
+go through the tiles in any case.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cl_as_gnn.compat import is_transformed
 from cl_as_gnn.nn.checks import check_choice, expects
 from cl_as_gnn.nn.streaming.tile_edges import PairEdges
 
 _LOG2_E = math.log2(math.e)
 _NEVER = 2**62
-_TINY = torch.finfo(torch.float32).tiny
+_TINY = 2.0**-100
 # Factors of features of at most 1 and of weights of at most 1: a share is the sum of two, and float16 ends at 65,504.
 _UNIT, _WEIGHT = 2.0**10, 2.0**14
 
@@ -40,7 +39,7 @@ class Launch(NamedTuple):
 
 # By major compute capability, split and width. Compiled for these cards without a spilled register
 # (tests/nn/streaming/test_compiled.py), which larger blocks have.
-_AMPERE = {(False, 128): Launch(128, 64, 8), (False, 256): Launch(64, 64, 8), (True, 128): Launch(64, 64, 8)}
+_AMPERE = {(False, 128): Launch(128, 64, 8), (False, 256): Launch(64, 64, 8), (True, 128): Launch(64, 32, 8)}
 _HOPPER = {(False, 128): Launch(128, 128, 8), (False, 256): Launch(64, 64, 8), (True, 128): Launch(64, 64, 4)}
 LAUNCHES = {8: _AMPERE, 9: _HOPPER, 10: _HOPPER, 12: _AMPERE}
 # Rows are padded to whole blocks of either side.
@@ -55,7 +54,7 @@ def launch_for(major: int, split: bool, width: int) -> Launch | None:
 
 def padded(width: int) -> int:
     """The next power of two that a tensor core multiplies."""
-    return max(16, 2 ** math.ceil(math.log2(max(width, 1))))
+    return max(16, 1 << (width - 1).bit_length())
 
 
 @lru_cache(maxsize=1)
@@ -70,7 +69,8 @@ def _interpreted() -> bool:
 def _major(device: torch.device) -> int:
     """Major compute capability; that of an H100 in Triton's interpreter, 0 where there is no card."""
     if device.type == "cuda" and torch.cuda.is_available() and torch.version.cuda is not None:
-        return torch.cuda.get_device_capability(device)[0]
+        major: int = torch.cuda.get_device_capability(device)[0]
+        return major
     return 9 if device.type == "cpu" and _interpreted() else 0
 
 
@@ -84,6 +84,8 @@ def fused(x: Tensor, half: bool = False, tile: int | None = None) -> bool:
     Raises:
         ValueError: ``CLGNN_PAIRS`` is unknown, or ``triton`` where no kernel can run.
     """
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
     choice = os.environ.get("CLGNN_PAIRS", "auto")
     check_choice("all pairs", ("auto", "tiles", "triton"), CLGNN_PAIRS=choice)
     if choice == "tiles" or (choice == "auto" and x.device.type != "cuda"):
@@ -94,9 +96,16 @@ def fused(x: Tensor, half: bool = False, tile: int | None = None) -> bool:
             cure = "set it to auto or tiles"
             raise expects("all pairs", "CLGNN_PAIRS", "as triton on a card from sm_80 on, with Triton", choice, cure)
         return False
-    plain = type(x) in (Tensor, torch.nn.Parameter) and not is_transformed(x)
-    serves = plain and x.dtype == torch.float32 and not tile and not torch.compiler.is_compiling()
-    return serves and launch_for(major, not half, padded(x.size(1))) is not None
+    plain = type(x) in (Tensor, torch.nn.Parameter) and x.dtype == torch.float32
+    if not plain or tile or not x.numel():
+        return False
+    return launch_for(major, not half, padded(x.size(1))) is not None
+
+
+def start(kernel: Any, grid: tuple[int, int], arguments: tuple[Any, ...], constants: dict[str, Any]) -> None:
+    """Launch a kernel on the device of its first argument."""
+    with torch.cuda.device_of(arguments[0]):
+        kernel[grid](*arguments, **constants)
 
 
 class _Rows(NamedTuple):
@@ -105,7 +114,7 @@ class _Rows(NamedTuple):
     high: Tensor
     low: Tensor | None
     factor: Tensor | float
-    count: int
+    size: int
     width: int
 
     def some(self, index: Tensor) -> _Rows:
@@ -156,12 +165,12 @@ class _Pairs:
         graph: Tensor | None = None,
         edges: Tensor | None = None,
     ):
-        device, m = rows.high.device, columns.count
+        device, m = rows.high.device, columns.size
         found = launch_for(_major(device), rows.low is not None, rows.high.size(1))
         assert found is not None
         self.rows, self.columns, self.launch = rows, columns, found
-        self.scale = rows.high.new_ones(1, dtype=torch.float32) * (scale / (rows.factor * columns.factor))
-        self.blocks = -(-rows.count // found.rows)
+        self.scale = rows.high.new_ones(1, dtype=torch.float32) * (scale / rows.factor / columns.factor)
+        self.blocks = -(-rows.size // found.rows)
         self.parts = max(1, min(2 * _processors(device) // self.blocks, -(-m // found.columns)))
         bounds = None
         if graph is not None:
@@ -179,7 +188,7 @@ class _Pairs:
         """Edges by block of rows and then by column, and the first one of each program."""
         if edges is None:
             return None, None, None
-        (row, column), m, step = edges, self.columns.count, self.launch.columns
+        (row, column), m, step = edges, self.columns.size, self.launch.columns
         key, order = (row // self.launch.rows * m + column).sort()
         block = torch.arange(self.blocks, device=row.device).unsqueeze(1)
         first, last = (0, m) if bounds is None else bounds.long().unsqueeze(2).unbind(1)
@@ -189,7 +198,7 @@ class _Pairs:
 
     def _run(self, kernel: Any, *rest: Any, plain: bool) -> None:
         inputs = self.rows.high, self.rows.low, self.columns.high, self.columns.low, *self.masks
-        sizes = self.rows.count, self.columns.count, self.scale, self.parts
+        sizes = self.rows.size, self.columns.size, self.scale, self.parts
         constants = {
             "D": self.rows.high.size(1),
             "ROWS": self.launch.rows,
@@ -198,15 +207,14 @@ class _Pairs:
             "num_warps": self.launch.warps,
             "num_stages": self.launch.stages,
         }
-        with torch.cuda.device_of(self.rows.high):
-            kernel[(self.blocks, self.parts)](*inputs, *rest, *sizes, **constants)
+        start(kernel, (self.blocks, self.parts), (*inputs, *rest, *sizes), constants)
 
     def sums(self, plain: bool) -> tuple[Tensor, Tensor]:
         """Largest logit of each row, to base 2 (0 if ``plain``, and where a row has none), and the sum of the powers of
         two of the logits relative to it."""
         from cl_as_gnn.nn.streaming.triton_kernels import row_sums
 
-        shape = self.parts, self.rows.count
+        shape = self.parts, self.rows.size
         total = self.rows.high.new_empty(shape, dtype=torch.float32)
         peak = None if plain else torch.empty_like(total)
         self._run(row_sums, peak, total, plain=plain)
@@ -219,7 +227,7 @@ class _Pairs:
         """Messages to the rows ``(n, d)``, of the weights of rows and of columns and the shifts of their logits."""
         from cl_as_gnn.nn.streaming.triton_kernels import messages
 
-        out = self.rows.high.new_empty(self.parts, self.rows.count, self.rows.high.size(1), dtype=torch.float32)
+        out = self.rows.high.new_empty(self.parts, self.rows.size, self.rows.high.size(1), dtype=torch.float32)
         self._run(messages, *(row or (None, None)), *(column or (None, None)), out, plain=plain)
         summed = out[0] if self.parts == 1 else out.sum(0)
         return summed[:, : self.rows.width] / (_WEIGHT * self.columns.factor)

@@ -1,4 +1,4 @@
-"""Run by test_fused.py in a process whose Triton interprets: prints errors of the kernels, relative to float64 tiles."""
+"""Run by test_fused.py in a process whose Triton interprets: prints errors of the kernels against float64 tiles."""
 
 import json
 import math
@@ -8,13 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from cl_as_gnn.nn.streaming import contrast_all_pairs, fused, softmax_all_pairs, softmax_bipartite, softmax_local_rows
-from cl_as_gnn.nn.streaming.triton_kernels import messages, row_sums
-
-CALLS = []
-
-
-def counted(*inputs, **constants):
-    CALLS.append("row_sums" if constants.pop("kernel") is row_sums else "messages")
 
 
 def rows(n, d, unit=True, length=1.0):
@@ -128,6 +121,10 @@ def everything():
         "two sets, long": two_sets(20, 30, 5, 0.1, 10.0),
         "half": in_half(100, 17, 0.5),
         "repeated": repeated(140, 8),
+        "one node": both(lambda x: softmax_all_pairs(x, 0.5, unit=True), rows(1, 4)),
+        "node of this rank alone": both(
+            lambda x: softmax_local_rows(x, torch.arange(1), lambda part: part, 0.5, unit=True), rows(1, 4)
+        ),
     }
 
 
