@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.checks import check_batch, check_range
+from cl_as_gnn.nn.exact import exact_products
 from cl_as_gnn.nn.streaming import fused
 from cl_as_gnn.nn.streaming.tile_edges import TileEdges
 from cl_as_gnn.nn.streaming.tiles import Tiles, entries, squares
@@ -65,14 +66,15 @@ def _one_tile(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """With few nodes only the arithmetic may take time."""
     keys = x.to(torch.bfloat16) if bf16 else x
-    share = torch.mm(keys * (_LOG2_E / temperature), keys.t()).exp2_().fill_diagonal_(0)
+    scaled = keys * (_LOG2_E / temperature)
+    share = _wide_product(scaled, keys.t(), x.dtype).exp2_().to(keys.dtype).fill_diagonal_(0)
     if edges is not None:
         edges.take(0, share, 0.0, True)
     total = share.sum(1, dtype=x.dtype)
     if edges is not None:
         total, _ = edges.join(total, None)
     weight = (row_weight / total).to(keys.dtype)
-    message = torch.mm(share.mul_(weight.unsqueeze(1) + weight), keys).to(x.dtype)
+    message = _wide_product(share.mul_(weight.unsqueeze(1) + weight), keys, x.dtype).to(x.dtype)
     lse = total.log()
     return lse, message, x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
 
@@ -97,8 +99,13 @@ def _two_visits(
     wide = x.new_empty(tiles.area) if scaled.dtype != x.dtype and not x.is_cuda else None
 
     def pairs(number: int, rows: slice, columns: slice, buffer: Tensor, first: bool = False) -> Tensor:
-        tile = torch.mm(scaled[rows], scaled[columns].t(), out=_part(buffer, rows, columns))
-        tile = tiles.mask(tile.exp2_() if plain else tile, rows, columns, fill)
+        tile = _part(buffer, rows, columns)
+        if scaled.is_cuda and scaled.dtype != x.dtype:  # always plain; rounded after the exponential
+            torch.exp2(torch.mm(scaled[rows], scaled[columns].t(), out_dtype=x.dtype), out=tile)
+        else:
+            torch.mm(scaled[rows], scaled[columns].t(), out=tile)
+            tile = tile.exp2_() if plain else tile
+        tile = tiles.mask(tile, rows, columns, fill)
         if edges is not None:
             edges.take(number, tile, fill, first)
         return tile
@@ -130,9 +137,14 @@ def _two_visits(
             if tile.dtype == x.dtype:
                 message[to].addmm_(share, keys[source])
             else:
-                message[to].add_(share @ keys[source])
+                message[to].add_(_wide_product(share, keys[source], x.dtype))
     lse = total.log() if plain else peak + total.log()
     return lse, message, x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
+
+
+def _wide_product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
+    """A product of half precision that a GPU does not round to it."""
+    return torch.mm(a, b, out_dtype=dtype) if a.is_cuda and a.dtype != dtype else torch.mm(a, b)
 
 
 def _finite(peak: Tensor) -> Tensor:
@@ -214,7 +226,8 @@ def products_in_bf16(x: Tensor, temperature: float) -> bool:
 
 def _run(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     cast = torch.is_autocast_enabled(x.device.type)
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False) if cast else nullcontext():
+    plain = torch.autocast(x.device.type, enabled=False) if cast else nullcontext()
+    with torch.no_grad(), plain, exact_products(x.device):
         run = _compiled_softmax_all_pairs if torch.compiler.is_compiling() else _softmax_all_pairs
         out: tuple[Tensor, Tensor, Tensor] = run(x, *rest)
         return out

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.exact import exact_products
 from cl_as_gnn.nn.streaming import fused
 from cl_as_gnn.nn.streaming.tiles import strips
 
@@ -29,7 +30,7 @@ def softmax_bipartite(
         :math:`P^\top R Q` ``(m, d)``, with :math:`R = \mathrm{diag}(\rho)`. The gradient of
         :math:`\sum_i \rho_i \ell_i` is ``message / temperature``. Autograd records nothing.
     """
-    with torch.no_grad(), torch.autocast(query.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(query.device.type, enabled=False), exact_products(query.device):
         dtype = query.dtype if query.dtype in (torch.float32, torch.float64) else torch.float32
         query, key = query.detach().to(dtype), key.detach().to(dtype)
         weight = query.new_ones(query.size(0)) if row_weight is None else row_weight.detach().to(dtype)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.exact import exact_products
 from cl_as_gnn.nn.streaming import fused
 from cl_as_gnn.nn.streaming.all_pairs import SAFE_LOGIT, products_in_bf16
 from cl_as_gnn.nn.streaming.tiles import squares
@@ -49,7 +50,7 @@ def softmax_local_rows(
         raise ValueError(f"temperature must be positive, got {temperature}")
     x = x.detach() if x.dtype == torch.float64 else x.detach().float()
     bf16 = unit and products_in_bf16(x, temperature)
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False), exact_products(x.device):
         weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
         if own.numel() and fused.fused(x, bf16):
             plain = unit and 1 / temperature <= SAFE_LOGIT[x.dtype]
