@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from cl_as_gnn.errors import NotFiniteError
 from cl_as_gnn.nn.checks import Got, check_choice, check_count, check_features, expects
+from cl_as_gnn.nn.exact import exact_products
+from cl_as_gnn.nn.streaming.tiles import entries
 from cl_as_gnn.nn.unit import moderate, unit_rows
 
 BACKENDS = ("auto", "faiss", "torch")
-_CHUNK = 2**24  # elements of one strip of similarities in the torch backend
+# Up to so many similarities (256 MB) a GPU takes the largest of a product rather than ask faiss, which holds memory of
+# its own there. Chosen by the reports of others, not measured.
+_FEW = 2**26
 
 
 @lru_cache(maxsize=1)
@@ -32,17 +37,23 @@ def _gpu_resources(device: int) -> Any:
     return resources
 
 
-def _choose(backend: str, device: torch.device) -> str:
+def _choose(backend: str, device: torch.device, pairs: int) -> str:
     if backend == "faiss" and not _has_faiss():
         cure = "pip install faiss-cpu, or use backend='torch'"
         raise expects("kNN search", "backend", "as 'auto' or 'torch' without faiss", backend, cure)
     if backend != "auto":
         return backend
-    if not _has_faiss() or device.type not in ("cpu", "cuda"):
+    if not _has_faiss() or device.type not in ("cpu", "cuda") or (device.type == "cuda" and pairs <= _FEW):
         return "torch"
     import faiss
 
     return "faiss" if device.type == "cpu" or faiss.get_num_gpus() > 0 else "torch"
+
+
+def _found(similarity: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """What faiss found on a GPU. Of NaN it finds row −1, and to look that up would end the process: so it is some row,
+    and its similarity NaN."""
+    return similarity.masked_fill(index < 0, math.nan), index.clamp(min=0)
 
 
 def search(
@@ -51,16 +62,19 @@ def search(
     r"""The k keys of largest inner product with each query: ``(similarity, index)``, both ``(n_q, k)``, best first.
 
     Exact (a flat index). Rows are used as they are: normalize them for cosine similarity. The similarities come from
-    float32 and carry no gradient.
+    float32 and carry no gradient. Features that are not finite are an error on a CPU. A GPU does not wait to look for
+    them: their similarities are NaN, and with them the loss.
     """
     check_count(caller, most=key.size(0), cure="that is the number of nodes", k=k)
     check_choice(caller, BACKENDS, backend=backend)
     key, query = key.detach().float().contiguous(), query.detach().float().contiguous()
     if key.device.type == "cpu" and not (key.isfinite().all() and query.isfinite().all()):
         raise expects(caller, "x", "as finite features", Got("NaN or infinity"), error=NotFiniteError)
-    if _choose(backend, key.device) == "torch":
-        with torch.autocast(key.device.type, enabled=False):  # half precision would lose neighbors
-            parts = [torch.topk(part @ key.t(), k, dim=1) for part in query.split(max(1, _CHUNK // key.size(0)))]
+    if _choose(backend, key.device, key.size(0) * query.size(0)) == "torch":
+        rows = max(1, entries("strip", key.device, key.dtype) // key.size(0))
+        # Half precision would lose neighbors.
+        with torch.autocast(key.device.type, enabled=False), exact_products(key.device):
+            parts = [torch.topk(part @ key.t(), k, dim=1) for part in query.split(rows)]
         return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
     import faiss
 
@@ -69,7 +83,7 @@ def search(
         similarity, index = faiss.knn_gpu(
             _gpu_resources(device), query, key, k, metric=faiss.METRIC_INNER_PRODUCT, device=device
         )
-        return similarity, index
+        return _found(similarity, index)
     found = faiss.knn(query.numpy(), key.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
     return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
@@ -98,7 +112,8 @@ def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]
         x: features ``(n, d)`` of any length; rows are normalized here.
         k: neighbors per node, 1 ≤ k < n.
         backend: ``"faiss"`` (exact flat inner-product search, on the GPU for CUDA tensors), ``"torch"``
-            (matrix product and top-k), or ``"auto"``: faiss where it is installed and serves the device.
+            (matrix product and top-k), or ``"auto"``: faiss where it is installed and serves the device, except for
+            up to 8,192 nodes on a GPU.
 
     Returns:
         ``edge_index`` ``(2, n·k)`` with row 0 the neighbors and row 1 the queries (messages flow from a neighbor to

@@ -200,6 +200,7 @@ def _trainer(config: RunConfig, run: RunFolder, callbacks: list[Callback], logge
         use_distributed_sampler=False,
         log_every_n_steps=10**9,
         num_sanity_val_steps=0,
+        benchmark=uses_gpu(config.trainer),  # cuDNN tries its convolutions on the first batch: all have one shape
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch_geometric.nn.pool import MIPSKNNIndex
 
 from cl_as_gnn.graph import knn, knn_edges
-from cl_as_gnn.graph.knn import nearest, search
+from cl_as_gnn.graph.knn import _choose, _found, nearest, search
 
 
 def brute_force(x, k):
@@ -58,9 +58,24 @@ def test_backends_agree_under_autocast():
         assert torch.equal(nearest(x, 5, "faiss")[1], expected)
 
 
+def test_rows_that_faiss_does_not_find_on_a_gpu_are_not_looked_up():
+    similarity, index = _found(torch.tensor([[0.5, -3e38]]), torch.tensor([[4, -1]]))
+    assert index.tolist() == [[4, 0]]
+    assert similarity.isnan().tolist() == [[False, True]]
+
+
+def test_a_gpu_searches_few_rows_without_faiss(monkeypatch):
+    import faiss
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert _choose("auto", gpu, 8192**2) == "torch"
+    assert _choose("auto", gpu, 8192**2 + 1) == _choose("faiss", gpu, 1) == _choose("auto", cpu, 1) == "faiss"
+
+
 def test_auto_without_faiss_falls_back(monkeypatch):
     monkeypatch.setattr(knn, "_has_faiss", lambda: False)
-    assert knn._choose("auto", torch.device("cpu")) == "torch"
+    assert _choose("auto", torch.device("cpu"), 1) == "torch"
     with pytest.raises(ValueError, match="pip install faiss-cpu"):
         knn_edges(torch.randn(5, 2), 1, "faiss")
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
@@ -38,7 +40,10 @@ class Diffusion:
             self._return: Tensor = scatter(value, target, dim_size=graph.size[1], reduce="sum")
         else:
             dense = graph.edge_index.is_cuda and graph.size[1] <= DENSE_NODES
-            self._return = _diagonal_of_power(graph.to_dense(dtype) if dense else graph.to_sparse(dtype), num_hops)
+            times = graph.matmul if dense else None
+            self._return = _diagonal_of_power(
+                graph.to_dense(dtype) if dense else graph.to_sparse(dtype), num_hops, times
+            )
         arrives = self._return.new_ones(graph.size[1], 1)
         for _ in range(num_hops):
             arrives = graph.matmul(arrives)
@@ -63,12 +68,15 @@ class Diffusion:
         return (self._scale > 0).to(self._scale.dtype)
 
 
-def _diagonal_of_power(matrix: Tensor, power: int) -> Tensor:
-    """diag(W^power) of a sparse or dense matrix from W^a and W^b alone, a + b = power."""
+def _diagonal_of_power(matrix: Tensor, power: int, times: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """diag(W^power) of a sparse or dense matrix from W^a and W^b alone, a + b = power.
+
+    ``times`` is the product with the sparse W, for dense powers: E n flops, where a dense one has n³.
+    """
     powers = [matrix]
     with torch.autocast(matrix.device.type, enabled=False):
         while len(powers) < (power + 1) // 2:
-            powers.append(powers[-1] @ matrix)
+            powers.append(powers[-1] @ matrix if times is None else times(powers[-1]))
     if not matrix.is_sparse:
         return (powers[-1] * powers[power // 2 - 1].t()).sum(1)
     product = (powers[-1].coalesce() * powers[power // 2 - 1].t().coalesce()).coalesce()

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.checks import check_batch, check_range
+from cl_as_gnn.nn.exact import exact_products
+from cl_as_gnn.nn.streaming import fused
 from cl_as_gnn.nn.streaming.tile_edges import TileEdges
 from cl_as_gnn.nn.streaming.tiles import Tiles, entries, squares
 
 # Largest |logit| whose exponential can be summed over 2**20 nodes without a shift by the row maximum.
-_SAFE_LOGIT = {torch.float64: 600.0, torch.float32: 60.0}
+SAFE_LOGIT = {torch.float64: 600.0, torch.float32: 60.0}
 # Below this temperature the rounding of a bf16 inner product moves a softmax weight by more than 2 %.
 _BF16_MIN_TEMPERATURE = 0.1
 # On a CPU powers of two take a third of the time of powers of e.
@@ -43,7 +45,9 @@ def _softmax_all_pairs(
         row_weight = x.new_zeros(n).index_add_(0, edge_index[1], edge_weight)
     if n < 2:
         return x.new_full((n,), -math.inf), torch.zeros_like(x), x.new_zeros(2, 0)
-    plain = unit and 1 / temperature <= _SAFE_LOGIT[x.dtype]
+    plain = unit and 1 / temperature <= SAFE_LOGIT[x.dtype]
+    if fused.fused(x, bf16, tile):
+        return fused.all_pairs(x, row_weight, batch, temperature, unit, plain, bf16, edge_index, edge_weight)
     tiles = squares((n, n), x.device, dtype, tile, symmetric=True, batch=batch)
     edges = (
         None if edge_index is None or edge_weight is None else TileEdges(edge_index, edge_weight, tiles, temperature)
@@ -62,14 +66,15 @@ def _one_tile(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """With few nodes only the arithmetic may take time."""
     keys = x.to(torch.bfloat16) if bf16 else x
-    share = torch.mm(keys * (_LOG2_E / temperature), keys.t()).exp2_().fill_diagonal_(0)
+    scaled = keys * (_LOG2_E / temperature)
+    share = _wide_product(scaled, keys.t(), x.dtype).exp2_().to(keys.dtype).fill_diagonal_(0)
     if edges is not None:
         edges.take(0, share, 0.0, True)
     total = share.sum(1, dtype=x.dtype)
     if edges is not None:
         total, _ = edges.join(total, None)
     weight = (row_weight / total).to(keys.dtype)
-    message = torch.mm(share.mul_(weight.unsqueeze(1) + weight), keys).to(x.dtype)
+    message = _wide_product(share.mul_(weight.unsqueeze(1) + weight), keys, x.dtype).to(x.dtype)
     lse = total.log()
     return lse, message, x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
 
@@ -94,8 +99,13 @@ def _two_visits(
     wide = x.new_empty(tiles.area) if scaled.dtype != x.dtype and not x.is_cuda else None
 
     def pairs(number: int, rows: slice, columns: slice, buffer: Tensor, first: bool = False) -> Tensor:
-        tile = torch.mm(scaled[rows], scaled[columns].t(), out=_part(buffer, rows, columns))
-        tile = tiles.mask(tile.exp2_() if plain else tile, rows, columns, fill)
+        tile = _part(buffer, rows, columns)
+        if scaled.is_cuda and scaled.dtype != x.dtype:  # always plain; rounded after the exponential
+            torch.exp2(torch.mm(scaled[rows], scaled[columns].t(), out_dtype=x.dtype), out=tile)
+        else:
+            torch.mm(scaled[rows], scaled[columns].t(), out=tile)
+            tile = tile.exp2_() if plain else tile
+        tile = tiles.mask(tile, rows, columns, fill)
         if edges is not None:
             edges.take(number, tile, fill, first)
         return tile
@@ -127,9 +137,14 @@ def _two_visits(
             if tile.dtype == x.dtype:
                 message[to].addmm_(share, keys[source])
             else:
-                message[to].add_(share @ keys[source])
+                message[to].add_(_wide_product(share, keys[source], x.dtype))
     lse = total.log() if plain else peak + total.log()
     return lse, message, x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
+
+
+def _wide_product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
+    """A product of half precision that a GPU does not round to it."""
+    return torch.mm(a, b, out_dtype=dtype) if a.is_cuda and a.dtype != dtype else torch.mm(a, b)
 
 
 def _finite(peak: Tensor) -> Tensor:
@@ -195,7 +210,7 @@ def softmax_all_pairs(
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     check_batch("softmax_all_pairs", batch, x)
-    x = x.detach() if x.dtype in _SAFE_LOGIT else x.detach().float()
+    x = x.detach() if x.dtype in SAFE_LOGIT else x.detach().float()
     weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
     bf16 = unit and products_in_bf16(x, temperature)
     lse, message, _ = _run(x.contiguous(), weight, batch, float(temperature), unit, bf16, tile or 0)
@@ -211,7 +226,8 @@ def products_in_bf16(x: Tensor, temperature: float) -> bool:
 
 def _run(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     cast = torch.is_autocast_enabled(x.device.type)
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False) if cast else nullcontext():
+    plain = torch.autocast(x.device.type, enabled=False) if cast else nullcontext()
+    with torch.no_grad(), plain, exact_products(x.device):
         run = _compiled_softmax_all_pairs if torch.compiler.is_compiling() else _softmax_all_pairs
         out: tuple[Tensor, Tensor, Tensor] = run(x, *rest)
         return out

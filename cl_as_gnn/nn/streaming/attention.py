@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.nn.checks import check_batch
+from cl_as_gnn.nn.exact import exact_products
 from cl_as_gnn.nn.forward_mode import forward_mode
 from cl_as_gnn.nn.streaming.tiles import Tiles, strips
 
@@ -65,7 +66,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     *saved, batch = ctx.saved_tensors
-    with torch.autocast(grad.device.type, enabled=False):
+    with torch.autocast(grad.device.type, enabled=False), exact_products(grad.device):
         parts = _attention_backward([*saved, grad.contiguous()], ctx.temperature, ctx.loops, batch)
     return *parts, None, None, None
 
@@ -113,7 +114,7 @@ def pairwise_attention(
             f"attention without self-loops or with `batch` expects one set of nodes, got {query.size(0)} queries and "
             f"{key.size(0)} keys: pass loops=True and no batch for two sets"
         )
-    with torch.autocast(query.device.type, enabled=False):
+    with torch.autocast(query.device.type, enabled=False), exact_products(query.device):
         wide = query if query.dtype in (torch.float32, torch.float64) else query.float()
         parts = wide, key.to(wide.dtype), value.to(wide.dtype)
         out: Tensor = (_forward if forward_mode(*parts) else _attention)(*parts, float(temperature), loops, batch)

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.exact import exact_products
+from cl_as_gnn.nn.streaming import fused
 from cl_as_gnn.nn.streaming.tiles import strips
 
 
@@ -28,10 +30,12 @@ def softmax_bipartite(
         :math:`P^\top R Q` ``(m, d)``, with :math:`R = \mathrm{diag}(\rho)`. The gradient of
         :math:`\sum_i \rho_i \ell_i` is ``message / temperature``. Autograd records nothing.
     """
-    with torch.no_grad(), torch.autocast(query.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(query.device.type, enabled=False), exact_products(query.device):
         dtype = query.dtype if query.dtype in (torch.float32, torch.float64) else torch.float32
         query, key = query.detach().to(dtype), key.detach().to(dtype)
         weight = query.new_ones(query.size(0)) if row_weight is None else row_weight.detach().to(dtype)
+        if query.size(0) and key.size(0) and fused.fused(query, tile=chunk):
+            return fused.bipartite(query, key, temperature, weight)
         lse = query.new_full((query.size(0),), -math.inf)
         to_query, to_key = torch.zeros_like(query), torch.zeros_like(key)
         for rows, _ in strips((query.size(0), key.size(0)), query, chunk):

@@ -6,6 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.exact import exact_products
+from cl_as_gnn.nn.streaming import fused
+from cl_as_gnn.nn.streaming.all_pairs import SAFE_LOGIT, products_in_bf16
 from cl_as_gnn.nn.streaming.tiles import squares
 
 # Largest 1/τ at which e^(−2/τ), the smallest term between unit rows, is a normal float32.
@@ -40,14 +43,18 @@ def softmax_local_rows(
         unit: the rows have unit length.
 
     Returns:
-        :math:`\ell` ``(n,)`` and the messages to the own rows ``(m, d)``. Autograd records nothing. Products run in
-        float32 (float64) also under autocast.
+        :math:`\ell` ``(n,)`` and the messages to the own rows ``(m, d)``. Autograd records nothing. Under autocast
+        products run in float32 (float64) in tiles, and in bfloat16 in the kernels of a GPU, as those of all pairs.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        x = x.detach() if x.dtype == torch.float64 else x.detach().float()
+    x = x.detach() if x.dtype == torch.float64 else x.detach().float()
+    bf16 = unit and products_in_bf16(x, temperature)
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False), exact_products(x.device):
         weight = x.new_ones(x.size(0)) if row_weight is None else row_weight.detach().to(x.dtype)
+        if own.numel() and fused.fused(x, bf16):
+            plain = unit and 1 / temperature <= SAFE_LOGIT[x.dtype]
+            return fused.local_rows(x.contiguous(), own, join, temperature, weight, unit, plain, bf16)
         return _local_rows(x, own, join, temperature, weight, unit and 1 / temperature <= _SAFE_LOGIT)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -14,9 +15,25 @@ BYTES = {("cpu", "square"): 2**21, ("cpu", "strip"): 2**24, ("cuda", "square"): 
 _GRAPH_ROWS = 256
 
 
+# Kernels hold a few strips at a time.
+_SHARE_OF_A_GPU = 32
+
+
+@lru_cache(maxsize=16)
+def _memory(device: torch.device) -> float:
+    """Bytes of a GPU, without a wait; as many as one likes where there is none."""
+    found = device.type == "cuda" and torch.cuda.is_available()
+    return torch.cuda.get_device_properties(device).total_memory if found else math.inf
+
+
 def entries(kind: str, device: torch.device, dtype: torch.dtype) -> int:
-    """Return the number of entries of a ``"square"`` tile or of a ``"strip"``."""
-    return BYTES["cuda" if device.type == "cuda" else "cpu", kind] // dtype.itemsize
+    """Return the number of entries of a ``"square"`` tile or of a ``"strip"``, on a small GPU a share of its memory."""
+    if device.type != "cuda":
+        return BYTES["cpu", kind] // dtype.itemsize
+    most = BYTES["cuda", kind]
+    if not torch.compiler.is_compiling():
+        most = int(min(most, _memory(device) / _SHARE_OF_A_GPU))
+    return most // dtype.itemsize
 
 
 class Tiles:

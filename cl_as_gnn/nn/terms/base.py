@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from cl_as_gnn.nn.exact import exact_products
+
 
 class Term(ABC):
     r"""Base class of terms: a loss value and its message :math:`-\partial\,\text{value}/\partial x`.
@@ -73,7 +75,7 @@ def objective(x: Tensor, *terms: Term) -> Tensor:
     features = x.detach().contiguous()
     cast = torch.is_autocast_enabled(x.device.type)
     parts = []
-    with torch.no_grad():
+    with torch.no_grad(), exact_products(x.device):
         for term in terms:
             with torch.autocast(x.device.type, enabled=False) if cast and not term.autocast else nullcontext():
                 parts.append(term(features))

@@ -70,6 +70,7 @@ def test_the_dense_powers_of_a_gpu_have_the_diagonal_of_the_sparse_ones(hops):
     graph, matrix = row_stochastic(12, 3)
     expected = torch.linalg.matrix_power(matrix, hops).diagonal()
     torch.testing.assert_close(_diagonal_of_power(graph.to_dense(torch.double), hops), expected)
+    torch.testing.assert_close(_diagonal_of_power(graph.to_dense(torch.double), hops, graph.matmul), expected)
     torch.testing.assert_close(_diagonal_of_power(graph.to_sparse(torch.double), hops), expected)
 
 

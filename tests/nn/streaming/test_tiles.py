@@ -92,6 +92,12 @@ def test_sides_come_from_the_memory_of_a_tile(device, dtype, side):
     assert squares((10**5, 10**5), torch.device(device), dtype).area == side**2
 
 
+def test_a_small_gpu_gives_a_share_of_its_memory(monkeypatch):
+    monkeypatch.setattr(tiles, "_memory", lambda device: 2.0**33)
+    assert tiles.entries("strip", torch.device("cuda"), torch.float32) == 2**26
+    assert tiles.entries("square", torch.device("cuda"), torch.float32) == 2**26
+
+
 def test_strips_fill_their_memory_and_never_have_no_row():
     like = torch.empty(0)
     assert strips((10**6, 2**12), like).area == 2**22
