@@ -147,6 +147,7 @@ _BUILT_IN = (
     Score("graph_spread", "Spread of a minibatch", "of those features: 0 is collapse, 1 uses all directions alike"),
     Score("graph_mismatch", "Mismatch of the operators", "‖(Ā − Ā′)F‖ / ‖F‖: 0 where they balance"),
     Score("graph_purity", "Purity of the minibatch graph", "share of its affinity edges within a class", "up"),
+    Score("graph_agreement", "Agreement", "of nearest neighbors in two views: 0 is chance, 1 the same", format=".2f"),
     Score("feature_rank", "Effective rank of training features", "of up to 512 samples, unit length", "up"),
     Score("feature_spread", "Spread of training features", "0 is collapse, 1 uses all directions alike"),
     Score("loss", "Loss", "mean over the epoch", "down"),

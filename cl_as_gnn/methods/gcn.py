@@ -20,6 +20,8 @@ class DiffusionConfig(SoftmaxConfig):
     k: int = Field(5, ge=1, description="nearest neighbors per sample in the affinity graph")
     num_hops: int = Field(4, ge=1, le=16, description="number of hops of the diffusion")
     affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbors")
+    agreed: bool = Field(False, description="keep the edges of the batch that every view finds, not the others")
+    bounded: bool = Field(False, description="λ is at most the agreement of views")
     gate: float = Field(0.3, ge=0, le=1, description="λ is 0 below this agreement of views and full above 4/3 of it")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before affinity edges are added")
 
@@ -32,7 +34,7 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if batch.progress < self.config.start:
             return data
-        return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
+        return SampleAffinity(self.config.k, self.config.affinity_temperature, self.config.agreed)(data)
 
     def join(self, data: HeteroData, edge_index: Tensor, edge_weight: Tensor) -> HeteroData:
         """Add affinity edges between samples, and the agreement on which the gate depends."""
@@ -54,6 +56,8 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
             return augmentation
         diffused = LiftToViews(self.diffuse(data), self.config.num_views)
         share: float | Tensor = self.config.weight
+        if self.config.bounded:
+            share = data[SAMPLE_AFFINITY].agreement.clamp(0, self.config.weight)
         if self.config.gate > 0:
             share = share * (3 * data[SAMPLE_AFFINITY].agreement / self.config.gate - 3).clamp(0, 1)
         return Mixture(augmentation, diffused, share)

@@ -158,6 +158,7 @@ def _fit(
             "num_views": config.method.num_views,
             "loss": module.epoch_loss,
             "graph_purity": module.graph_purity,
+            "graph_agreement": module.graph_agreement,
             "collapsed_at": rows.collapsed_at,
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),

@@ -22,14 +22,14 @@ from cl_as_gnn.config import RunConfig
 from cl_as_gnn.config.older import stored_state
 from cl_as_gnn.datasets import ImageData
 from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, feature_spread, graph_mismatch
-from cl_as_gnn.graph import augmentation_edges, knn_edges
+from cl_as_gnn.graph import augmentation_edges, knn_edges, view_agreement
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
 from cl_as_gnn.graph.transforms import sample_prototypes
 from cl_as_gnn.methods import Batch, Method, build_method
 from cl_as_gnn.tasks import ImageTask, Task
 from cl_as_gnn.training.optim import build_optimizer, rate_factor
 
-QUANTITIES = ("graph_energy", "graph_rank", "graph_spread", "graph_mismatch", "graph_purity")
+QUANTITIES = ("graph_energy", "graph_rank", "graph_spread", "graph_mismatch", "graph_purity", "graph_agreement")
 _K = 5
 
 
@@ -41,6 +41,12 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
 def _stacked(scalars: list[Tensor]) -> Tensor:
     """On the CPU, whose sums do not depend on when a run was resumed."""
     return torch.stack(scalars).cpu() if scalars else torch.empty(0)
+
+
+def _mean(scalars: list[Tensor]) -> float | None:
+    """Mean of those that are not NaN, ``None`` if there are none."""
+    mean = float(_stacked(scalars).nanmean())
+    return None if math.isnan(mean) else mean
 
 
 def prefetched(items: Iterable[Tensor], read: Callable[[Tensor], tuple[Tensor, Tensor | None]]) -> Iterator[Any]:
@@ -113,6 +119,13 @@ class Minibatch:
         weight = weight * ((source >= 0) & (target >= 0))
         return (weight * (source == target)).sum() / weight.sum()
 
+    @torch.no_grad()
+    def agreement(self) -> Tensor:
+        """Compute the agreement of the nearest neighbors in two views, which takes no labels; NaN for one view."""
+        if self.num_views < 2:
+            return self.x.new_full((), math.nan)
+        return view_agreement(self.x, self.num_views, _K)
+
     def quantities(self, temperature: float) -> dict[str, float | None]:
         """Compute ``QUANTITIES`` with unit features and τ of the complete affinity graph; ``None`` where undefined."""
         x = F.normalize(self.x.float(), dim=1)
@@ -120,7 +133,8 @@ class Minibatch:
             return dict.fromkeys(QUANTITIES)
         edges = augmentation_edges(self.labels.numel(), self.num_views, x.device)
         mismatch = graph_mismatch(x, edges, temperature=temperature)
-        values = dirichlet_energy(x, edges), effective_rank(x), feature_spread(x), mismatch, float(self.purity())
+        found = float(self.purity()), float(self.agreement())
+        values = dirichlet_energy(x, edges), effective_rank(x), feature_spread(x), mismatch, *found
         return {name: None if math.isnan(v) else v for name, v in zip(QUANTITIES, values, strict=True)}
 
 
@@ -155,6 +169,7 @@ class ContrastiveModule(LightningModule):
         self.minibatch: Minibatch | None = None
         self._losses: list[Tensor] = []
         self._purities: list[Tensor] = []
+        self._agreements: list[Tensor] = []
         self.samples_seen = 0
         self.extended: list[int] = []  # numbers of epochs that the run had before it got more
         self.elapsed: Callable[[], float] = lambda: 0.0
@@ -180,6 +195,7 @@ class ContrastiveModule(LightningModule):
         """Continue the epoch of the checkpoint, if there is one: within an epoch, Lightning does not start it again."""
         self._losses = [loss.to(self.device) for loss in self._losses]
         self._purities = [purity.to(self.device) for purity in self._purities]
+        self._agreements = [agreement.to(self.device) for agreement in self._agreements]
         self._seed()
         generators = self._generators()
         if len(self._random) == len(generators):  # on another kind of device, the numbers differ in any case
@@ -190,6 +206,7 @@ class ContrastiveModule(LightningModule):
         self._seed()
         self._losses.clear()
         self._purities.clear()
+        self._agreements.clear()
         self.method.begin_epoch(self.progress)
 
     @property
@@ -219,6 +236,7 @@ class ContrastiveModule(LightningModule):
         self.minibatch = Minibatch.of(data, known)
         if self.trainer.current_epoch + 1 == self.trainer.max_epochs:
             self._purities.append(self.minibatch.purity())
+            self._agreements.append(self.minibatch.agreement())
         self.samples_seen += len(sample) * self.trainer.world_size
         return loss
 
@@ -236,8 +254,12 @@ class ContrastiveModule(LightningModule):
     @property
     def graph_purity(self) -> float | None:
         """Mean over the steps of the last epoch; ``None`` before it, or if no batch had labels and neighbors."""
-        mean = float(_stacked(self._purities).nanmean())
-        return None if math.isnan(mean) else mean
+        return _mean(self._purities)
+
+    @property
+    def graph_agreement(self) -> float | None:
+        """Mean over the steps of the last epoch; ``None`` before it, or with one view."""
+        return _mean(self._agreements)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cl_as_gnn"] = {
@@ -245,6 +267,7 @@ class ContrastiveModule(LightningModule):
             "seconds": self.elapsed(),
             "loss": _stacked(self._losses),  # of the steps of this epoch so far
             "graph_purity": _stacked(self._purities),
+            "graph_agreement": _stacked(self._agreements),
             "random": self._random_states(),
             "extended": self.extended,
         }
@@ -267,6 +290,7 @@ class ContrastiveModule(LightningModule):
         self._losses = list(torch.as_tensor(stored["loss"]).reshape(-1))
         purities = stored.get("graph_purity")
         self._purities = [] if purities is None else list(torch.as_tensor(purities).reshape(-1))
+        self._agreements = list(stored.get("graph_agreement", ()))
         self._random = stored["random"][self.trainer.global_rank] if "random" in stored else []
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -55,11 +55,20 @@ def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
     check_features("view_agreement", x, real=True)
     check_count("view_agreement", k=k)
     size = rows_per_view("view_agreement", x, num_views)
-    views = x.detach().float().view(num_views, -1, x.size(1))
     if k >= size - 1:
-        return views.new_zeros(())
+        return x.new_zeros((), dtype=torch.float32)
+    return _agreement(_found(x, num_views, k))
+
+
+def _found(x: Tensor, num_views: int, k: int) -> list[Tensor]:
+    """For each view the k samples that are nearest to each sample, ``(B, k)``."""
+    views = x.detach().float().view(num_views, -1, x.size(1))
+    return [nearest(view, k)[1] for view in views]
+
+
+def _agreement(found: list[Tensor]) -> Tensor:
+    size, k = found[0].shape
     chance = k / (size - 1)
-    found = [nearest(view, k)[1] for view in views]
     common = [(a[:, :, None] == b[:, None, :]).sum() for a, b in combinations(found, 2)]
     overlap = torch.stack(common).float().mean() / (size * k)
     return (overlap - chance) / (1 - chance)
@@ -80,12 +89,14 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
     Args:
         k: neighbors per sample; a batch of k or fewer samples uses all of them.
         temperature: T of the row softmax.
+        agreed: whether an edge counts only where each view alone finds it, too: the others get weight 0, and a sample
+            without such an edge has none.
     """
 
-    def __init__(self, k: int = 5, temperature: float = 0.2):
+    def __init__(self, k: int = 5, temperature: float = 0.2, agreed: bool = False):
         check_count("SampleAffinity", k=k)
         check_positive("SampleAffinity", temperature=temperature)
-        self.k, self.temperature = k, temperature
+        self.k, self.temperature, self.agreed = k, temperature, agreed
 
     def forward(self, data: HeteroData) -> HeteroData:
         check_views("SampleAffinity", data)
@@ -99,12 +110,24 @@ class SampleAffinity(BaseTransform):  # type: ignore[misc]
             return data
         k = min(self.k, size - 1)
         edges.edge_index, similarity = knn_edges(prototypes, k)
-        edges.edge_weight = softmax(similarity / self.temperature, edges.edge_index[1], num_nodes=size)
-        edges.agreement = view_agreement(data["view"].x, num_views, k)
+        weight = softmax(similarity / self.temperature, edges.edge_index[1], num_nodes=size)
+        edges.edge_weight, edges.agreement = weight, weight.new_zeros(())
+        if k < size - 1:
+            found = _found(data["view"].x, num_views, k)
+            edges.agreement = _agreement(found)
+            if self.agreed:
+                edges.edge_weight = _agreed(edges.edge_index[0].view(size, k), weight.view(size, k), found).flatten()
         return data
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(k={self.k}, temperature={self.temperature})"
+        return f"{type(self).__name__}(k={self.k}, temperature={self.temperature}, agreed={self.agreed})"
+
+
+def _agreed(near: Tensor, weight: Tensor, found: list[Tensor]) -> Tensor:
+    """The weights of the neighbors ``(B, k)`` that are also found from each view, summing to one or zero per row."""
+    kept = [(near[:, :, None] == view[:, None, :]).any(2) for view in found]
+    weight = weight * torch.stack(kept).all(0)
+    return weight / weight.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 @functional_transform("neighbor_positives")

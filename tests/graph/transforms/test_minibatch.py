@@ -29,6 +29,24 @@ def test_sample_affinity_is_the_row_softmax_over_neighbors():
         torch.testing.assert_close(edges.edge_weight[target == i], (cosine[i, chosen] / 0.2).softmax(0))
 
 
+def test_agreed_edges_are_those_that_every_view_finds():
+    size, k = 30, 4
+    x = F.normalize(unit(size, seed=9).repeat(2, 1) + 0.4 * torch.cat([unit(size), unit(size, seed=1)]), dim=1)
+    every, agreed = (SampleAffinity(k, agreed=agreed)(view_graph(x, 2)) for agreed in (False, True))
+    edges, kept = every["sample", "affinity", "sample"], agreed["sample", "affinity", "sample"]
+    assert torch.equal(edges.edge_index, kept.edge_index)
+    assert edges.agreement == kept.agreement
+    near = [(view @ view.t()).fill_diagonal_(-2).topk(k).indices.tolist() for view in x.view(2, size, -1)]
+    source, target = edges.edge_index.tolist()
+    both = torch.tensor([all(j in view[i] for view in near) for j, i in zip(source, target, strict=True)])
+    assert both.any()
+    assert not both.all()
+    weight = (edges.edge_weight * both).view(size, k)
+    left = weight.sum(1, keepdim=True)
+    assert (left == 0).any()  # a sample whose neighbors are all disputed has none
+    torch.testing.assert_close(kept.edge_weight.view(size, k), torch.where(left > 0, weight / left, 0))
+
+
 def test_a_batch_smaller_than_k_uses_all_of_it():
     data = SampleAffinity(k=5)(view_graph(unit(6), 2))
     assert data["sample", "affinity", "sample"].edge_index.size(1) == 3 * 2
@@ -58,7 +76,7 @@ def test_transforms_compose():
     bank = FeatureQueue(6, 4)
     data = Compose([SampleAffinity(2), NeighborPositives(bank)])(view_graph(unit(8), 2))
     assert set(data.node_types) == {"view", "sample", "neighbour"}
-    assert repr(SampleAffinity(2)) == "SampleAffinity(k=2, temperature=0.2)"
+    assert repr(SampleAffinity(2)) == "SampleAffinity(k=2, temperature=0.2, agreed=False)"
 
 
 @pytest.mark.parametrize("views", [2, 3])

@@ -1,0 +1,183 @@
+"""What the runs show: the results file, its tables and the picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.common import machine
+from benchmarks.common.page import Block
+from benchmarks.common.store import RESULTS, read, write
+from benchmarks.common.table import MISSING, fixed, markdown, spread
+from benchmarks.where.runs import SETS, SUITE, overrides
+from cl_as_gnn.compare import interval, load_suite
+from cl_as_gnn.evaluation.scores import find_score
+
+FILE, PICTURE = RESULTS / "where_it_pays.json", RESULTS / "where_it_pays.png"
+SCORES = ("knn_top1", "linear_top1", "label1_top1", "label10_top1", "propagated1_top1", "propagated10_top1")
+_MORE = ("effective_rank", "graph_agreement", "graph_purity", "seconds")
+HOSTS = {"gcn": "simclr", "gcn_bank": "simclr", "wcl": "simclr", "gat": "simclr", "jk": "simsiam"}
+"""What each method is compared to: itself without the graph."""
+_TOLERANCE = 0.5
+Pairs = list[tuple[float, float]]
+
+
+def collect(sets: Path, out: Path, split: str) -> dict[str, Any]:
+    """The scores of all runs below ``out`` that have finished, by data set, row and seed."""
+    found: dict[str, Any] = {}
+    for name in SETS:
+        folder = out / split / name
+        if not folder.is_dir():
+            continue
+        cells = [cell for cell in load_suite(SUITE, overrides(name, sets, split), folder)[1] if cell.metrics]
+        rows: dict[str, dict[str, Any]] = {}
+        for cell in cells:
+            metrics = cell.metrics
+            assert metrics is not None
+            kept = {key: metrics[key] for key in (*SCORES, *_MORE) if metrics.get(key) is not None}
+            rows.setdefault(cell.row, {})[str(cell.seed)] = kept
+            found[name] = {"protocol": metrics["protocol"], "epochs": metrics["epochs"], "rows": rows}
+    device = machine.describe(torch.device("cpu"))
+    del device["load"]
+    return {
+        "split": split,
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": machine.versions(),
+        "machine": device,
+        "sets": found,
+    }
+
+
+def pairs(rows: Mapping[str, Any], row: str, key: str) -> Pairs:
+    """Values of a run and of its host with the same seeds, where both have the score."""
+    base = rows.get(HOSTS[row], {})
+    both = ((found, base[seed]) for seed, found in rows.get(row, {}).items() if seed in base)
+    return [(found[key], other[key]) for found, other in both if key in found and key in other]
+
+
+def gain(rows: Mapping[str, Any], row: str, key: str) -> tuple[float, float] | None:
+    """Mean difference to the host over the seeds, and half of its 95 % interval."""
+    found = pairs(rows, row, key)
+    return interval([value - other for value, other in found]) if found else None
+
+
+def _told(found: tuple[float, float] | None) -> str:
+    if found is None:
+        return MISSING
+    delta, half = found
+    text = f"{delta:+.1f}" if half != half else f"{delta:+.1f} ± {half:.1f}"
+    return f"**{text}**" if abs(delta) > half else text
+
+
+def _average(rows: Mapping[str, Any], row: str, key: str) -> float | None:
+    values = [seed[key] for seed in rows.get(row, {}).values() if key in seed]
+    return mean(values) if values else None
+
+
+def _gains(content: Mapping[str, Any], row: str) -> str:
+    head = ["data", "n", *(f"Δ {find_score(key).title}" for key in SCORES), "agreement", "purity"]
+    lines = []
+    for name, about in content["sets"].items():
+        rows = about["rows"]
+        if count := len(pairs(rows, row, "knn_top1")):
+            graph = [fixed(_average(rows, HOSTS[row], key), 2) for key in ("graph_agreement", "graph_purity")]
+            lines.append([SETS[name].title, str(count), *(_told(gain(rows, row, key)) for key in SCORES), *graph])
+    if not lines:
+        return f"**`{row}`**: no run has finished yet.\n\n"
+    return f"**`{row}` − `{HOSTS[row]}`**\n\n{markdown(head, lines)}\n"
+
+
+def _levels(content: Mapping[str, Any], row: str) -> str:
+    head = [f"`{row}`", *(find_score(key).title for key in SCORES), "epochs", "seconds"]
+    lines = []
+    for name, about in content["sets"].items():
+        if seeds := about["rows"].get(row):
+            scores = [spread([seed[key] for seed in seeds.values() if key in seed]) for key in SCORES]
+            seconds = fixed(median(seed["seconds"] for seed in seeds.values()), 0)
+            lines.append([SETS[name].title, *scores, str(about["epochs"]), seconds])
+    return markdown(head, lines) + "\n" if lines else ""
+
+
+def broken(content: Mapping[str, Any], row: str = "gcn") -> list[str]:
+    """Where a row is more than half a point below its host in the mean, in words."""
+    found = []
+    for name, about in content["sets"].items():
+        for key in SCORES:
+            delta = gain(about["rows"], row, key)
+            if delta is not None and delta[0] < -_TOLERANCE:
+                found.append(f"{SETS[name].title} {find_score(key).title} {_told(delta)}")
+    return found
+
+
+def tables(path: Path = FILE) -> str:
+    """Differences of every method to its host on every data set, and the levels of the hosts."""
+    if not path.is_file():
+        return "No results are checked in: run `python -m benchmarks.where run SETS`.\n"
+    content = read(path)
+    below = "; ".join(broken(content)) or "nowhere"
+    parts = [
+        *(_gains(content, row) for row in HOSTS),
+        *(_levels(content, row) for row in ("simclr", "simsiam")),
+        f"`gcn` more than {_TOLERANCE:g} points below `simclr` in the mean: {below}.\n\n",
+        f"{content['date']}, scored on the {content['split']} samples; torch {content['versions']['torch']}, "
+        f"{content['machine']['processor']}, one thread on a machine that ran other jobs; every number by seed is in "
+        "[benchmarks/results/where_it_pays.json](../benchmarks/results/where_it_pays.json).\n",
+    ]
+    return "".join(parts)
+
+
+def picture(content: Mapping[str, Any]) -> Figure:
+    """Draw the gain of ``gcn`` against what is known of the graph of ``simclr``: its agreement, which takes no labels,
+    and its purity, which does."""
+    keys = ("label1_top1", "label10_top1", "knn_top1", "linear_top1")
+    figure = Figure(figsize=(13, 6.4), layout="constrained")
+    axes = figure.subplots(2, len(keys), sharey="col", sharex="row")
+    for line, (over, title) in zip(
+        axes, (("graph_agreement", "agreement of views"), ("graph_purity", "purity of edges")), strict=True
+    ):
+        for one, key in zip(line, keys, strict=True):
+            _points(one, content, over, key)
+            one.set_title(f"{find_score(key).title}: Δ of gcn, points", fontsize=9)
+            one.set_xlabel(title)
+    figure.supxlabel(
+        "gcn − simclr ± half of the 95 % interval, against the batch graph of simclr, last epoch", fontsize=8
+    )
+    return figure
+
+
+def _points(axes: Axes, content: Mapping[str, Any], over: str, key: str) -> None:
+    axes.axhline(0, color="#404040", linewidth=0.8)
+    axes.grid(color="#dddddd")
+    axes.set_axisbelow(True)
+    for name, about in content["sets"].items():
+        at, found = _average(about["rows"], "simclr", over), gain(about["rows"], "gcn", key)
+        if at is None or found is None:
+            continue
+        delta, half = found
+        clear = abs(delta) > half
+        color = "#9a9a9a" if not clear else "#1f7a3d" if delta > 0 else "#b03a2e"
+        axes.errorbar(at, delta, yerr=0 if half != half else half, fmt="o", color=color, capsize=3, markersize=4)
+        axes.annotate(SETS[name].title, (at, delta), textcoords="offset points", xytext=(4, 4), fontsize=7)
+
+
+def publish(sets: Path, out: Path, split: str) -> None:
+    """Write the results file and the picture from the runs below ``out``."""
+    content = collect(sets, out, split)
+    write(FILE, content)
+    picture(content).savefig(PICTURE, dpi=120)
+
+
+def _sources() -> str:
+    return markdown(["data", "from"], [[about.title, about.source] for about in SETS.values()], left=2)
+
+
+def blocks() -> dict[str, Block]:
+    """The blocks of ``docs/where_it_pays.md``."""
+    return {"where_sets": _sources, "where_tables": tables}
