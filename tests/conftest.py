@@ -11,6 +11,8 @@ from typing import Literal
 if _workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: they share the cores
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_workers))))
 
+os.environ["CLGNN_CACHE"] = "none"  # a test leaves nothing in the user's cache folder
+
 import numpy as np
 import pytest
 import scipy.sparse as sp

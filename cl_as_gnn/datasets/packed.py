@@ -124,6 +124,16 @@ class PackedStore(DecodedStore):
         if source is not None:
             source.broken, self.chunk_ends = self.broken, source.chunk_ends
 
+    @property
+    def lock(self) -> int:
+        """The descriptor of an open file, to lock the folder by."""
+        return self._marks.fileno()
+
+    def close(self) -> None:
+        """Close the files, also on behalf of those who wait for the folder."""
+        self._pixels.close()
+        self._marks.close()
+
     def open(self, row: int) -> Any:
         raise NotImplementedError("packed images are decoded already")
 

@@ -11,6 +11,7 @@ from cl_as_gnn.compat import tracked
 from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets.files import image_files
 from cl_as_gnn.datasets.images import TEST_SHARE, Catalog, Parts, Rows, Split, chosen_classes, stratified
+from cl_as_gnn.datasets.kept import kept_decoded
 from cl_as_gnn.datasets.packed import PackedStore, cached
 from cl_as_gnn.datasets.store import DecodedStore, FileStore
 from cl_as_gnn.errors import ConfigError
@@ -43,6 +44,9 @@ def read_photos(config: PhotoConfig, store: DecodedStore, catalog: Catalog, prog
         if packed is not None:
             raise ConfigError(f"data.root={root} is packed already: drop data.cache={config.cache}")
         store = packed = cached(store, catalog, side, config.cache, root)
+    elif packed is None:
+        store = kept_decoded(store, catalog, side, root)
+        packed = store if isinstance(store, PackedStore) else None
     store.check_broken()
     labels, classes, where, notes = catalog.labels, catalog.classes, catalog.where, list(catalog.notes)
     if config.classes is not None:  # before any other is decoded
@@ -56,7 +60,8 @@ def read_photos(config: PhotoConfig, store: DecodedStore, catalog: Catalog, prog
     kind = f"{chosen} classes{source}" if classes else "no labels"
     line = f"{count:,} images, {kind}, views of {side} px"
     if packed is not None:
-        line += f"; {len(store) - len(packed.missing):,} images are decoded in {packed.folder}"
+        done = len(store) - len(packed.missing)
+        line += f"; {done:,} images are decoded in {packed.folder}" + ", the others will be" * (done < len(store))
     if size > config.memory:
         read = {
             name: Split(Rows(store, at), labels[at], tuple(store.names[i] for i in at.tolist()))
@@ -126,9 +131,11 @@ def read_images(folder: Path | str, channels: int, side: int, stored: int | None
         ConfigError: there is no such folder, or no image in it.
     """
     files = image_files(folder)
-    store = FileStore(folder, files, channels, max_broken=1.0)
+    store: DecodedStore = FileStore(folder, files, channels, max_broken=1.0)
     store.keep(stored or side, center=stored in (None, side))
-    return Split(Rows(store, torch.arange(len(files))), torch.full((len(files),), -1), files)
+    unknown = torch.full((len(files),), -1)
+    store = kept_decoded(store, Catalog({"train": len(files)}, unknown, (), "no labels"), side, Path(folder))
+    return Split(Rows(store, torch.arange(len(files))), unknown, files)
 
 
 def _in_memory(store: DecodedStore, labels: Tensor, splits: dict[str, Tensor], progress: bool) -> dict[str, Split]:

@@ -172,7 +172,11 @@ class FileStore(DecodedStore):
         return open_file(os.path.join(self.root, self.names[row]))
 
     def stamps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Size and time of change of each file."""
+        """Size and time of change of each file, as they were when first asked for."""
+        return self._stamps
+
+    @cached_property
+    def _stamps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         out = np.zeros((len(self), 2), np.int64)
         for row, name in enumerate(self.names):
             with suppress(OSError):

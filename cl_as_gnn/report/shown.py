@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cl_as_gnn.config import PhotoConfig
 from cl_as_gnn.datasets import Split, evenly
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.graph.knn import search
 from cl_as_gnn.report.glyphs import graph_pictures, node_pictures
 from cl_as_gnn.runs.folder import RunFolder
-from cl_as_gnn.runs.load import load_encoder
+from cl_as_gnn.runs.load import load_encoder, read_header
 from cl_as_gnn.runs.process import pick_device
 from cl_as_gnn.tasks import ImageTask, NodeTask, Task, WholeGraphTask, load_task
 from cl_as_gnn.tasks.embed import embed
@@ -110,10 +111,15 @@ def shown(run: RunFolder) -> Shown:
     if isinstance(root, Path) and not root.exists():
         # torchvision would try to download a data set that has only moved.
         raise ConfigError(f"data.root={root} does not exist: put the data back, or change data.root in {run.config}")
+    if isinstance(config.data, PhotoConfig) and config.generator is None and not (run.path / "broken.txt").exists():
+        # Only what is shown is decoded. Where broken files were left out, the positions of the others would move.
+        config = config.model_copy(update={"data": config.data.model_copy(update={"memory": 0.0})})
     task = load_task(config, progress=False)
     device = pick_device(config.trainer)
     encoder.to(device)
     if isinstance(task, ImageTask):
+        header = read_header(run)
+        task.stats = header["mean"], header["std"]
         return _of_images(task, encoder, device)
     assert isinstance(task, NodeTask | WholeGraphTask)
     x = F.normalize(task.embed(encoder, device), dim=1)
@@ -148,6 +154,8 @@ def _of_images(task: ImageTask, encoder: torch.nn.Module, device: torch.device) 
     def unit(split: Split, name: str) -> Samples:
         squares = (in_channels(batch, data.channels) for batch in split.batches(data.image_size))
         x = embed(encoder, squares, task.stats, device)
+        if len(at := split.readable()) < len(split):
+            x, split = x[at], split.take(at)
         names = tuple(split.files) or tuple(f"{name} image {i}" for i in range(len(split)))
         return Samples(F.normalize(x, dim=1), split.labels, names, split.thumbnails)
 

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from cl_as_gnn.config import EvalConfig, GraphDataConfig, RunConfig
 from cl_as_gnn.datasets import evenly
+from cl_as_gnn.datasets.kept import kept_scores
 from cl_as_gnn.encoders import Encoder, Inputs, build_encoder
 from cl_as_gnn.evaluation import (
     alignment,
@@ -183,7 +184,17 @@ class Task(ABC):
         return {**self._score(features), **measured(features)}
 
     def baselines(self, device: torch.device) -> dict[str, Scores]:
-        """The same scores without training."""
+        """The same scores without training; those of many labeled images are computed once and kept (``kept``)."""
+        what = self.fingerprint()
+        if what is None:
+            return self._baselines(device)
+        return kept_scores({**what, "device": str(device)}, lambda: self._baselines(device))
+
+    def fingerprint(self) -> dict[str, Any] | None:
+        """All that the baselines depend on, as JSON; ``None`` if they are to be computed anew."""
+        return None
+
+    def _baselines(self, device: torch.device) -> dict[str, Scores]:
         torch.manual_seed(self.config.seed)
         if self.labeled:
             untrained = self.features(self.encoder().to(device), device, scored=True)

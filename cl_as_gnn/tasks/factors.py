@@ -60,6 +60,9 @@ class FactorTask(ImageTask):
             "position_error": regression_error(train, known["position"], test, asked["position"]),
         }
 
+    def fingerprint(self) -> None:
+        """None: what the frames show is scored besides their labels."""
+
     def protocol(self) -> str:
         return (
             super().protocol() + "; digit and background: error of the linear probe, position: mean distance in px of "

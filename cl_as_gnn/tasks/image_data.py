@@ -11,7 +11,7 @@ from torch import Tensor
 from cl_as_gnn.config import DataConfig, PhotoConfig, RunConfig
 from cl_as_gnn.datasets import DATASETS, ImageData, load_images
 from cl_as_gnn.datasets.view_generator import generated, load_generator
-from cl_as_gnn.encoders import ENCODERS
+from cl_as_gnn.encoders import ENCODERS, Encoder
 from cl_as_gnn.errors import ConfigError
 
 
@@ -111,3 +111,18 @@ def in_channels(images: Tensor, channels: int) -> Tensor:
         return images.expand(-1, 3, -1, -1).contiguous()
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # those of Pillow
     return (images * weights).sum(1, keepdim=True).round().byte()
+
+
+def check_size(encoder: Encoder, channels: int, side: int) -> None:
+    """Raise ConfigError if an encoder cannot read images of ``side`` px, as those of the small views."""
+    trained = encoder.training
+    try:
+        with torch.no_grad():
+            encoder.eval()(torch.zeros(1, channels, side, side))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"data.augment.local_views: the encoder cannot read views of {side} px ({reason}): set "
+            "data.augment.local_size, or use an encoder for images of any size"
+        ) from None
+    encoder.train(trained)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cl_as_gnn.config import AugmentConfig, DataConfig, RunConfig
@@ -33,14 +32,13 @@ from cl_as_gnn.evaluation import LinearProbe, view_agreement
 from cl_as_gnn.methods import METHODS, Method, Preview
 from cl_as_gnn.tasks.base import Features, Scores, Task, geometry_scores, knn_and_few_labels, rank_of, spread_labels
 from cl_as_gnn.tasks.embed import embed, kept_rows, rows
-from cl_as_gnn.tasks.image_data import in_channels
+from cl_as_gnn.tasks.floors import RAW_SIDE, fingerprint, raw_pixels
+from cl_as_gnn.tasks.image_data import check_size, in_channels
 from cl_as_gnn.tasks.probing import known_rows, shift_scores, transfer_scores
 
 _GEOMETRY_IMAGES = 2048
 # What a method may see of a set at once: images, and numbers in them.
 _PREVIEWED, _PREVIEWED_VALUES = 2048, 2**26
-# Raw pixels of larger images are scored at this side.
-_RAW_SIDE = 32
 
 
 class ImageTask(Task):
@@ -71,8 +69,6 @@ class ImageTask(Task):
             self.inputs, self.aspect = data.train.images, data.train.aspect
         else:
             self.read = data.train.read
-        stats = ENCODERS[config.encoder.name].own_stats(config.encoder)
-        self.stats = stats if stats and len(stats[0]) == data.channels else channel_stats(data.train)
         self.known = (self.y >= 0).nonzero().view(-1)
         self.labels = self.y if len(self.known) else None
         if len(self.known) > 1:
@@ -82,6 +78,12 @@ class ImageTask(Task):
         self.shifts = tuple(name for name in shifts if data.channels > 1 or name != "grey")
         # Without labels nothing is scored among neighbors.
         self.reference = int((self.scored.train.labels >= 0).sum()) if self.scored else config.eval.knn_k
+
+    @cached_property
+    def stats(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and standard deviation of each channel, which normalize the images."""
+        stats = ENCODERS[self.config.encoder.name].own_stats(self.config.encoder)
+        return stats if stats and len(stats[0]) == self.data.channels else channel_stats(self.data.train)
 
     def settle(self) -> RunConfig:
         data = self.config.data
@@ -265,21 +267,24 @@ class ImageTask(Task):
         return self.scored is not None
 
     def _floors(self) -> dict[str, Scores]:
-        """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``_RAW_SIDE`` px wide."""
+        """Raw pixels as features, ``(n, C·H·W)`` from 0 to 1, at most ``RAW_SIDE`` px wide."""
         if self.scored is not None:
             own = {name: split for name, split in self._splits().items() if not name.startswith("transfer_")}
-            return {"raw pixels": self.score(self._with_labels(lambda batches, count: _raw_pixels(batches), own))}
+            return {"raw pixels": self.score(self._with_labels(lambda batches, count: raw_pixels(batches), own))}
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in self.stats)
         first, second = self._two_views(
-            self.views(), torch.device("cpu"), lambda x: _raw_pixels([(x * std + mean) * 255]), self.data.train
+            self.views(), torch.device("cpu"), lambda x: raw_pixels([(x * std + mean) * 255]), self.data.train
         )
         index = evenly(_GEOMETRY_IMAGES, self.size)
-        pixels = _raw_pixels(self.data.train.batches(self.data.image_size, index))
+        pixels = raw_pixels(self.data.train.batches(self.data.image_size, index))
         return {"raw pixels": {"effective_rank": rank_of(pixels), "view_agreement": view_agreement(first, second)}}
 
+    def fingerprint(self) -> dict[str, Any] | None:
+        return None if self.scored is None else fingerprint(self.config, self._splits(), self.stats, self.protocol())
+
     def protocol(self) -> str:
-        config, scored, raw = self.config.eval, self.scored, f"averaged to {_RAW_SIDE} × {_RAW_SIDE} px"
-        raw = f"; raw pixels: {raw}" * (self.data.image_size > _RAW_SIDE)
+        config, scored, raw = self.config.eval, self.scored, f"averaged to {RAW_SIDE} × {RAW_SIDE} px"
+        raw = f"; raw pixels: {raw}" * (self.data.image_size > RAW_SIDE)
         if scored is None:
             return (
                 f"no labels; frozen encoder in eval mode, on {min(self.size, _GEOMETRY_IMAGES):,} of the {self.size:,} "
@@ -319,23 +324,3 @@ class ImageTask(Task):
                 f"{len(self.transfer.test):,}"
             )
         return text
-
-
-def check_size(encoder: Encoder, channels: int, side: int) -> None:
-    """Raise ConfigError if an encoder cannot read images of ``side`` px, as those of the small views."""
-    trained = encoder.training
-    try:
-        with torch.no_grad():
-            encoder.eval()(torch.zeros(1, channels, side, side))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"data.augment.local_views: the encoder cannot read views of {side} px ({reason}): set "
-            "data.augment.local_size, or use an encoder for images of any size"
-        ) from None
-    encoder.train(trained)
-
-
-def _raw_pixels(batches: Iterable[Tensor]) -> Tensor:
-    parts = (part.float() / 255 for part in batches)
-    return torch.cat([(F.adaptive_avg_pool2d(x, _RAW_SIDE) if x.size(-1) > _RAW_SIDE else x).flatten(1) for x in parts])

@@ -7,7 +7,7 @@ from PIL import Image
 from rich.console import Console
 
 from cl_as_gnn.runs.load import export_features
-from cl_as_gnn.tasks.images import _raw_pixels
+from cl_as_gnn.tasks.floors import raw_pixels
 from cl_as_gnn.training.fit import train
 
 
@@ -45,5 +45,5 @@ def test_images_without_labels_are_trained_on_and_not_scored(tmp_path, photos, c
 def test_raw_pixels_of_large_images_are_averaged():
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     expected = images.float().unflatten(2, (32, 2)).unflatten(4, (32, 2)).mean((3, 5)).flatten(1) / 255
-    torch.testing.assert_close(_raw_pixels([images]), expected)
-    assert torch.equal(_raw_pixels([images[..., :8, :8]]), images[..., :8, :8].flatten(1).float() / 255)
+    torch.testing.assert_close(raw_pixels([images]), expected)
+    assert torch.equal(raw_pixels([images[..., :8, :8]]), images[..., :8, :8].flatten(1).float() / 255)
