@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,9 +84,9 @@ CHECKS = {
         ("tests/nn/functional", "tests/nn/streaming"),
     ),
     "fuzz": Check(
-        "No accepted call of a layer or a loss is silently wrong",
+        "No accepted call of a layer, a loss, a graph function or a transform is silently wrong",
         "random hostile inputs against the formula in float64",
-        ("tests/nn/test_fuzz.py",),
+        ("tests/nn/test_fuzz.py", "tests/graph/test_fuzz.py"),
     ),
     "misuse": Check(
         "A misuse of the library is one line that names the argument",
@@ -122,7 +123,7 @@ def run_tests(name: str, examples: int, place: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"passed": total - failed - skipped, "failed": failed, "skipped": skipped}
     if name == "fuzz":
         calls = re.findall(r"\{'\w+': \d+[^}]*\}", done.stdout)
-        found["calls"] = ast.literal_eval(calls[-1]) if calls else {}
+        found["calls"] = dict(sum((Counter(ast.literal_eval(counts)) for counts in calls), Counter()))
     return found
 
 

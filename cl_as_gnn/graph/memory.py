@@ -45,7 +45,7 @@ class FeatureQueue(nn.Module):
     @torch.no_grad()
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """Find the k rows most similar to each unit row of ``x`` ``(n, d)``: features ``(n, k, d)``, similarities
-        ``(n, k)``, and data-set indices ``(n, k)``, −1 for slots never written."""
+        ``(n, k)``, and data-set indices ``(n, k)``, −1 for slots never written, whose similarity counts as 0."""
         _check_rows("FeatureQueue", x, self.features.size(1))
         similarity, index = search(self.features, x, k, caller="FeatureQueue")
         return self.features[index], similarity, self.sample[index]

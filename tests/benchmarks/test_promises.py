@@ -43,12 +43,13 @@ def test_the_counts_of_tests_are_those_of_pytest(tmp_path, monkeypatch):
         "def test_a(): pass\n"
         "def test_b(): assert False\n"
         "def test_c(): pytest.skip('')\n"
-        "def test_d(): print({'compared': 7})\n"
+        "def test_d(): print({'compared': 3})\n"
+        "def test_e(): print({'compared': 4})\n"
     )
     monkeypatch.setattr(checks, "ROOT", tmp_path)
     monkeypatch.setitem(checks.CHECKS, "fuzz", checks.Check("it holds", "by tests", ("test_some.py", "gone.py")))
     found = checks.run_tests("fuzz", 7, tmp_path)
-    assert found == {"passed": 2, "failed": 1, "skipped": 1, "calls": {"compared": 7}}
+    assert found == {"passed": 3, "failed": 1, "skipped": 1, "calls": {"compared": 7}}
     (tmp_path / "test_some.py").write_text("import nothing_of_this_name\n")
     assert checks.run_tests("fuzz", 7, tmp_path)["failed"] == 1
 

@@ -1,9 +1,10 @@
-"""The formulas of layers, losses and kNN, written out densely in float64."""
+"""The formulas of layers, losses and kNN, written out densely in float64; and hostile rows to try them on."""
 
 import math
 
 import torch
 import torch.nn.functional as F
+from hypothesis import strategies as st
 
 EMPTY = -math.inf
 
@@ -11,6 +12,24 @@ EMPTY = -math.inf
 def unit(x):
     norm = x.norm(dim=-1, keepdim=True)
     return x / norm.masked_fill(norm == 0, 1)
+
+
+def hostile(draw, n, d, dtype, generator, tame=False):
+    """Rows of lengths from 1e-20 to 1e20, zeros and repeats among them, in some layout of memory."""
+    x = torch.randn(n, d, generator=generator, dtype=torch.double)
+    powers = st.sampled_from([-4, 0, 0, 3] if dtype == torch.float16 else [-20, -13, -4, 0, 0, 3, 12, 20])
+    powers = st.just(0) if tame else powers
+    same = draw(st.none() | powers)
+    for i in range(n):
+        kind = draw(st.sampled_from(["row"] * 4 + ["row" if tame else "zero", "copy"]))
+        if kind == "copy" and i:
+            x[i] = x[i - 1]
+        else:
+            x[i] *= 0 if kind == "zero" else 10.0 ** (draw(powers) if same is None else same)
+    x = x.to(dtype)
+    if draw(st.booleans()):
+        x = x.t().contiguous().t() if draw(st.booleans()) else torch.stack([x, x], 2)[:, :, 0]
+    return x
 
 
 def dense(edges, weight, n):

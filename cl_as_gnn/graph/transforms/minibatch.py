@@ -31,9 +31,9 @@ from cl_as_gnn.nn.unit import unit_rows
 def sample_prototypes(x: Tensor, num_views: int) -> Tensor:
     """Mean over the views of each sample of ``(V·B, d)``, view-major, renormalized: ``(B, d)``, no gradient."""
     check_features("sample_prototypes", x, real=True)
-    rows_per_view("sample_prototypes", x, num_views)
+    size = rows_per_view("sample_prototypes", x, num_views)
     unit = unit_rows(x.detach())
-    return unit_rows(unit.view(num_views, -1, x.size(1)).mean(0))
+    return unit_rows(unit.view(num_views, size, x.size(1)).mean(0))
 
 
 def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
@@ -49,7 +49,7 @@ def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
 
     Args:
         x: features of the views, ``(V·B, d)``, view-major.
-        num_views: V.
+        num_views: V; of one view the result is 0.
         k: neighbors per sample; if these are all other samples, the result is 0.
     """
     check_features("view_agreement", x, real=True)
@@ -62,12 +62,14 @@ def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
 
 def _found(x: Tensor, num_views: int, k: int) -> list[Tensor]:
     """For each view the k samples that are nearest to each sample, ``(B, k)``."""
-    views = x.detach().float().view(num_views, -1, x.size(1))
+    views = x.detach().float().reshape(num_views, -1, x.size(1))
     return [nearest(view, k)[1] for view in views]
 
 
 def _agreement(found: list[Tensor]) -> Tensor:
     size, k = found[0].shape
+    if len(found) < 2:
+        return torch.zeros((), device=found[0].device)
     chance = k / (size - 1)
     common = [(a[:, :, None] == b[:, None, :]).sum() for a, b in combinations(found, 2)]
     overlap = torch.stack(common).float().mean() / (size * k)
