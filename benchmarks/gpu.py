@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from benchmarks.common.store import Store, read
-from benchmarks.speed.__main__ import GROUPS
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("gpu", "speed", "tiles", "paper", "best", "depth", "tests")
@@ -42,7 +41,7 @@ def jobs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     smoke = options.smoke
     names: dict[str, Sequence[str]] = {
         "gpu": ("tests of the GPU",),
-        "speed": _SMOKE["speed"] if smoke else tuple(GROUPS),
+        "speed": _SMOKE["speed"] if smoke else _groups(),
         "tiles": _SMOKE["speed"] if smoke else PAIRS,
         "paper": tuple(f"seed {seed}" for seed in range(_SMOKE["seeds"] if smoke else SEEDS)),
         "best": ("in the time of FastSiam",),
@@ -54,6 +53,12 @@ def jobs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         lacks |= {"depth": not options.planetoid, "tests": smoke}
         if part in options.only and not lacks.get(part):
             yield from ({"part": part, "name": name} for name in names[part])
+
+
+def _groups() -> tuple[str, ...]:
+    from benchmarks.speed.__main__ import GROUPS  # loads what is measured
+
+    return tuple(GROUPS)
 
 
 def command(job: dict[str, Any], options: argparse.Namespace) -> list[str]:

@@ -15,6 +15,7 @@ gpu = import_module("benchmarks.gpu")
 SCRIPT = Path(gpu.__file__).with_suffix(".sh")
 
 
+@pytest.mark.slow
 def test_the_cheapest_part_runs_on_a_cpu(tmp_path):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     words = ["bash", str(SCRIPT), str(tmp_path), "--smoke", "--only", "gpu"]
