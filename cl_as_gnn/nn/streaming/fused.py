@@ -130,9 +130,11 @@ def _rows(x: Tensor, half: bool, unit: bool) -> _Rows:
     second half of most is no subnormal number."""
     n, d = x.shape
     factor = _UNIT if unit else _UNIT * (-x.abs().amax().clamp(min=_TINY).log2().ceil()).exp2()
-    x = F.pad(x * factor, (0, padded(d) - d, 0, -n % _BLOCK))
+    x = x * factor
+    if (more := (padded(d) - d, -n % _BLOCK)) != (0, 0):
+        x = F.pad(x, (0, more[0], 0, more[1]))
     high = x.half()
-    return _Rows(high, None if half else (x - high).half(), factor, n, d)
+    return _Rows(high, None if half else x.sub_(high).half(), factor, n, d)
 
 
 _Side = tuple[Tensor, Tensor | None]
@@ -230,7 +232,7 @@ class _Pairs:
         out = self.rows.high.new_empty(self.parts, self.rows.size, self.rows.high.size(1), dtype=torch.float32)
         self._run(messages, *(row or (None, None)), *(column or (None, None)), out, plain=plain)
         summed = out[0] if self.parts == 1 else out.sum(0)
-        return summed[:, : self.rows.width] / (_WEIGHT * self.columns.factor)
+        return summed.div_(_WEIGHT * self.columns.factor)[:, : self.rows.width].contiguous()
 
 
 def all_pairs(
@@ -263,7 +265,7 @@ def all_pairs(
     lse = peak / _LOG2_E + total.log()
     weight, top = _moderate(row_weight)
     side = torch.where(total == 0, 0, weight / total), None if plain else _finite(peak)
-    message = pairs.messages(side, side, plain) * top
+    message = pairs.messages(side, side, plain).mul_(top)
     along = x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
     if order is not None:
         lse, message = (torch.empty_like(part).index_copy_(0, order, part) for part in (lse, message))

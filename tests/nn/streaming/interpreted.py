@@ -1,8 +1,10 @@
-"""Run by test_fused.py in a process whose Triton interprets: prints errors of the kernels against float64 tiles."""
+"""The errors of the kernels against float64 tiles: run by test_fused.py in a process whose Triton interprets, or on a
+GPU."""
 
 import json
 import math
 import os
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +84,7 @@ def along_edges(n, d, temperature, batch=None, near=None):
 
 def in_half(n, d, temperature):
     x = rows(n, d)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
         found = softmax_all_pairs(x, temperature, unit=True)
     return apart(found, softmax_all_pairs(x.double(), temperature, unit=True))
 
@@ -130,6 +132,7 @@ def everything():
 
 if __name__ == "__main__":
     torch.manual_seed(0)
+    torch.set_default_device(sys.argv[1])
     assert os.environ["CLGNN_PAIRS"] == "triton"
     assert fused.fused(torch.zeros(3, 3))
     print(json.dumps(everything()))  # noqa: T201

@@ -39,21 +39,52 @@ TOLERANCES = {
 }
 
 
-@pytest.fixture(scope="module")
-def errors():
-    """Relative errors of interpreted kernels. Triton reads the switch when it is imported: hence a process."""
-    env = {**os.environ, "TRITON_INTERPRET": "1", "CLGNN_PAIRS": "triton", "OMP_NUM_THREADS": "1"}
+def measured(device, **env):
+    """Relative errors of the kernels. Triton reads whether it interprets when it is imported: hence a process."""
+    env = {**os.environ, "CLGNN_PAIRS": "triton", "OMP_NUM_THREADS": "1", **env}
     script, root = Path(__file__).with_name("interpreted.py"), Path(fused.__file__).parents[3]
     env["PYTHONPATH"] = f"{root}{os.pathsep}{env.get('PYTHONPATH', '')}"
-    done = subprocess.run([sys.executable, "-W", "ignore", script], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-W", "ignore", script, device], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def errors():
+    return measured("cpu", TRITON_INTERPRET="1")
 
 
 @pytest.mark.parametrize("name", TOLERANCES)
 def test_interpreted_kernels_agree_with_float64(errors, name):
     assert errors.keys() == TOLERANCES.keys()
     assert errors[name] <= TOLERANCES[name]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_kernels_on_a_gpu_agree_with_float64():
+    found = measured("cuda", TRITON_INTERPRET="0")
+    assert {name: error for name, error in found.items() if error > 2 * TOLERANCES[name]} == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("temperature", "tolerance"), [(0.5, 1e-6), (0.01, 1e-4)])
+def test_nt_xent_on_a_gpu_is_accurate_and_waits_for_nothing(temperature, tolerance, monkeypatch):
+    monkeypatch.setenv("CLGNN_PAIRS", "triton")
+    n = 8192
+    x = torch.randn(n, 128, device="cuda", requires_grad=True)
+    edges = torch.stack([torch.arange(n), torch.arange(n).roll(n // 2)]).cuda()
+    functional.nt_xent(x, edges, temperature).backward()
+    x.grad = None
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        functional.nt_xent(x, edges, temperature).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    wide = x.detach().double().requires_grad_()
+    functional.nt_xent(wide, edges, temperature).backward()
+    assert (x.grad - wide.grad).norm() / wide.grad.norm() < tolerance
 
 
 def test_half_precision_is_used_where_asked(errors):
