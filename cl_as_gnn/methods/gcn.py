@@ -56,10 +56,9 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
             return augmentation
         diffused = LiftToViews(self.diffuse(data), self.config.num_views)
         share: float | Tensor = self.config.weight
-        if self.config.bounded:
-            share = data[SAMPLE_AFFINITY].agreement.clamp(0, self.config.weight)
         if self.config.gate > 0:
-            share = share * (3 * data[SAMPLE_AFFINITY].agreement / self.config.gate - 3).clamp(0, 1)
+            open_ = data[SAMPLE_AFFINITY].agreement / self.config.gate - 1
+            share = share * (open_ if self.config.bounded else 3 * open_).clamp(0, 1)
         return Mixture(augmentation, diffused, share)
 
 
