@@ -13,11 +13,27 @@ from benchmarks.graph_ssl import alignment, depth, graphs, memory, nodes, splits
 from benchmarks.photos import page as photos
 from benchmarks.promises import page as promises
 from benchmarks.speed import page as speed
+from benchmarks.where import page as where
 
 _GRAPHS = (nodes, splits, graphs, depth, alignment, memory)
+_MODULES = (findings, tokens, arcl, labels, losses, generator, cost, scaling, speed, photos, promises, where)
 BLOCKS: dict[str, Block] = {
     name: block
-    for module in (findings, tokens, arcl, labels, losses, generator, cost, scaling, speed, photos, promises, *_GRAPHS)
+    for module in (
+        findings,
+        tokens,
+        arcl,
+        labels,
+        losses,
+        generator,
+        cost,
+        scaling,
+        speed,
+        photos,
+        promises,
+        where,
+        *_GRAPHS,
+    )
     for name, block in module.blocks().items()
 }
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.where import page, runs, sets
+from cl_as_gnn.config import read_yaml
 from cl_as_gnn.errors import ConfigError
 
-_ROWS = ("simclr", "gcn", "gcn_bank", "wcl", "gat", "simsiam", "jk")
+_ROWS = tuple(read_yaml(runs.SUITE)["runs"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

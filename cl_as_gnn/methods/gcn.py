@@ -20,8 +20,6 @@ class DiffusionConfig(SoftmaxConfig):
     k: int = Field(5, ge=1, description="nearest neighbors per sample in the affinity graph")
     num_hops: int = Field(4, ge=1, le=16, description="number of hops of the diffusion")
     affinity_temperature: float = Field(0.2, gt=0, description="temperature of the row softmax over the k neighbors")
-    agreed: bool = Field(False, description="keep the edges of the batch that every view finds, not the others")
-    bounded: bool = Field(False, description="λ is at most the agreement of views")
     gate: float = Field(0.3, ge=0, le=1, description="λ is 0 below this agreement of views and full above 4/3 of it")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before affinity edges are added")
 
@@ -34,7 +32,7 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if batch.progress < self.config.start:
             return data
-        return SampleAffinity(self.config.k, self.config.affinity_temperature, self.config.agreed)(data)
+        return SampleAffinity(self.config.k, self.config.affinity_temperature)(data)
 
     def join(self, data: HeteroData, edge_index: Tensor, edge_weight: Tensor) -> HeteroData:
         """Add affinity edges between samples, and the agreement on which the gate depends."""
@@ -55,16 +53,18 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
         if "sample" not in data.node_types:
             return augmentation
         diffused = LiftToViews(self.diffuse(data), self.config.num_views)
-        share: float | Tensor = self.config.weight
-        if self.config.bounded:
-            share = data[SAMPLE_AFFINITY].agreement.clamp(0, self.config.weight)
-        if self.config.gate > 0:
-            share = share * (3 * data[SAMPLE_AFFINITY].agreement / self.config.gate - 3).clamp(0, 1)
-        return Mixture(augmentation, diffused, share)
+        return Mixture(augmentation, diffused, self.config.weight * self.opening(data))
+
+    def opening(self, data: HeteroData) -> float | Tensor:
+        """Return how far the gate is open, from 0 to 1."""
+        if self.config.gate == 0:
+            return 1.0
+        return (3 * data[SAMPLE_AFFINITY].agreement / self.config.gate - 3).clamp(0, 1)
 
 
 class GCNConfig(DiffusionConfig):
     name: Literal["gcn"] = "gcn"
+    agreed: bool = Field(False, description="keep only edges that every view finds, and open the gate slowly")
 
 
 class GCN(DiffusionMethod):
@@ -80,8 +80,23 @@ class GCN(DiffusionMethod):
     found from two views (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`). Where neighbors follow the
     augmentation, not the image, the method stays SimCLR. The message is the gradient of the cross-entropy between the
     rows of :math:`A` and the softmax.
+
+    With ``agreed`` an edge counts only where each view alone finds it, too; a sample without such an edge attracts to
+    its own views only. The gate then opens slowly:
+    :math:`\lambda_{\max} \, \mathrm{clip}(a / \text{gate} - 1, 0, 1)^2`.
     """
 
+    config: GCNConfig
     Config = GCNConfig
     attracts = "L-hop diffusion over augmentation and kNN affinity edges (multi-hop GCN)"
     source = "this package; the diffusion of SGC and GDC applied to InfoNCE"
+
+    def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
+        if batch.progress < self.config.start:
+            return data
+        return SampleAffinity(self.config.k, self.config.affinity_temperature, self.config.agreed)(data)
+
+    def opening(self, data: HeteroData) -> float | Tensor:
+        if not self.config.agreed or self.config.gate == 0:
+            return super().opening(data)
+        return (data[SAMPLE_AFFINITY].agreement / self.config.gate - 1).clamp(0, 1) ** 2

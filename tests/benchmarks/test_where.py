@@ -109,7 +109,7 @@ def test_differences_are_paired_with_the_host_and_losses_are_named(content, tmp_
     assert page.gain(rows, "gcn", "linear_top1") == (-1, 0)
     assert page.gain(rows, "jk", "linear_top1")[0] == 5
     assert page.gain(rows, "wcl", "linear_top1") is None
-    assert page.broken(content) == ["digits linear **-1.0 ± 0.0**"]
+    assert page.broken(content, "gcn") == ["digits linear **-1.0 ± 0.0**"]
     file = tmp_path / "results.json"
     file.write_text(json.dumps(content))
     text = page.tables(file)
