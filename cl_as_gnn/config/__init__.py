@@ -10,9 +10,18 @@ from cl_as_gnn.config.data import (
     Settings,
 )
 from cl_as_gnn.config.load import build_config, flatten, load_config, merge, parse_overrides, read_yaml, to_yaml, told
-from cl_as_gnn.config.tree import EncoderConfig, EvalConfig, MethodConfig, OptimConfig, RunConfig, TrainerConfig
+from cl_as_gnn.config.tree import (
+    LISTS_ABOVE,
+    EncoderConfig,
+    EvalConfig,
+    MethodConfig,
+    OptimConfig,
+    RunConfig,
+    TrainerConfig,
+)
 
 __all__ = [
+    "LISTS_ABOVE",
     "SHIFTS",
     "AugmentConfig",
     "DataConfig",

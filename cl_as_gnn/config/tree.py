@@ -36,6 +36,10 @@ class EncoderConfig(Settings):
     predictor_hidden: int = Field(64, ge=2, le=65536, description="bottleneck of the predictor, where a method has one")
 
 
+LISTS_ABOVE = 65_536
+"""Rows of a memory from which inverted lists find neighbors faster than a product with all rows (docs/scaling.md)."""
+
+
 class MethodConfig(Settings):
     """Settings of every method; its own class in :mod:`cl_as_gnn.methods` adds to them and sets ``name``."""
 
@@ -245,8 +249,8 @@ class RunConfig(Settings):
             if not tree[section].get(key):
                 tree[section].pop(key, None)
         off: dict[str, Any] = {"weights": None, "freeze": 0, "layer_decay": 1.0, "drop_path": None, "split": 0}
-        off |= {"checkpointing": False, "generator": None}
-        for section in ("encoder", "data"):
+        off |= {"checkpointing": False, "generator": None, "shared": False, "lists_above": LISTS_ABOVE}
+        for section in ("encoder", "data", "method"):
             tree[section] = {key: value for key, value in tree[section].items() if (key, value) not in off.items()}
         if tree["encoder"]["name"] == "gnn":  # as it was named before version 0.3
             tree["encoder"]["name"] = tree["encoder"].pop("conv")

@@ -21,8 +21,6 @@ from cl_as_gnn.nn.unit import unit_rows
 
 C_GRID = tuple(float(c) for c in 10 ** np.arange(-2, 4.01, 0.5))
 SVM_GRID = tuple(float(c) for c in 10 ** np.arange(-3.0, 3.01))
-# Up to this width a d × d matrix in float64 (134 MB) costs little.
-_WIDE = 4096
 
 
 def few_label_probe(
@@ -90,11 +88,11 @@ def fit_logistic(
     XᵀX / (classes · n) + I / (C n). The minimum is the same. The labels `y` are from 0 to `classes` - 1. The solver
     stops when no entry of the gradient of objective / (C n) in V and b exceeds `tolerance`.
 
-    The penalty keeps W in the span of the rows. More than `_WIDE` features than rows are therefore expressed in an
-    orthonormal basis of that span, so that no d × d matrix is made and the minimum is the same.
+    The penalty keeps W in the span of the rows. More features than rows are therefore expressed in an orthonormal basis
+    of that span, so that no d × d matrix is made and the minimum is the same.
     """
     n, d = x.shape
-    if d > max(n, _WIDE):
+    if d > n:
         basis = _row_basis(x)
         weight, bias = fit_logistic(x @ basis, y, classes, C, max_iter, tolerance)
         return weight @ basis.T, bias

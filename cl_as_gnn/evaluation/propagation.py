@@ -26,6 +26,7 @@ ALPHA = 0.99
 STEPS = 100
 _TEMPERATURE = 0.07  # of the kNN score
 _CHUNK = 256
+_COLUMNS = 32
 
 
 def affinity_graph(x: Tensor, k: int = NEIGHBORS, temperature: float = _TEMPERATURE) -> Tensor:
@@ -86,8 +87,9 @@ def propagate(graph: Tensor, y: Tensor, alpha: float = ALPHA, steps: int = STEPS
         raise expects("propagate", "y", f"with a row for each of {graph.size(0)} nodes", y)
     check_probability("propagate", alpha=alpha)
     check_count("propagate", steps=steps)
-    spread: Tensor = LabelPropagation(steps, alpha)(y, graph)
-    return spread
+    spread = LabelPropagation(steps, alpha)
+    # Columns do not mix, and a few of them stay in the cache of a core for all steps.
+    return torch.cat([spread(part.contiguous(), graph) for part in y.split(_COLUMNS, dim=1)], dim=1)
 
 
 def shares(spread: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from cl_as_gnn.config import LISTS_ABOVE
 from cl_as_gnn.graph import SampleBank
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
 from cl_as_gnn.graph.transforms import bank_walk, restricted_diffusion, sample_prototypes
@@ -18,6 +19,9 @@ from cl_as_gnn.nn.operators import LinearOperator
 class GCNBankConfig(DiffusionConfig):
     name: Literal["gcn_bank"] = "gcn_bank"
     k: int = Field(10, ge=1, description="nearest neighbors per sample in the whole training set")
+    lists_above: int = Field(
+        LISTS_ABOVE, ge=1, description="samples above which inverted lists find neighbors (recall 0.99)"
+    )
 
 
 def _without_walk(module: nn.Module, state: dict[str, Any], prefix: str, *more: Any) -> None:
@@ -35,6 +39,8 @@ class GCNBank(DiffusionMethod):
     their latest features; S the samples of the batch. Walks of L hops may pass through samples outside the batch. A
     sample that no walk joins to another of the batch attracts to its own views only. The gate is that of ``gcn``.
     """
+
+    config: GCNBankConfig
 
     Config = GCNBankConfig
     neighbors_from = "training set"
@@ -64,7 +70,7 @@ class GCNBank(DiffusionMethod):
 
     def begin_epoch(self, progress: float) -> None:
         if progress >= self.config.start:
-            self.walk = bank_walk(self.bank, self.config.k, self.config.affinity_temperature)
+            self.walk = bank_walk(self.bank, self.config.k, self.config.affinity_temperature, self.config.lists_above)
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
         if self.walk is None:

@@ -21,6 +21,7 @@ class JumpingConfig(MethodConfig):
 
     stages: tuple[float, ...] = Field((0.5, 0.5), description="shares γ of this epoch, the previous one, …")
     start: float = Field(0.05, ge=0, le=1, description="share of the training before earlier epochs are mixed in")
+    shared: bool = Field(False, description="on several ranks each holds its part of the memory, with the same results")
 
     @field_validator("stages")
     @classmethod
@@ -36,7 +37,7 @@ class JumpingMethod(TargetMethod[JumpingConfig]):
     def build_modules(self) -> None:
         super().build_modules()
         stages, unit = len(self.config.stages) - 1, "target" not in self.unscaled
-        self.bank = SampleBank(self.num_samples, self.heads.projector_dim, stages, unit=unit)
+        self.bank = SampleBank(self.num_samples, self.heads.projector_dim, stages, unit, self.config.shared)
         self.aggregate = StageAggregation(self.config.stages)
 
     def remembered(self, present: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.schema import TARGET_NEIGHBOR
-from cl_as_gnn.methods.base import Batch, MomentumConfig, QueueConfig, QueueMethod, TargetMethod
+from cl_as_gnn.methods.base import Batch, LookupConfig, MomentumConfig, QueueMethod, TargetMethod
 
 
-class MeanShiftConfig(MomentumConfig, QueueConfig):
+class MeanShiftConfig(MomentumConfig, LookupConfig):
     name: Literal["meanshift"] = "meanshift"
     k: int = Field(5, ge=1, description="positives per target: the target itself and its k - 1 nearest in the queue")
     start: float = Field(0.25, ge=0, le=1, description="share of the training before neighbors are added")

@@ -7,12 +7,12 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import NeighborPositives
 from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED
-from cl_as_gnn.methods.base import Batch, QueueConfig, QueueMethod, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.methods.base import Batch, LookupConfig, QueueMethod, SoftmaxConfig, SoftmaxMethod
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term
 
 
-class NeighborConfig(SoftmaxConfig, QueueConfig):
+class NeighborConfig(SoftmaxConfig, LookupConfig):
     """Settings of every method whose positives are rewired to neighbors."""
 
     k: int = Field(1, ge=1, description="neighbors per positive")

@@ -7,11 +7,11 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.schema import REWIRED, TARGET_AUGMENTATION
-from cl_as_gnn.methods.base import Batch, QueueConfig, QueueMethod, SoftmaxConfig, TargetMethod
+from cl_as_gnn.methods.base import Batch, LookupConfig, QueueMethod, SoftmaxConfig, TargetMethod
 from cl_as_gnn.nn.terms import AnchorContrast, Term
 
 
-class NNCLRConfig(SoftmaxConfig, QueueConfig):
+class NNCLRConfig(SoftmaxConfig, LookupConfig):
     name: Literal["nnclr"] = "nnclr"
     start: float = Field(0.0, ge=0, le=1, description="share of the training before neighbors replace projections")
 

@@ -36,6 +36,9 @@ CASES = [
     ("look", {"objective": "ar_diverse"}),
     ("look", {"objective": "masked_varied", "causal": False}),
     ("msn", {"encoder": "vit", "sinkhorn": 2}),
+    *((name, {"shared": True}) for name in ("nn_positives", "nnclr", "jk", "jk_gcn")),
+    ("nnclr", {"shared": True, "queue_size": 17}),  # ranks hold parts of two sizes
+    ("meanshift", {"shared": True, "queue_size": 5, "k": 5}),  # more neighbors than a rank has rows
     ("simclr", {"encoder": "timm/test_efficientnet"}),  # batch normalization of timm
 ]
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from cl_as_gnn.graph.inverted import nearest_by_lists
 from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.memory import SampleBank
 from cl_as_gnn.nn.checks import check_count, check_integers, check_positive, check_within, expects
@@ -13,7 +14,7 @@ from cl_as_gnn.nn.operators import Adjacency
 
 
 @torch.no_grad()
-def bank_walk(bank: SampleBank, k: int, temperature: float) -> Tensor | None:
+def bank_walk(bank: SampleBank, k: int, temperature: float, lists_above: int | None = None) -> Tensor | None:
     r"""Random walk over the kNN graph of all samples that a bank holds.
 
     .. math::
@@ -23,6 +24,7 @@ def bank_walk(bank: SampleBank, k: int, temperature: float) -> Tensor | None:
         bank: its latest stage is used.
         k: neighbors per sample, at most all others.
         temperature: T of the row softmax.
+        lists_above: more samples than that look for their neighbors by inverted lists, on a CPU; ``None``: never.
 
     Returns:
         Sparse ``(N, N)``, rows of samples not seen yet empty; ``None`` while fewer than two have been seen.
@@ -35,7 +37,12 @@ def bank_walk(bank: SampleBank, k: int, temperature: float) -> Tensor | None:
     if known.numel() < 2:
         return None
     k = min(k, known.numel() - 1)
-    (source, target), similarity = knn_edges(bank.features[0, known], k)
+    x = bank.features[0, known]
+    if lists_above is not None and len(x) > lists_above and x.device.type == "cpu":
+        similarity, near = nearest_by_lists(x, k)
+        source, target = near.flatten(), torch.arange(len(x)).repeat_interleave(k)
+    else:
+        (source, target), similarity = knn_edges(x, k)
     weight = (similarity.view(-1, k) / temperature).softmax(1).flatten()
     return Adjacency(torch.stack([known[source], known[target]]), weight, bank.seen.size(1)).to_sparse()
 
