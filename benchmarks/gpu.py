@@ -7,6 +7,7 @@ again what failed, and runs that were stopped in training go on from their check
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import subprocess
@@ -93,7 +94,7 @@ def _best(options: argparse.Namespace) -> list[str]:
     if (options.out / "best" / "config.yaml").exists():
         return ["cl_as_gnn.cli", "train", f"resume={options.out / 'best'}"]
     longer = 2.0 if options.smoke else 0.95 * 60 * FASTSIAM[1] / found["seconds"]
-    config = options.out / "paper" / row / "seed0" / "config.yaml"
+    config = options.out / "paper" / "runs" / row / "seed0" / "config.yaml"
     words = [f"trainer.epochs={int(found['epochs'] * longer)}", f"run_dir={options.out / 'best'}"]
     return ["cl_as_gnn.cli", "train", str(config), *words] if longer >= 1.1 else []
 
@@ -157,8 +158,7 @@ def markdown(store: Store, out: Path) -> str:
     if tables := [done["rows"] for done in store.runs if "rows" in done]:
         lines += ["", "## paper", "", "| method | kNN top-1 | linear top-1 | minutes |", "| --- | ---: | ---: | ---: |"]
         for name, row in tables[-1].items():
-            both = (row.get(key) for key in ("knn_top1", "linear_top1"))
-            scores = " | ".join("–" if score is None else f"{score[0]:.2f} ± {score[1]:.2f}" for score in both)
+            scores = " | ".join(_score(row.get(key)) for key in ("knn_top1", "linear_top1"))
             lines.append(f"| {name} | {scores} | {row['minutes']:.1f} |")
         lines.append(f"| FastSiam, lightly's | {FASTSIAM[0]} | – | {FASTSIAM[1]:.0f} |")
     for done in store.runs:
@@ -168,6 +168,13 @@ def markdown(store: Store, out: Path) -> str:
                 f"{done['train_seconds'] / 60:.1f} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _score(found: Sequence[float] | None) -> str:
+    """Mean and standard deviation, of one seed the value."""
+    if found is None:
+        return "–"
+    return f"{found[0]:.2f}" if math.isnan(found[1]) else f"{found[0]:.2f} ± {found[1]:.2f}"
 
 
 def _times(out: Path, part: str) -> Iterator[str]:
