@@ -128,9 +128,10 @@ def test_gcn_is_cross_entropy_to_diffused_targets(views):
     torch.testing.assert_close(message, torch.autograd.grad(expected, x)[0], atol=1e-6, rtol=0)
 
 
-def test_gcn_opens_its_gate_by_the_agreement_of_the_views_neighbourhoods():
-    """Views with neighbours of their own: SimCLR. The same neighbours: λ in full. Between: in proportion."""
-    settings = {"k": 2}
+@pytest.mark.parametrize(("agreed", "agreement", "share"), [(False, 0.35, 0.5), (True, 0.45, 0.25)])
+def test_gcn_opens_its_gate_by_the_agreement_of_the_views_neighbourhoods(agreed, agreement, share):
+    """Views with neighbours of their own: SimCLR. The same neighbours: λ in full. Between: a share of it."""
+    settings = {"k": 2, "agreed": agreed}
     open_, gated, simclr = (
         make(n, **s) for n, s in (("gcn", settings | {"gate": 0}), ("gcn", settings), ("simclr", {}))
     )
@@ -145,9 +146,9 @@ def test_gcn_opens_its_gate_by_the_agreement_of_the_views_neighbourhoods():
     same = torch.cat([first, first])
     assert loss(gated, same) == pytest.approx(loss(open_, same))
     data = gated.rewire(view_graph(same, 2), views)
-    data[SAMPLE_AFFINITY].agreement = torch.tensor(0.35)  # gate 0.3, in full at 0.4
-    half = objective(same, *gated.terms(data, views)).item()
-    assert half == pytest.approx((loss(open_, same) + loss(simclr, same)) / 2)
+    data[SAMPLE_AFFINITY].agreement = torch.tensor(agreement)  # gate 0.3, in full at 0.4, or 0.6
+    between = objective(same, *gated.terms(data, views)).item()
+    assert between == pytest.approx(share * loss(open_, same) + (1 - share) * loss(simclr, same))
 
 
 def test_gcn_is_simclr_before_its_start():

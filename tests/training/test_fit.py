@@ -21,7 +21,7 @@ from cl_as_gnn.training.module import ContrastiveModule
 
 SCORES = (
     *("loss", "knn_top1", "linear_top1", "label1_top1", "label10_top1"),
-    *("alignment", "uniformity", "effective_rank", "graph_purity", "i_nce", "i_nce_ceiling"),
+    *("alignment", "uniformity", "effective_rank", "graph_purity", "graph_agreement", "i_nce", "i_nce_ceiling"),
 )
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.evaluation import dirichlet_energy, edge_purity, effective_rank, graph_mismatch
-from cl_as_gnn.graph import knn_edges, view_graph
+from cl_as_gnn.graph import knn_edges, view_agreement, view_graph
 from cl_as_gnn.training.module import QUANTITIES, Minibatch
 
 LABELS = torch.tensor([0, 1, 0, 1, 2, 2, 0, 1, 2])
@@ -29,6 +29,7 @@ def test_quantities_are_those_of_the_augmentation_graph():
         float(x.double().std(0, correction=0).mean()) * x.size(1) ** 0.5,
         graph_mismatch(x, edges, temperature=0.2),
         edge_purity(knn_edges(mean, 5)[0], LABELS),
+        float(view_agreement(x, 3, 5)),
     )
     assert minibatch.quantities(0.2) == pytest.approx(dict(zip(QUANTITIES, expected, strict=True)))
 
@@ -48,6 +49,7 @@ def test_what_is_not_defined_has_no_value():
     lone = Minibatch.of(view_graph(torch.randn(2, 4), 2), torch.tensor([3]))
     assert lone.quantities(0.5)["graph_purity"] is None
     assert lone.quantities(0.5)["graph_rank"] > 0
+    assert math.isnan(Minibatch(torch.randn(9, 4), 1, LABELS, None).agreement())  # one view agrees with no other
     unlabelled = Minibatch.of(graph(), torch.full((9,), -1))
     assert math.isnan(unlabelled.purity())
     zeros = Minibatch(torch.zeros(4, 2), 2, torch.tensor([0, 1]), None)
