@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from benchmarks import arcl, cost, findings, generator, labels, losses, scaling, tokens
+from benchmarks import arcl, cost, findings, generator, growth, labels, losses, scaling, tokens
 from benchmarks.common.page import Block, stale
 from benchmarks.graph_ssl import alignment, depth, graphs, memory, nodes, splits
 from benchmarks.photos import page as photos
@@ -17,7 +17,21 @@ from benchmarks.speed import page as speed
 _GRAPHS = (nodes, splits, graphs, depth, alignment, memory)
 BLOCKS: dict[str, Block] = {
     name: block
-    for module in (findings, tokens, arcl, labels, losses, generator, cost, scaling, speed, photos, promises, *_GRAPHS)
+    for module in (
+        findings,
+        tokens,
+        arcl,
+        labels,
+        losses,
+        generator,
+        cost,
+        scaling,
+        growth,
+        speed,
+        photos,
+        promises,
+        *_GRAPHS,
+    )
     for name, block in module.blocks().items()
 }
 
