@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from benchmarks import arcl, cost, findings, generator, labels, losses, scaling, tokens
+from benchmarks import arcl, cost, findings, generator, growth, label_curve, labels, losses, scaling, tokens
 from benchmarks.common.page import Block, stale
 from benchmarks.graph_ssl import alignment, depth, graphs, memory, nodes, splits
 from benchmarks.photos import page as photos
@@ -16,26 +16,9 @@ from benchmarks.speed import page as speed
 from benchmarks.where import page as where
 
 _GRAPHS = (nodes, splits, graphs, depth, alignment, memory)
-_MODULES = (findings, tokens, arcl, labels, losses, generator, cost, scaling, speed, photos, promises, where)
-BLOCKS: dict[str, Block] = {
-    name: block
-    for module in (
-        findings,
-        tokens,
-        arcl,
-        labels,
-        losses,
-        generator,
-        cost,
-        scaling,
-        speed,
-        photos,
-        promises,
-        where,
-        *_GRAPHS,
-    )
-    for name, block in module.blocks().items()
-}
+_PAGES = (speed, photos, promises, where)
+_MODULES = (findings, tokens, arcl, labels, label_curve, losses, generator, cost, scaling, growth, *_PAGES, *_GRAPHS)
+BLOCKS: dict[str, Block] = {name: block for module in _MODULES for name, block in module.blocks().items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

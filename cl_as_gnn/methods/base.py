@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import LISTS_ABOVE, EncoderConfig, MethodConfig
+from cl_as_gnn.config import EncoderConfig, MethodConfig
 from cl_as_gnn.encoders.base import Encoder
 from cl_as_gnn.encoders.heads import mlp_head, plain_head
 from cl_as_gnn.encoders.momentum import MomentumCopy
@@ -43,15 +43,6 @@ class QueueConfig(MethodConfig):
     """Settings of every method with a queue."""
 
     queue_size: int = Field(1024, ge=1, description="features of the latest samples kept in the queue")
-
-
-class LookupConfig(QueueConfig):
-    """Settings of every method that looks up neighbors in a queue."""
-
-    shared: bool = Field(False, description="on several ranks each holds its part of the memory, with the same results")
-    lists_above: int = Field(
-        LISTS_ABOVE, ge=1, description="queue_size above which inverted lists find them (recall 0.99)"
-    )
 
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
@@ -325,8 +316,9 @@ class QueueMethod(Method[QueueConfigT]):
     def build_modules(self) -> None:
         super().build_modules()
         size, dim = self.queue_rows(), self.heads.projector_dim
-        look = self.config if isinstance(self.config, LookupConfig) else LookupConfig(name="")
-        self.queue = FeatureQueue(size, dim, look.shared, size > look.lists_above)
+        # Settings of methods that look up neighbors (methods/lookup.py).
+        shared, above = getattr(self.config, "shared", False), getattr(self.config, "lists_above", size)
+        self.queue = FeatureQueue(size, dim, shared, size > above)
         if self.random_start:
             self.queue.push(torch.randn(size, dim), torch.full((size,), -1))
 

@@ -20,7 +20,7 @@ class GCNBankConfig(DiffusionConfig):
     name: Literal["gcn_bank"] = "gcn_bank"
     k: int = Field(10, ge=1, description="nearest neighbors per sample in the whole training set")
     lists_above: int = Field(
-        LISTS_ABOVE, ge=1, description="samples above which inverted lists find neighbors (recall 0.99)"
+        LISTS_ABOVE, ge=1, description="samples above which inverted lists find neighbors, on a CPU"
     )
 
 

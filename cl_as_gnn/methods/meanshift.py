@@ -7,7 +7,8 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.schema import TARGET_NEIGHBOR
-from cl_as_gnn.methods.base import Batch, LookupConfig, MomentumConfig, QueueMethod, TargetMethod
+from cl_as_gnn.methods.base import Batch, MomentumConfig, QueueMethod, TargetMethod
+from cl_as_gnn.methods.lookup import LookupConfig
 
 
 class MeanShiftConfig(MomentumConfig, LookupConfig):

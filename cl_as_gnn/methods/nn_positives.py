@@ -7,7 +7,8 @@ from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph import NeighborPositives
 from cl_as_gnn.graph.schema import AUGMENTATION, REWIRED
-from cl_as_gnn.methods.base import Batch, LookupConfig, QueueMethod, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.methods.base import Batch, QueueMethod, SoftmaxConfig, SoftmaxMethod
+from cl_as_gnn.methods.lookup import LookupConfig
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.terms import Attraction, SoftmaxRepulsion, Term
 

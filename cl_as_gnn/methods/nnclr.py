@@ -7,7 +7,8 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.graph.schema import REWIRED, TARGET_AUGMENTATION
-from cl_as_gnn.methods.base import Batch, LookupConfig, QueueMethod, SoftmaxConfig, TargetMethod
+from cl_as_gnn.methods.base import Batch, QueueMethod, SoftmaxConfig, TargetMethod
+from cl_as_gnn.methods.lookup import LookupConfig
 from cl_as_gnn.nn.terms import AnchorContrast, Term
 
 
