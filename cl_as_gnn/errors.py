@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class ConfigError(ValueError):
@@ -49,6 +51,11 @@ def unknown(kind: str, name: str, known: Iterable[str], key: str | None = None) 
     close.sort(key=lambda other: (other.lower() != name.lower(), sorted(other.lower()) != sorted(name.lower())))
     cure = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
     return f"unknown {kind} {name!r}{f' ({key}={name})' if key else ''}: {cure}"
+
+
+def quoted(path: Path) -> str:
+    """A path as a shell reads it, for a command in a line of ours."""
+    return shlex.quote(str(path))
 
 
 def reason(error: Exception) -> str:

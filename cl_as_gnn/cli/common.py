@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -124,9 +123,4 @@ def _finite(value: Any) -> Any:
 def then(*commands: str) -> None:
     """Say in a dim line what to type next, where a person reads."""
     if commands and console.is_terminal and not console.stderr:
-        console.print("next: " + "  or  ".join(commands), style="dim", soft_wrap=True)
-
-
-def shown(path: Path) -> str:
-    """A path as a shell reads it."""
-    return shlex.quote(str(path))
+        console.print("next: " + "  or  ".join(commands), style="dim", soft_wrap=True, markup=False)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cl_as_gnn.cli.common import Json, complete_name, complete_setting, console, hand_over, print_json, shown, then
-from cl_as_gnn.errors import ConfigError, unknown
+from cl_as_gnn.cli.common import Json, complete_name, complete_setting, console, hand_over, print_json, then
+from cl_as_gnn.errors import ConfigError, quoted, unknown
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
 from cl_as_gnn.runs.listing import entry_record, print_entries, print_entry, print_settings
 
@@ -112,6 +112,6 @@ def runs(
         print_json(found)
         return
     print_runs(found, folder, console)
-    last = {run["state"]: shown(Path(run["run"])) for run in found}
+    last = {run["state"]: quoted(Path(run["run"])) for run in found}
     cures = {"finished": "clgnn report", "stopped": "clgnn train resume="}
     then(*(f"{cure}{' ' * (not cure.endswith('='))}{last[state]}" for state, cure in cures.items() if state in last))

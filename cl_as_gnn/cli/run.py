@@ -17,11 +17,10 @@ from cl_as_gnn.cli.common import (
     hand_over,
     loading,
     print_json,
-    shown,
     split_settings,
     then,
 )
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, quoted
 from cl_as_gnn.registry import from_source
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def train(settings: Settings = None, json: Json = False) -> None:
     from cl_as_gnn.runs.terminal import print_finished
 
     print_finished(metrics, folder, console)
-    then(f"clgnn report {shown(folder)}", f"clgnn embed {shown(folder)} --out features.npz")
+    then(f"clgnn report {quoted(folder)}", f"clgnn embed {quoted(folder)} --out features.npz")
 
 
 def _start(settings: list[str] | None) -> tuple[Path, dict[str, object]]:
@@ -119,7 +118,7 @@ def evaluate(
         print_json(metrics)
         return
     print_scores(metrics, console)
-    then(f"clgnn report {shown(run)}", f"clgnn select {shown(run)}")
+    then(f"clgnn report {quoted(run)}", f"clgnn select {quoted(run)}")
 
 
 def compare(
@@ -154,4 +153,4 @@ def compare(
         return
     console.print(rich_table(results))
     console.print(f"{folder}/results.json, results.md, results.png", style="dim")
-    then(f"clgnn runs {shown(folder)}")
+    then(f"clgnn runs {quoted(folder)}")

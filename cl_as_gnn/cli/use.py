@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from cl_as_gnn.cli.common import Run, Settings, console, load_settings, loading, shown, split_settings, then
+from cl_as_gnn.cli.common import Run, Settings, console, load_settings, loading, split_settings, then
+from cl_as_gnn.errors import quoted
 from cl_as_gnn.registry import from_source
 
 
@@ -28,7 +29,7 @@ def embed(
     line = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     console.print(f"{out}: {line}", soft_wrap=True, markup=False)
     if images is None:
-        then(f"clgnn select {shown(run)} --budget 50")
+        then(f"clgnn select {quoted(run)} --budget 50")
 
 
 def select(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.markup import escape
 from rich.table import Table
 from scipy import stats
 
@@ -123,6 +125,11 @@ def _delta(results: Mapping[str, Any], row: str, key: str) -> str:
     return "" if row == results["baseline"] else _cell(results["rows"][row], find_score(key), "delta", "ci95")
 
 
+def plain(name: str) -> str:
+    """A name in Markdown, whatever signs it has."""
+    return re.sub(r"([\\`*\[\]<>|~&#!])", r"\\\1", " ".join(name.split()))
+
+
 def markdown(results: Mapping[str, Any]) -> str:
     """The table with its protocol, as Markdown."""
     known = results["rows"][results["baseline"]]
@@ -138,8 +145,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     pure = has_purity(results)
     titles = [*(score.title for score in scores), *(f"Δ {find_score(key).title}" for key in keys)]
     lines = [
-        f"**{results['suite']}**: {results['dataset']}, {work}, {many}{_unit(known)}. Δ: paired difference to "
-        f"`{results['baseline']}`{over}.",
+        f"**{plain(results['suite'])}**: {plain(results['dataset'])}, {work}, {many}{_unit(known)}. Δ: paired "
+        f"difference to `{results['baseline']}`{over}.",
         "",
         "| run | " + " | ".join(titles) + " | purity" * pure + " | seconds | × |",
         "|---|" + "---|" * (len(titles) + 2 + pure),
@@ -166,7 +173,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 def rich_table(results: Mapping[str, Any]) -> Table:
     """The same for the terminal."""
     known = results["rows"][results["baseline"]]
-    title = f"{results['suite']}{_unit(known)}".replace(", ", ": ", 1)
+    title = escape(f"{results['suite']}{_unit(known)}".replace(", ", ": ", 1))
     seeds = len(results["seeds"])
     spread = f"mean ± standard deviation over {seeds} seeds; Δ: paired difference ± half of its 95 % interval"
     caption = "one seed, so no spread" if seeds == 1 else spread

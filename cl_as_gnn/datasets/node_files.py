@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -58,44 +58,78 @@ class Nodes(GraphDataset):
         return _node_data(config, _own(path), path.stem, path)
 
 
+class Archive(GraphDataset):
+    """Base class of the graphs in PyG's ``.npz`` files, one of several by ``data.dataset``; the split is drawn."""
+
+    holds = "nodes"
+    default: ClassVar[str]
+    """Which one is read without ``data.dataset``."""
+
+    @classmethod
+    def file(cls, name: str) -> str:
+        """The name of its file."""
+        raise NotImplementedError
+
+    @classmethod
+    def source(cls, root: str, name: str) -> Any:
+        """What downloads it."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, config: SplitConfig, progress: bool = True) -> NodeData:
+        root, name = config.root or Path("data"), config.dataset or cls.default
+        file = cls.file(name)
+        ensure_files(root, name, [file], file, cls.source)
+        path = root / name / "raw" / file
+        return _node_data(config, read_file(path, lambda: _arrays(path)), name.lower(), path)
+
+
 class AmazonConfig(SplitConfig):
     name: Literal["amazon"] = "amazon"
 
 
-class AmazonGoods(GraphDataset):
+class AmazonGoods(Archive):
     """Goods bought together, ``data.dataset=Computers`` (default) or ``Photo``, from ``root/Computers/raw``.
 
     Without a public split: ``data.split_seed`` draws a tenth of each class to train the probes and a tenth to validate.
     """
 
     Config = AmazonConfig
-    holds = "nodes"
     summary = "goods that are bought together: Amazon Computers or Photo, PyG's files"
 
+    default = "Computers"
+
     @classmethod
-    def load(cls, config: AmazonConfig, progress: bool = True) -> NodeData:
-        name = config.dataset or "Computers"
-        return _from_npz(config, name, f"amazon_electronics_{name.lower()}.npz", _Amazon)
+    def file(cls, name: str) -> str:
+        return f"amazon_electronics_{name.lower()}.npz"
+
+    @classmethod
+    def source(cls, root: str, name: str) -> Any:
+        return _downloader(Amazon, root, name.lower())
 
 
 class CoauthorConfig(SplitConfig):
     name: Literal["coauthor"] = "coauthor"
 
 
-class Authors(GraphDataset):
+class Authors(Archive):
     """Authors who wrote together, ``data.dataset=CS`` (default) or ``Physics``, from ``root/CS/raw``.
 
     The split is drawn as that of ``amazon``.
     """
 
     Config = CoauthorConfig
-    holds = "nodes"
     summary = "authors who wrote together: Coauthor CS or Physics, PyG's files"
 
+    default = "CS"
+
     @classmethod
-    def load(cls, config: CoauthorConfig, progress: bool = True) -> NodeData:
-        name = config.dataset or "CS"
-        return _from_npz(config, name, f"ms_academic_{name[:3].lower()}.npz", _Coauthor)
+    def file(cls, name: str) -> str:
+        return f"ms_academic_{name[:3].lower()}.npz"
+
+    @classmethod
+    def source(cls, root: str, name: str) -> Any:
+        return _downloader(Coauthor, root, name)
 
 
 class WikiCSConfig(SplitConfig):
@@ -115,7 +149,9 @@ class WikiArticles(GraphDataset):
     @classmethod
     def load(cls, config: WikiCSConfig, progress: bool = True) -> NodeData:
         root = config.root or Path("data")
-        ensure_files(root, "WikiCS", ["data.json"], "data.json", _WikiCS)
+        ensure_files(
+            root, "WikiCS", ["data.json"], "data.json", lambda root, name: _downloader(WikiCS, f"{root}/{name}", name)
+        )
         path = root / "WikiCS" / "raw" / "data.json"
         return _node_data(config, read_file(path, lambda: _wiki(json.loads(path.read_bytes()))), "wikics", path)
 
@@ -190,13 +226,6 @@ def _node_data(config: SplitConfig, graph: Data, name: str, path: Path) -> NodeD
     return NodeData(name, graph, train, validation, test, split)
 
 
-def _from_npz(config: SplitConfig, name: str, file: str, source: Any) -> NodeData:
-    root = config.root or Path("data")
-    ensure_files(root, name, [file], file, source)
-    path = root / name / "raw" / file
-    return _node_data(config, read_file(path, lambda: _arrays(path)), name.lower(), path)
-
-
 def _arrays(path: Path) -> Data:
     """The tensors of PyG's ``read_npz``: binary features, edges both ways without self-loops, classes."""
     with np.load(path) as file:  # refuses arrays of objects, which are pickles
@@ -235,22 +264,8 @@ def _check_edges(graph: Data, path: Path) -> None:
     check_file(low >= 0 and high < len(graph.y), path, f"has edges of nodes {low} to {high} of {len(graph.y)}")
 
 
-class _Amazon(Amazon):  # type: ignore[misc]
-    """PyG's download, without its reader."""
-
-    def __init__(self, root: str, name: str):
-        self.root, self.name = root, name.lower()
-
-
-class _Coauthor(Coauthor):  # type: ignore[misc]
-    """PyG's download, without its reader."""
-
-    def __init__(self, root: str, name: str):
-        self.root, self.name = root, name
-
-
-class _WikiCS(WikiCS):  # type: ignore[misc]
-    """PyG's download, without its reader."""
-
-    def __init__(self, root: str, name: str):
-        self.root = f"{root}/{name}"
+def _downloader(kind: type[Any], root: str, name: str) -> Any:
+    """PyG's data set without its reader, to be asked for its download."""
+    source = object.__new__(kind)
+    source.root, source.name = root, name
+    return source

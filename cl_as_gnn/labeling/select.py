@@ -13,7 +13,7 @@ from rich.console import Console
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from cl_as_gnn.errors import ConfigError
+from cl_as_gnn.errors import ConfigError, quoted
 from cl_as_gnn.labeling.embedded import embedded, write_rows
 from cl_as_gnn.labeling.sheet import write_sheet
 from cl_as_gnn.runs.folder import check_out
@@ -125,4 +125,6 @@ def select_images(
     said = f"{budget} of {len(found):,} images of {found.source}, those that stand for the most first"
     write_sheet(sheet, "Images to label", said, [[found.thumbnail(row).numpy()] for row in rows], captions)
     console.print(f"{budget} of {len(found):,} images to label: {out}, pictures: {sheet}", soft_wrap=True, markup=False)
-    console.print(f"fill in the labels, then: clgnn label {path} {out}", style="dim", soft_wrap=True, markup=False)
+    console.print(
+        f"fill in the labels, then: clgnn label {quoted(path)} {quoted(out)}", style="dim", soft_wrap=True, markup=False
+    )

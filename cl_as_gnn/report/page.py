@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.errors import ConfigError, RunError, quoted
 from cl_as_gnn.evaluation.scores import find_score, has_accuracies
 from cl_as_gnn.methods import METHODS
 from cl_as_gnn.report.curves import curves
@@ -92,7 +92,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _unfinished(run: Run) -> str:
     return (
         f"{run.folder.path} has not finished: {len(run.history)} of {run.config.trainer.epochs} epochs are done, and "
-        f"it has no final numbers and no pictures. Continue it with clgnn train resume={run.folder.path}"
+        f"it has no final numbers and no pictures. Continue it with clgnn train resume={quoted(run.folder.path)}"
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cl_as_gnn.config import RunConfig, TrainerConfig, build_config, flatten, merge, read_yaml, to_yaml
 from cl_as_gnn.config.data import SPACES
 from cl_as_gnn.config.older import stored_names
-from cl_as_gnn.errors import ConfigError, RunError
+from cl_as_gnn.errors import ConfigError, RunError, quoted
 from cl_as_gnn.runs.lock import locked
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class RunFolder:
     def advice(self) -> str:
         """How a run that stops now goes on."""
         if self.checkpoint.is_file():
-            return f"continue with clgnn train resume={self.path}"
+            return f"continue with clgnn train resume={quoted(self.path)}"
         return f"no checkpoint has been written, remove {self.path} and start again"
 
     def save_encoder(self, encoder: nn.Module, extra: Mapping[str, Any]) -> None:
@@ -144,8 +144,8 @@ class RunFolder:
     def load_metrics(self) -> dict[str, Any]:
         """Read ``metrics.json``; ConfigError if there is none, RunError if it is not that of this run."""
         if not self.metrics.exists():
-            raise ConfigError(f"{self.path} has not finished: continue it with clgnn train resume={self.path}")
-        again = f"remove it, and clgnn train resume={self.path} writes it again"
+            raise ConfigError(f"{self.path} has not finished: continue it with clgnn train resume={quoted(self.path)}")
+        again = f"remove it, and clgnn train resume={quoted(self.path)} writes it again"
         try:
             metrics: dict[str, Any] = json.loads(self.metrics.read_text(encoding="utf-8"))
         except OSError as error:
@@ -249,7 +249,7 @@ def prepare_run(config: RunConfig) -> RunConfig:
     run = RunFolder(path)
     if is_first_rank(config.trainer):
         if run.config.exists():
-            kept = f"already holds a run: continue it with resume={path}"
+            kept = f"already holds a run: continue it with resume={quoted(path)}"
             begun = "holds a run without a checkpoint: if it is not training now, remove the folder"
             raise ConfigError(f"run_dir={path} {kept if run.checkpoint.exists() else begun}, or choose another run_dir")
         for file in (run.history, run.metrics, run.checkpoint, run.encoder, run.generator, run.data):

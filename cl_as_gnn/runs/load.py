@@ -20,7 +20,7 @@ from cl_as_gnn.config.older import stored_names, stored_state
 from cl_as_gnn.datasets import Split, read_images
 from cl_as_gnn.datasets.view_generator import colored
 from cl_as_gnn.encoders import ENCODERS, Encoder, Inputs, build_encoder
-from cl_as_gnn.errors import AbsentError, ConfigError, RunError
+from cl_as_gnn.errors import AbsentError, ConfigError, RunError, quoted
 from cl_as_gnn.evaluation.scores import has_accuracies
 from cl_as_gnn.methods import Method, build_method
 from cl_as_gnn.runs.folder import RunFolder, check_out, check_same, open_run, replaced, resumed_config
@@ -45,7 +45,9 @@ def read_header(run: RunFolder) -> dict[str, Any]:
         RunError: the file is broken or belongs to another run.
     """
     if not run.encoder.is_file():
-        raise ConfigError(f"{run.path} has no trained encoder yet: finish it with clgnn train resume={run.path}")
+        raise ConfigError(
+            f"{run.path} has no trained encoder yet: finish it with clgnn train resume={quoted(run.path)}"
+        )
     try:
         with safe_open(str(run.encoder), framework="pt") as file:
             meta: dict[str, Any] = json.loads((file.metadata() or {})["cl_as_gnn"])
@@ -53,7 +55,8 @@ def read_header(run: RunFolder) -> dict[str, Any]:
     except Exception as error:  # safetensors has its own type for a broken file
         raise RunError(
             f"{run.encoder} cannot be read ({type(error).__name__}): it is not an encoder of this package. If the "
-            f"run's checkpoint is intact, remove metrics.json and write both again with clgnn train resume={run.path}"
+            "run's checkpoint is intact, remove metrics.json and write both again with "
+            f"clgnn train resume={quoted(run.path)}"
         ) from None
     # Files of versions before 0.3 name the method alone.
     settings = meta.get("config", {"method": {"name": meta["method"]}} if "method" in meta else {})

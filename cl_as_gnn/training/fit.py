@@ -24,7 +24,7 @@ from torch import nn
 
 from cl_as_gnn.compat import keep_signals, kill_ranks, quiet_lightning
 from cl_as_gnn.config import RunConfig
-from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError
+from cl_as_gnn.errors import ConfigError, NotFiniteError, RunError, quoted
 from cl_as_gnn.evaluation.scores import ELSEWHERE, headline
 from cl_as_gnn.methods import Method
 from cl_as_gnn.runs.folder import RunFolder, create_run, is_first_rank, open_run, resumed_config
@@ -311,7 +311,9 @@ def _go_on(run: RunFolder, config: RunConfig, console: Console, watchers: Watche
     if not is_first_rank(config.trainer):
         return metrics
     if config.eval == before.eval and ("baselines" in metrics or not config.eval.baselines):
-        console.print(name, f"has finished; clgnn evaluate {run.path} scores it again", soft_wrap=True, markup=False)
+        console.print(
+            name, f"has finished; clgnn evaluate {quoted(run.path)} scores it again", soft_wrap=True, markup=False
+        )
         return metrics
     console.print("scoring", name, soft_wrap=True)
     start = time.perf_counter() - metrics["seconds"]

@@ -51,6 +51,14 @@ def test_differences_are_those_of_the_telling_scores(known, first):
     assert titles == names + [f"{name}: Δ to a" for name in names], "scores, differences below them"
 
 
+def test_a_name_is_no_markup():
+    rows = {"a": scores(knn=1, linear=2)}
+    results = {"suite": "<b>*x*|[y](z)", "baseline": "a", "seeds": [0], "budget": None, "dataset": "a`b"}
+    results |= {"epochs": 1, "protocol": "by hand", "baselines": {}, "rows": rows}
+    assert markdown(results).startswith(r"**\<b\>\*x\*\|\[y\](z)**: a\`b, 1 epochs")
+    assert rich_table(results).title.startswith(r"<b>*x*|\[y](z)")
+
+
 def test_scores_that_the_suite_names_have_differences_too():
     rows = {"a": scores(knn=1, linear=2, shift_linear=3), "b": scores(knn=1, linear=2, shift_linear=3)}
     results = {"baseline": "a", "rows": rows, "scores": ["shift_linear_top1", "knn_top1", "i_nce"]}

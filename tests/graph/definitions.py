@@ -268,7 +268,7 @@ def oracle(x, c):
 
 
 def diffusion(x, c):
-    bank = graph.SampleBank(1, len(x), x.size(1))
+    bank = graph.SampleBank(len(x), x.size(1))
     bank.write(torch.arange(len(x)), x.float())
     walk = bank_walk(bank, c["k"], c["tau"])
     if len(x) < 2:

@@ -19,6 +19,7 @@ EXAMPLES = int(os.environ.get("CLGNN_FUZZ", "200"))
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 definitions = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("definitions.py"))))
 COUNTS: Counter[str] = Counter()
+pytestmark = [pytest.mark.timeout(0)] if EXAMPLES > 200 else []
 
 
 @st.composite

@@ -27,6 +27,7 @@ EXAMPLES = int(os.environ.get("CLGNN_FUZZ", "200"))
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 formulas = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("formulas.py"))))
 COUNTS: Counter[str] = Counter()
+pytestmark = [pytest.mark.timeout(0)] if EXAMPLES > 200 else []
 
 
 def again(layer, c):
@@ -204,6 +205,9 @@ def check(name, x, c):
     if name == "SpectralConv" and peak > 1e9 and x.dtype != torch.float64:
         COUNTS["overflow"] += 1  # the cube of the length is beyond float32: it has to be seen
         assert peak < 1e13 or not got.isfinite().all()
+        return
+    if name in RAW and c["way"] in ("vmap", *COMPILED) and peak**2 / c["tau"] > 1e38 and got.isnan().any():
+        COUNTS["overflow"] += 1  # where no value can be looked at, the inner products are not computed in float64
         return
     bound = tolerance(name, x, c)
     if bound == math.inf:  # near ties: which row a row is repelled from is a matter of rounding

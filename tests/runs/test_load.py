@@ -80,3 +80,11 @@ def test_a_run_whose_gnn_was_named_by_its_convolution_goes_on(tmp_path, configur
     assert load_encoder(run).config.conv == "gcn"
     assert run.load_metrics()["config_digest"] == run.load_config().digest
     assert continue_run(run.path, {"trainer": {"epochs": 2}})[1]["epochs"] == 2
+
+
+def test_a_command_in_a_line_is_quoted_for_the_shell(tmp_path):
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "config.yaml").write_text("data: {name: digits}\n")
+    with pytest.raises(ValueError, match=f"continue it with clgnn train resume='{run}'"):
+        RunFolder(run).load_metrics()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import ClassVar
 
 import torch
@@ -102,12 +103,13 @@ class EdgeContrast(Term):
         self.batch, self.tile = batch, tile
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        edges = self.edge_index
+        edges, width = self.edge_index, x.size(1)
+        x = x if width else x.new_zeros(x.size(0), 1)  # rows without channels are all alike
         weight = x.new_ones(edges.size(1)) if self.edge_weight is None else self.edge_weight.to(x.dtype)
         log_share, slope, repelled = contrast_all_pairs(x, edges, weight, self.temperature, self.batch, self.tile)
         graph, total = Adjacency(edges, slope, x.size(0)), total_weight(weight)
         message = graph.matmul(x) + graph.t_matmul(x) - repelled
-        return (weight * -log_share).sum() / total, message.div_(self.temperature * total)
+        return (weight * -log_share).sum() / total, message.div_(self.temperature * total)[:, :width]
 
 
 class BipartiteRepulsion(Term):
@@ -143,38 +145,6 @@ class BipartiteRepulsion(Term):
         return value, repelled.div_(-self.temperature * total)
 
 
-class AnchorContrast(Term):
-    r"""`NNCLR <https://arxiv.org/abs/2104.14548>`_: the softmax of each fixed anchor over the nodes of another view.
-
-    .. math::
-        L = -\frac{1}{V (V - 1) B} \sum_{a \neq b} \sum_i
-            \log \frac{e^{y^a_i \cdot x^b_i / \tau}}{\sum_k e^{y^a_i \cdot x^b_k / \tau}}, \qquad
-        m^b_k \propto \sum_a \Big( y^a_k - \sum_i P^{ab}_{ik} \, y^a_i \Big),
-
-    :math:`P^{ab}` the row softmax of the anchors of view a over the nodes of view b. Only the nodes get messages.
-
-    Args:
-        anchor: :math:`Y`, ``(n, d)``, view-major like the nodes.
-        temperature: :math:`\tau`.
-        num_views: V.
-    """
-
-    def __init__(self, anchor: Tensor, temperature: float, num_views: int):
-        self.anchor, self.temperature, self.num_views = anchor, temperature, num_views
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        nodes, anchors = x.chunk(self.num_views), self.anchor.detach().to(x.dtype).chunk(self.num_views)
-        value, parts = x.new_zeros(()), [torch.zeros_like(part) for part in nodes]
-        for a, anchor in enumerate(anchors):
-            for b, node in enumerate(nodes):
-                if a != b:
-                    lse, _, repelled = softmax_bipartite(anchor, node, self.temperature)
-                    value += lse.sum() - (anchor * node).sum() / self.temperature
-                    parts[b] += anchor - repelled
-        count = x.size(0) * (self.num_views - 1)
-        return value / count, torch.cat(parts) / (self.temperature * count)
-
-
 class KeyContrast(Term):
     r"""`MoCo v3 <https://arxiv.org/abs/2104.02057>`_: the softmax of each node over the fixed keys of another view.
 
@@ -183,8 +153,7 @@ class KeyContrast(Term):
             \log \frac{e^{x^a_i \cdot k^b_i / \tau}}{\sum_j e^{x^a_i \cdot k^b_j / \tau}}, \qquad
         m^a_i \propto \sum_b \Big( k^b_i - \sum_j P^{ab}_{ij} \, k^b_j \Big),
 
-    :math:`P^{ab}` the row softmax of the nodes of view a over the keys of view b: :class:`AnchorContrast` with
-    nodes and fixed rows in each other's place.
+    :math:`P^{ab}` the row softmax of the nodes of view a over the keys of view b. Only the nodes get messages.
 
     Args:
         key: K, ``(n, d)``, view-major like the nodes; they get no message.
@@ -193,20 +162,46 @@ class KeyContrast(Term):
         weight: w.
     """
 
+    over_nodes: ClassVar[bool] = False
+    """Whether the fixed rows choose among the nodes, instead of the nodes among them."""
+
     def __init__(self, key: Tensor, temperature: float, num_views: int, weight: float = 1.0):
         self.key, self.temperature, self.num_views, self.weight = key, temperature, num_views, weight
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         nodes, keys = x.chunk(self.num_views), self.key.detach().to(x.dtype).chunk(self.num_views)
         value, parts = x.new_zeros(()), [torch.zeros_like(part) for part in nodes]
-        for a, node in enumerate(nodes):
-            for b, key in enumerate(keys):
-                if a != b:
-                    lse, repelled, _ = softmax_bipartite(node, key, self.temperature)
-                    value += lse.sum() - (node * key).sum() / self.temperature
-                    parts[a] += key - repelled
-        scale = self.weight / (x.size(0) * (self.num_views - 1))
-        return value * scale, torch.cat(parts) * (scale / self.temperature)
+        for (a, node), (b, key) in product(enumerate(nodes), enumerate(keys)):
+            if a != b:
+                ends = (key, node) if self.over_nodes else (node, key)
+                lse, *repelled = softmax_bipartite(*ends, self.temperature)
+                value += lse.sum() - (node * key).sum() / self.temperature
+                parts[a] += key - repelled[self.over_nodes]
+        count = x.size(0) * (self.num_views - 1) / self.weight
+        return value / count, torch.cat(parts) / (self.temperature * count)
+
+
+class AnchorContrast(KeyContrast):
+    r"""`NNCLR <https://arxiv.org/abs/2104.14548>`_: the softmax of each fixed anchor over the nodes of another view.
+
+    .. math::
+        L = -\frac{1}{V (V - 1) B} \sum_{a \neq b} \sum_i
+            \log \frac{e^{y^a_i \cdot x^b_i / \tau}}{\sum_k e^{y^a_i \cdot x^b_k / \tau}}, \qquad
+        m^b_k \propto \sum_a \Big( y^a_k - \sum_i P^{ab}_{ik} \, y^a_i \Big),
+
+    :math:`P^{ab}` the row softmax of the anchors of view a over the nodes of view b. Only the nodes get messages:
+    :class:`KeyContrast` with nodes and fixed rows in each other's place.
+
+    Args:
+        anchor: :math:`Y`, ``(n, d)``, view-major like the nodes.
+        temperature: :math:`\tau`.
+        num_views: V.
+    """
+
+    over_nodes = True
+
+    def __init__(self, anchor: Tensor, temperature: float, num_views: int):
+        super().__init__(anchor, temperature, num_views)
 
 
 class CrossViewRepulsion(Term):
