@@ -15,6 +15,7 @@ from benchmarks.promises import page as promises
 from benchmarks.speed import page as speed
 
 _GRAPHS = (nodes, splits, graphs, depth, alignment, memory)
+_COST = (cost, scaling, growth, speed, photos)
 BLOCKS: dict[str, Block] = {
     name: block
     for module in (
