@@ -119,6 +119,8 @@ def model(result: Mapping[str, Any], name: str, n: int) -> float:
 
 def table(path: Path = OUT) -> str:
     """The table of the docs: measured seconds, and in italics those of the model."""
+    if not path.is_file():
+        return "No results are checked in: run `python -m benchmarks.growth`.\n"
     result = read(path)
     known = {(row["part"], row["n"]): row["s"] for row in result["rows"]}
     sizes = [*sorted({n for _, n in known}), LAST]
