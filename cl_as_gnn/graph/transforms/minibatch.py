@@ -169,7 +169,7 @@ class NeighborPositives(BaseTransform):  # type: ignore[misc]
         return data
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(k={self.k}, bank={self.bank.features.size(0)})"
+        return f"{type(self).__name__}(k={self.k}, bank={self.bank.rows})"
 
 
 def _draw(a: Tensor, b: Tensor) -> Tensor:

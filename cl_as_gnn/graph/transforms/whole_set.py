@@ -37,7 +37,7 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, lists_above: int | N
     if known.numel() < 2:
         return None
     k = min(k, known.numel() - 1)
-    x = bank.features[0, known]
+    x = bank.fetch(known)[0]
     if lists_above is not None and len(x) > lists_above and x.device.type == "cpu":
         similarity, near = nearest_by_lists(x, k)
         source, target = near.flatten(), torch.arange(len(x)).repeat_interleave(k)
