@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -20,11 +21,12 @@ from benchmarks.where.runs import SETS, SUITE, overrides
 from cl_as_gnn.compare import interval, load_suite
 from cl_as_gnn.evaluation.scores import find_score
 
-FILE, PICTURE = RESULTS / "where_it_pays.json", RESULTS / "where_it_pays.png"
+SPLITS = ("validation", "test")
 SCORES = ("knn_top1", "linear_top1", "label1_top1", "label10_top1", "propagated1_top1", "propagated10_top1")
 _MORE = ("effective_rank", "graph_agreement", "graph_purity", "seconds")
 HOSTS = dict.fromkeys(("gcn", "gcn_agreed", "gcn_bank", "wcl", "gat"), "simclr") | {"jk": "simsiam"}
 """What each method is compared to: itself without the graph."""
+_COLORS = {"gcn": "#2a5d8a", "gcn_agreed": "#c77d1e"}
 _TOLERANCE = 0.5
 Pairs = list[tuple[float, float]]
 
@@ -90,7 +92,7 @@ def _gains(content: Mapping[str, Any], row: str) -> str:
             graph = [fixed(_average(rows, HOSTS[row], key), 2) for key in ("graph_agreement", "graph_purity")]
             lines.append([SETS[name].title, str(count), *(_told(gain(rows, row, key)) for key in SCORES), *graph])
     if not lines:
-        return f"**`{row}`**: no run has finished yet.\n\n"
+        return f"**`{row}` − `{HOSTS[row]}`**: no run has finished yet.\n\n"
     return f"**`{row}` − `{HOSTS[row]}`**\n\n{markdown(head, lines)}\n"
 
 
@@ -116,10 +118,11 @@ def broken(content: Mapping[str, Any], row: str) -> list[str]:
     return found
 
 
-def tables(path: Path = FILE) -> str:
-    """Differences of every method to its host on every data set, and the levels of the hosts."""
+def tables(split: str, folder: Path = RESULTS) -> str:
+    """Differences of every method to its host on every data set, the levels of the hosts, and the picture."""
+    path = folder / f"where_it_pays_{split}.json"
     if not path.is_file():
-        return "No results are checked in: run `python -m benchmarks.where run SETS`.\n"
+        return f"No results are checked in: run `python -m benchmarks.where run SETS --split {split}`.\n"
     content = read(path)
     parts = [
         *(_gains(content, row) for row in HOSTS),
@@ -131,50 +134,53 @@ def tables(path: Path = FILE) -> str:
         ),
         f"{content['date']}, scored on the {content['split']} samples; torch {content['versions']['torch']}, "
         f"{content['machine']['processor']}, one thread on a machine that ran other jobs; every number by seed is in "
-        "[benchmarks/results/where_it_pays.json](../benchmarks/results/where_it_pays.json).\n",
+        f"[benchmarks/results/{path.name}](../benchmarks/results/{path.name}).\n\n",
+        f"![Gain of gcn against agreement and purity](../benchmarks/results/{path.stem}.png)\n",
     ]
     return "".join(parts)
 
 
 def picture(content: Mapping[str, Any]) -> Figure:
-    """Draw the gain of ``gcn`` against what is known of the graph of ``simclr``: its agreement, which takes no labels,
+    """Draw the gains of ``gcn`` against what is known of the graph of ``simclr``: its agreement, which takes no labels,
     and its purity, which does."""
     keys = ("label1_top1", "label10_top1", "knn_top1", "linear_top1")
     figure = Figure(figsize=(13, 6.4), layout="constrained")
     axes = figure.subplots(2, len(keys), sharey="col", sharex="row")
-    for line, (over, title) in zip(
-        axes, (("graph_agreement", "agreement of views"), ("graph_purity", "purity of edges")), strict=True
-    ):
+    overs = (("graph_agreement", "agreement of views"), ("graph_purity", "purity of edges"))
+    for line, (over, title) in zip(axes, overs, strict=True):
         for one, key in zip(line, keys, strict=True):
-            _points(one, content, over, key)
-            one.set_title(f"{find_score(key).title}: Δ of gcn, points", fontsize=9)
+            one.axhline(0, color="#404040", linewidth=0.8)
+            for row, color in _COLORS.items():
+                _points(one, content, row, over, key, color)
+            one.set_title(f"{find_score(key).title}: Δ to simclr, points", fontsize=9)
             one.set_xlabel(title)
-    figure.supxlabel(
-        "gcn − simclr ± half of the 95 % interval, against the batch graph of simclr, last epoch", fontsize=8
-    )
+            one.grid(color="#dddddd")
+            one.set_axisbelow(True)
+            one.margins(x=0.25)
+    for row, color in _COLORS.items():
+        axes[0, 0].plot([], [], "o", color=color, label=row)
+    axes[0, 0].legend(fontsize=8)
+    figure.supxlabel("± half of the 95 % interval; a point without a bar is one seed", fontsize=8)
     return figure
 
 
-def _points(axes: Axes, content: Mapping[str, Any], over: str, key: str) -> None:
-    axes.axhline(0, color="#404040", linewidth=0.8)
-    axes.grid(color="#dddddd")
-    axes.set_axisbelow(True)
+def _points(axes: Axes, content: Mapping[str, Any], row: str, over: str, key: str, color: str) -> None:
     for name, about in content["sets"].items():
-        at, found = _average(about["rows"], "simclr", over), gain(about["rows"], "gcn", key)
+        at, found = _average(about["rows"], "simclr", over), gain(about["rows"], row, key)
         if at is None or found is None:
             continue
         delta, half = found
-        clear = abs(delta) > half
-        color = "#9a9a9a" if not clear else "#1f7a3d" if delta > 0 else "#b03a2e"
         axes.errorbar(at, delta, yerr=0 if half != half else half, fmt="o", color=color, capsize=3, markersize=4)
-        axes.annotate(SETS[name].title, (at, delta), textcoords="offset points", xytext=(4, 4), fontsize=7)
+        if row == "gcn":
+            axes.annotate(SETS[name].title, (at, delta), textcoords="offset points", xytext=(4, 4), fontsize=7)
 
 
 def publish(sets: Path, out: Path, split: str) -> None:
-    """Write the results file and the picture from the runs below ``out``."""
+    """Write the results file of a split and its picture from the runs below ``out``."""
     content = collect(sets, out, split)
-    write(FILE, content)
-    picture(content).savefig(PICTURE, dpi=120)
+    path = RESULTS / f"where_it_pays_{split}.json"
+    write(path, content)
+    picture(content).savefig(path.with_suffix(".png"), dpi=120)
 
 
 def _sources() -> str:
@@ -183,4 +189,4 @@ def _sources() -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of ``docs/where_it_pays.md``."""
-    return {"where_sets": _sources, "where_tables": tables}
+    return {"where_sets": _sources, **{f"where_{split}": partial(tables, split) for split in SPLITS}}

@@ -59,7 +59,8 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
         """Return how far the gate is open, from 0 to 1."""
         if self.config.gate == 0:
             return 1.0
-        return (3 * data[SAMPLE_AFFINITY].agreement / self.config.gate - 3).clamp(0, 1)
+        agreement: Tensor = data[SAMPLE_AFFINITY].agreement
+        return (3 * agreement / self.config.gate - 3).clamp(0, 1)
 
 
 class GCNConfig(DiffusionConfig):
@@ -99,4 +100,5 @@ class GCN(DiffusionMethod):
     def opening(self, data: HeteroData) -> float | Tensor:
         if not self.config.agreed or self.config.gate == 0:
             return super().opening(data)
-        return (data[SAMPLE_AFFINITY].agreement / self.config.gate - 1).clamp(0, 1) ** 2
+        agreement: Tensor = data[SAMPLE_AFFINITY].agreement
+        return (agreement / self.config.gate - 1).clamp(0, 1).square()

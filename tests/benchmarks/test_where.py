@@ -110,10 +110,9 @@ def test_differences_are_paired_with_the_host_and_losses_are_named(content, tmp_
     assert page.gain(rows, "jk", "linear_top1")[0] == 5
     assert page.gain(rows, "wcl", "linear_top1") is None
     assert page.broken(content, "gcn") == ["digits linear **-1.0 ± 0.0**"]
-    file = tmp_path / "results.json"
-    file.write_text(json.dumps(content))
-    text = page.tables(file)
+    (tmp_path / "where_it_pays_test.json").write_text(json.dumps(content))
+    text = page.tables("test", tmp_path)
     assert "| digits | 2 | +0.0 ± 0.0 | **-1.0 ± 0.0** |" in text
     assert "| digits | 1 | +0.0 | +5.0 |" in text
-    assert "**`wcl`**: no run has finished yet." in text
+    assert "**`wcl` − `simclr`**: no run has finished yet." in text
     assert [axes.get_xlabel() for axes in page.picture(content).axes[::4]] == ["agreement of views", "purity of edges"]
