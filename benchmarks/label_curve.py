@@ -134,10 +134,8 @@ def over_seeds(rows: Sequence[Mapping[str, Any]], name: str, count: str) -> tupl
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """A row for each rule, a column for each number of labels."""
     counts = list(rows[0]["accuracy"][SCRATCH])
-    cells = [
-        [name, *("{:.1f} ± {:.1f}".format(*over_seeds(rows, name, count)) for count in counts)]
-        for name in rows[0]["accuracy"]
-    ]
+    text = "{:.1f} ± {:.1f}" if len(rows) > 1 else "{:.1f}"
+    cells = [[name, *(text.format(*over_seeds(rows, name, count)) for count in counts)] for name in rows[0]["accuracy"]]
     return markdown(["labels per class", *counts], cells)
 
 

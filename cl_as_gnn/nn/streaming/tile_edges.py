@@ -78,8 +78,10 @@ class PairEdges:
         edges.index_add_(0, self.source, far * self.alone)
         total = rest + edges
         self.others = rest[self.anchor] + (edges[self.anchor] - near).clamp(min=0)
-        self.far = far * self.alone / total[self.source]
-        self.total = total[self.anchor]
+        # A node alone in its graph, which a loop may name, has no other.
+        whole = total.masked_fill(total == 0, 1)
+        self.far = far * self.alone / whole[self.source]
+        self.rest = torch.where(total[self.anchor] == 0, 1, self.others / whole[self.anchor])
         return total, peak
 
     def result(self, x: Tensor, lse: Tensor, row_weight: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ class PairEdges:
             own = x.square().sum(1) / self.temperature - lse.masked_fill(lse == -math.inf, 0)
             log_share = torch.where(self.loop, own[self.anchor], log_share)
         share = row_weight[self.anchor] * self.once
-        slope = (self.weight - share) + share * (self.others / self.total) - row_weight[self.source] * self.far
+        slope = (self.weight - share) + share * self.rest - row_weight[self.source] * self.far
         return torch.stack([log_share, slope])
 
 

@@ -34,6 +34,12 @@ def test_edges_may_repeat_run_one_way_and_return_to_their_node(chunk, temperatur
         torch.testing.assert_close(*grads, atol=1e-9, rtol=1e-9)
 
 
+def test_a_loop_of_a_node_alone_in_its_graph_has_a_gradient():
+    x = F.normalize(torch.randn(3, 4, dtype=torch.double, generator=torch.Generator().manual_seed(0)), dim=1)
+    edges, batch = torch.tensor([[1, 0], [1, 2]]), torch.tensor([0, 1, 0])
+    assert torch.autograd.gradcheck(lambda x: nt_xent(x, edges, 0.2, batch=batch), x.requires_grad_())
+
+
 @pytest.mark.parametrize("temperature", [0.01, 0.05])
 def test_float32_keeps_its_digits_where_the_softmax_has_converged(temperature):
     """1 − p is computed from the other nodes, not as a difference: below 1e-9 here, where p is 1 in float32."""
