@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cl_as_gnn.compare import load_suite, run_suite
 
-SUITE = Path(__file__).parents[1] / "suites" / "where_it_pays.yaml"
+SUITE = Path(__file__).with_name("suite.yaml")
 _PHOTO = ("data.name=folder", "data.image_size=28", "encoder.name=small", "encoder.width=16")
 _DRAWN = (*_PHOTO, "data.augment.flip=0", "data.augment.crop_scale=[0.5,1]", "data.augment.rotate=15")
 
