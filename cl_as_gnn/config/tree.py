@@ -249,7 +249,7 @@ class RunConfig(Settings):
             if not tree[section].get(key):
                 tree[section].pop(key, None)
         off: dict[str, Any] = {"weights": None, "freeze": 0, "layer_decay": 1.0, "drop_path": None, "split": 0}
-        off |= {"checkpointing": False, "generator": None, "shared": False, "lists_above": LISTS_ABOVE}
+        off |= {"checkpointing": False, "generator": None, "shared": False, "lists_above": LISTS_ABOVE, "agreed": False}
         for section in ("encoder", "data", "method"):
             tree[section] = {key: value for key, value in tree[section].items() if (key, value) not in off.items()}
         if tree["encoder"]["name"] == "gnn":  # as it was named before version 0.3

@@ -119,12 +119,16 @@ def test_every_suite_of_the_benchmarks_is_right(tmp_path, path):
             assert done == pytest.approx(suite.budget.view_epochs, abs=views / 2), "right to half an epoch"
 
 
-def test_the_digits_suite_has_every_method_for_images():
+def test_the_suites_on_digits_have_every_method_for_images():
     own = {name: m for name, m in METHODS.items() if m.__module__.startswith("cl_as_gnn.")}  # a benchmark has its own
     one_view = {name for name, method in own.items() if method.needs_patches or method.needs_split}
     images = {name for name, method in own.items() if "images" in method.reads} - one_view
-    suite, cells = load_suite(SUITES / "digits.yaml", [], Path("out"))
-    assert {c.config.method.name for c in cells} == set(suite.runs) == images
+    rows = set()
+    for name in ("digits", "digits_prototypes"):
+        suite, cells = load_suite(SUITES / f"{name}.yaml", [], Path("out"))
+        assert {c.config.method.name for c in cells} == set(suite.runs)
+        rows |= set(suite.runs)
+    assert rows == images
 
 
 def test_the_smoke_version_has_the_runs_of_the_paper_and_they_run(tmp_path):
