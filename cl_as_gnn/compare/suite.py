@@ -132,6 +132,8 @@ def load_suite(path: Path, overrides: Sequence[str], out: Path) -> tuple[Suite, 
         raise ConfigError(f"{path}: baseline {suite.baseline!r} is not one of its runs: {', '.join(suite.runs)}")
     if suite.curves_over not in ("graph_purity", *suite.scores):
         raise ConfigError(f"{path}: curves_over={suite.curves_over} is not one of scores: add it there")
+    if "graph_purity" in suite.scores:
+        raise ConfigError(f"{path}: scores name graph_purity, which has a column already: drop it")
     for key in set(suite.scores) - set(all_scores()):
         raise ConfigError(f"{path}: {unknown('score', key, all_scores())}")
     for name in sorted({row for rows in suite.curves.values() for row in rows} - set(suite.runs)):

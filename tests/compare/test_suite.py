@@ -77,6 +77,7 @@ def test_a_budget_that_whole_epochs_miss_is_refused(tmp_path):
             "run 'gcn': unknown setting method.strat=0: did you mean",
         ),
         (SUITE + "curves_over: i_nce", "curves_over=i_nce is not one of scores: add it there"),
+        (SUITE + "scores: [graph_purity]", "graph_purity, which has a column already: drop it"),
         (SUITE + "scores: [i_nec]", "unknown score 'i_nec': did you mean 'i_nce'?"),
         (SUITE + "curves: {k: [gat]}", "curves name 'gat', which is not one of its runs: simclr, gcn"),
         (SUITE.replace("seeds: [0]", "seeds: []"), "seeds expects a list of at least 1"),
