@@ -62,7 +62,7 @@ def view_agreement(x: Tensor, num_views: int, k: int) -> Tensor:
 
 def _found(x: Tensor, num_views: int, k: int) -> list[Tensor]:
     """For each view the k samples that are nearest to each sample, ``(B, k)``."""
-    views = x.detach().float().reshape(num_views, -1, x.size(1))
+    views = x.detach().float().reshape(num_views, x.size(0) // num_views, x.size(1))
     return [nearest(view, k)[1] for view in views]
 
 
