@@ -21,9 +21,9 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from benchmarks.common.page import Block
-from benchmarks.common.store import RESULTS, header, read, write
+from benchmarks.common.store import RESULTS, read
 from benchmarks.common.table import markdown
-from benchmarks.labels import accuracy, regression, spread
+from benchmarks.labels import accuracy, keep, regression, spread
 from cl_as_gnn.config import AugmentConfig
 from cl_as_gnn.datasets import BatchedViews
 from cl_as_gnn.errors import ConfigError
@@ -195,11 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for path in options.runs:
         new = measure(path)
-        old = read(options.out)["rows"] if options.out.is_file() else []
-        rows = [row for row in old if (row["data"], row["seed"]) != (new["data"], new["seed"])]
-        result = header() | {"rows": [*rows, new]}
-        write(options.out, result, rows="rows")
-        picture(result).savefig(options.out.with_suffix(".png"), dpi=110)
+        picture(keep(options.out, new)).savefig(options.out.with_suffix(".png"), dpi=110)
         Console().print(f"{path}: {new['data']}, seed {new['seed']}", highlight=False)
         Console().print(table([new]), highlight=False)
 

@@ -189,6 +189,15 @@ def blocks() -> dict[str, Block]:
     return {f"labels_{data}": partial(block, data) for data in ("digits", "clothing", "cora", "cifar10")}
 
 
+def keep(path: Path, new: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a row to a results file in place of that of the same data set and seed; returns the results."""
+    old = read(path)["rows"] if path.is_file() else []
+    rows = [row for row in old if (row["data"], row["seed"]) != (new["data"], new["seed"])]
+    result = header() | {"rows": [*rows, new]}
+    write(path, result, rows="rows")
+    return result
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the runs and write the results after each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.labels", description=__doc__)
@@ -197,9 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for path in options.runs:
         new = measure(path)
-        old = read(options.out)["rows"] if options.out.is_file() else []
-        rows = [row for row in old if (row["data"], row["seed"]) != (new["data"], new["seed"])]
-        write(options.out, header() | {"rows": [*rows, new]}, rows="rows")
+        keep(options.out, new)
         Console().print(f"{path}: {new['data']}, seed {new['seed']}", highlight=False)
         Console().print(table([new]), highlight=False)
 

@@ -172,7 +172,9 @@ def _points(axes: Axes, content: Mapping[str, Any], row: str, over: str, key: st
         delta, half = found
         axes.errorbar(at, delta, yerr=0 if half != half else half, fmt="o", color=color, capsize=3, markersize=4)
         if row == "gcn":
-            axes.annotate(SETS[name].title, (at, delta), textcoords="offset points", xytext=(4, 4), fontsize=7)
+            axes.annotate(
+                SETS[name].title, (at, delta), textcoords="offset points", xytext=(2, 4), fontsize=7, rotation=50
+            )
 
 
 def publish(sets: Path, out: Path, split: str) -> None:

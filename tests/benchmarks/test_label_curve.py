@@ -5,6 +5,7 @@ from importlib import import_module
 import pytest
 import torch
 
+from benchmarks.common import store
 from cl_as_gnn.config import load_config
 from cl_as_gnn.tasks import load_task
 from cl_as_gnn.training.fit import train
@@ -41,6 +42,6 @@ def test_a_run_becomes_a_curve_on_the_page(curve, configure, tmp_path, monkeypat
     assert "| labels per class | 1 | 3 |" in text, "a count that a class does not have is left out"
     assert "seeds 0\n" in text
     first = curve.read(out)
-    curve.write(out, first | {"rows": [{**row, "seed": 1} for row in first["rows"]]}, rows="rows")
+    store.write(out, first | {"rows": [{**row, "seed": 1} for row in first["rows"]]}, rows="rows")
     curve.main([str(tmp_path / "run"), "--out", str(out)])
     assert "seeds 0, 1\n" in curve.block(out)
