@@ -152,11 +152,11 @@ def block(path: Path = OUT) -> str:
             shares = [f"{max(0, 100 * part / row[kind + whole]):.2f}%" for whole in ("forward", "both")]
             cells += [f"{max(0, 1e6 * part):.1f}", *shares]
         lines.append(cells)
+    machine, torch_version = results["machine"]["processor"], results["versions"]["torch"]
     return (
-        f"{markdown(head, lines)}\nChecks as a share of a call. {DIM} features, {DEGREE} edges at each node; the "
-        f"same graph in every call, or a new one. One thread ({results['machine']['processor']}, time of the thread, medians of "
-        f"{ROUNDS} rounds in turn), torch {results['versions']['torch']}; "
-        "[benchmarks/results/checks.json](../benchmarks/results/checks.json).\n"
+        f"{markdown(head, lines)}\nChecks as a share of a call. {DIM} features, {DEGREE} edges at each node; the same "
+        f"graph in every call, or a new one. One thread ({machine}, time of the thread, medians of {ROUNDS} rounds in "
+        f"turn), torch {torch_version}; [benchmarks/results/checks.json](../benchmarks/results/checks.json).\n"
     )
 
 
