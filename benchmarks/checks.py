@@ -37,8 +37,8 @@ def calls(edges: Tensor, weight: Tensor, rows: int) -> dict[str, Call]:
     """A call of each layer and loss on features, along the edges, with weights where it takes some."""
     graph, labels, node = torch.arange(rows) % 4, torch.arange(rows) % 8, torch.arange(rows)
     pairs = torch.stack([node, node.roll(rows // 2)])
-    weighted = {"edge_index": edges, "edge_weight": weight}
-    layers = {name: getattr(nn, name)() for name in ("ContrastiveConv", "UniformityConv", "HardestPositiveConv")}
+    weighted: dict[str, Any] = {"edge_index": edges, "edge_weight": weight}
+    layers = {name: getattr(nn, name)() for name in _ALONG_EDGES}
     losses = {name: getattr(nn, name)() for name in _OF_VIEWS}
     stages = nn.StageAggregation()
     return {
@@ -48,15 +48,15 @@ def calls(edges: Tensor, weight: Tensor, rows: int) -> dict[str, Call]:
         "functional.spectral_contrastive_loss": partial(F.spectral_contrastive_loss, edge_index=pairs),
         **{name: partial(_of_views, loss) for name, loss in losses.items()},
         "SupConLoss": partial(nn.SupConLoss(), labels=labels),
-        "AlignmentConv": partial(nn.AlignmentConv(), **weighted),
-        "SpectralConv": partial(nn.SpectralConv(), **weighted),
-        **{name: partial(layer, edge_index=edges) for name, layer in layers.items()},
-        "PositiveAttention": partial(nn.PositiveAttention(), edge_index=edges),
+        **{name: partial(layer, **weighted) for name, layer in layers.items() if name in _WEIGHTED},
+        **{name: partial(layer, edge_index=edges) for name, layer in layers.items() if name not in _WEIGHTED},
         "StageAggregation": lambda x: stages(torch.stack([x, x])),
         "ContraNorm": partial(nn.ContraNorm(DIM), batch=graph),
     }
 
 
+_WEIGHTED = ("AlignmentConv", "SpectralConv")
+_ALONG_EDGES = (*_WEIGHTED, "ContrastiveConv", "UniformityConv", "HardestPositiveConv", "PositiveAttention")
 _OF_VIEWS = ("NTXentLoss", "CLIPLoss", "SigLIPLoss", "BarlowTwinsLoss", "VICRegLoss")
 
 
@@ -109,7 +109,7 @@ def measure(rows: int, rounds: int = ROUNDS) -> Iterator[dict[str, Any]]:
     for name, call in calls(edges, weight, rows).items():
         with recorded() as made:
             call(x)
-        runs = {
+        runs: dict[str, Callable[[], object]] = {
             "checks": partial(_all, made),
             "forward": partial(call, x),
             "both": partial(_train, call, with_gradient),
