@@ -208,6 +208,8 @@ _FOUND: dict[int, tuple[ReferenceType[Tensor], int, object]] = {}
 
 def _is_known(x: Tensor, finding: object) -> bool:
     """Whether this was found of ``x`` before, and ``x`` has not changed since."""
+    if torch.compiler.is_compiling():
+        return False
     known = _FOUND.get(id(x))
     return known is not None and known[0]() is x and known[1:] == (x._version, finding)
 

@@ -24,7 +24,7 @@ from cl_as_gnn.nn.operators.adjacency import copy_edges
 
 Features = Tensor | tuple[Tensor, Tensor]
 Nodes = Tensor | tuple[Tensor, Tensor | None]
-_PAIR = "pass one tensor, or a tuple of two for a bipartite graph; copies of a static graph as a Batch"
+_PAIR = "pass one tensor, or a tuple of two for a bipartite graph"
 
 
 def augmentation_edges(num_samples: int, num_views: int, device: torch.device) -> Tensor:

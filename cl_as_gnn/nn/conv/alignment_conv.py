@@ -5,6 +5,7 @@ from torch_geometric.typing import Adj, OptTensor, Size
 
 from cl_as_gnn.nn.checks import expects
 from cl_as_gnn.nn.conv.base import Aggregation
+from cl_as_gnn.nn.conv.static import static_graphs
 from cl_as_gnn.nn.edges import Nodes, with_targets
 
 
@@ -31,7 +32,8 @@ class AlignmentConv(Aggregation):
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))` (one hop only), edges
           :math:`(2, E)`, ``EdgeIndex`` or a sparse :math:`A^\top`, weights :math:`(E)`
           Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
-        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+          Of a static graph features :math:`(B, n, d)`, or a pair of them
+        - **output:** :math:`(n, d)`, :math:`(n_t, d)`, or B of these
     """
 
     def __init__(self, step_size: float = 0.5, num_hops: int = 1, normalize: bool = True, **kwargs: object):
@@ -41,6 +43,7 @@ class AlignmentConv(Aggregation):
             raise expects("AlignmentConv", "flow", "as 'source_to_target'", kwargs["flow"], "flip edge_index")
         super().__init__(step_size, num_hops, normalize, **kwargs)
 
+    @static_graphs
     def forward(self, x: Nodes, edge_index: Adj, edge_weight: OptTensor = None, size: Size = None) -> Tensor:
         return self._attract(with_targets("AlignmentConv", x, size), edge_index, edge_weight)
 

@@ -14,6 +14,7 @@ from cl_as_gnn.nn.checks import (
     expects,
 )
 from cl_as_gnn.nn.conv.base import Aggregation
+from cl_as_gnn.nn.conv.static import static_graphs
 from cl_as_gnn.nn.conv.uniformity_conv import repel_step
 from cl_as_gnn.nn.edges import Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.streaming import softmax_all_pairs
@@ -50,7 +51,8 @@ class ContrastiveConv(Aggregation):
           be an ``EdgeIndex`` or a sparse :math:`A^\top`, whose weights are used only where it attracts alone), graph
           of each node :math:`(n)`
           Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
-        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+          Of a static graph features :math:`(B, n, d)`, one set of nodes in each of B copies
+        - **output:** :math:`(n, d)`, :math:`(n_t, d)` or :math:`(B, n, d)`
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class ContrastiveConv(Aggregation):
         self.repel = repel
         self.symmetric = symmetric
 
+    @static_graphs
     def forward(
         self,
         x: Nodes,

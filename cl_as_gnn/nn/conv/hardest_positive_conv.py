@@ -6,6 +6,7 @@ from torch_geometric.typing import Adj, Size
 
 from cl_as_gnn.nn.checks import check_choice, check_number, host_checks
 from cl_as_gnn.nn.conv.base import EdgeLayer
+from cl_as_gnn.nn.conv.static import static_graphs
 from cl_as_gnn.nn.edges import Features, Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.unit import unit_rows
 
@@ -33,7 +34,8 @@ class HardestPositiveConv(EdgeLayer):
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))`, edges :math:`(2, E)`,
           ``EdgeIndex`` or a sparse :math:`A^\top` (its weights are not used)
           Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
-        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+          Of a static graph features :math:`(B, n, d)`, or a pair of them
+        - **output:** :math:`(n, d)`, :math:`(n_t, d)`, or B of these
     """
 
     def __init__(self, step_size: float = 0.5, similarity: str = "cosine"):
@@ -43,6 +45,7 @@ class HardestPositiveConv(EdgeLayer):
         self.step_size = step_size
         self.similarity = similarity
 
+    @static_graphs
     def forward(self, x: Nodes, edge_index: Adj, size: Size = None) -> Tensor:
         x = with_targets("HardestPositiveConv", x, size)
         edge_index, _ = as_edges("HardestPositiveConv", widen("HardestPositiveConv", x), edge_index)

@@ -6,6 +6,7 @@ from torch_geometric.utils import degree
 
 from cl_as_gnn.nn.checks import Got, check_batch, expects
 from cl_as_gnn.nn.conv.base import Aggregation
+from cl_as_gnn.nn.conv.static import static_graphs
 from cl_as_gnn.nn.edges import Nodes, widen, with_targets
 from cl_as_gnn.nn.streaming import linear_attention
 
@@ -34,12 +35,14 @@ class SpectralConv(Aggregation):
           edges :math:`(2, E)`, ``EdgeIndex`` or a sparse :math:`A^\top`, weights :math:`(E)`, graph of each node
           :math:`(n)`
           Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
-        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+          Of a static graph features :math:`(B, n, d)`, one set of nodes in each of B copies
+        - **output:** :math:`(n, d)`, :math:`(n_t, d)` or :math:`(B, n, d)`
     """
 
     def __init__(self, step_size: float = 0.5, normalize: bool = True):
         super().__init__(step_size, 1, normalize)
 
+    @static_graphs
     def forward(
         self,
         x: Nodes,

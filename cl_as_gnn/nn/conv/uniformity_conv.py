@@ -7,6 +7,7 @@ from torch_geometric.utils import degree, softmax
 
 from cl_as_gnn.nn.checks import Got, check_batch, check_number, check_positive, check_same_graph, expects
 from cl_as_gnn.nn.conv.base import Summing
+from cl_as_gnn.nn.conv.static import static_graphs
 from cl_as_gnn.nn.edges import Features, Nodes, as_edges, widen, with_targets
 from cl_as_gnn.nn.operators import Adjacency
 from cl_as_gnn.nn.streaming import pairwise_attention
@@ -36,7 +37,8 @@ class UniformityConv(Summing):
         - **input:** features :math:`(n, d)` or bipartite :math:`((n_s, d), (n_t, d))`, edges :math:`(2, E)`,
           ``EdgeIndex`` or a sparse :math:`A^\top` (its weights are not used), graph of each node :math:`(n)`
           Of a pair :math:`(x, \mathrm{None})` with ``size`` :math:`(n_s, n_t)` the targets are zeros
-        - **output:** :math:`(n, d)` or :math:`(n_t, d)`
+          Of a static graph features :math:`(B, n, d)`, one set of nodes in each of B copies
+        - **output:** :math:`(n, d)`, :math:`(n_t, d)` or :math:`(B, n, d)`
     """
 
     def __init__(self, temperature: float = 1.0, step_size: float = 0.5):
@@ -46,6 +48,7 @@ class UniformityConv(Summing):
         self.temperature = temperature
         self.step_size = step_size
 
+    @static_graphs
     def forward(self, x: Nodes, edge_index: Adj | None = None, batch: OptTensor = None, size: Size = None) -> Tensor:
         x = with_targets("UniformityConv", x, size)
         return repel_step("UniformityConv", x, edge_index, batch, self.temperature, self.step_size, self)

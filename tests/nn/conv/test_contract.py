@@ -187,6 +187,6 @@ def test_edges_of_another_shape_are_one_line(layer):
 def test_features_of_another_shape_are_one_line(layer):
     with pytest.raises(ValueError, match=r"Conv expects (size|x) as "):
         layer((features(), None), EDGES)
-    for x in (features()[:, 0], features()[None], torch.ones(6, 4, dtype=torch.long)):
+    for x in (features()[:, 0], features()[None, None], torch.ones(6, 4, dtype=torch.long)):
         with pytest.raises(ValueError, match=r"Conv expects x as floating-point features of shape \(n, d\)"):
             layer(x, EDGES)

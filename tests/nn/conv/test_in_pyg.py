@@ -73,8 +73,41 @@ def test_targets_without_features_and_the_size(layer):
     for wrong, given in (((x, None), None), ((x, x), (5, 6)), (x, (4, 4))):
         with pytest.raises(ValueError, match=f"{layer.__name__} expects size as"):
             conv(wrong, EDGES, size=given)
-    with pytest.raises(ValueError, match="copies of a static graph as a Batch"):
-        conv(x[None], EDGES)
+
+
+@pytest.mark.parametrize("layer", [AlignmentConv, ContrastiveConv, HardestPositiveConv, SpectralConv, UniformityConv])
+def test_a_static_graph_is_so_many_copies(layer):
+    torch.manual_seed(5)
+    conv, x = layer(), torch.randn(3, 5, 4, requires_grad=True)
+    out = conv(x, EDGES)
+    expected = torch.stack([conv(copy, EDGES) for copy in x])
+    torch.testing.assert_close(out, expected)
+    way = torch.randn_like(out)
+    gradients = [torch.autograd.grad(value, x, way)[0] for value in (out, expected)]
+    torch.testing.assert_close(*gradients)
+    for wrong, given, message in (
+        (x[:0], EDGES, "at least one copy"),
+        (x, EDGES.flip(0) + 9, "below 5"),
+        (x, torch.eye(5).to_sparse(), "in a static graph"),
+        (x.long(), EDGES, "as floating-point features"),
+    ):
+        with pytest.raises(ValueError, match=f"{layer.__name__} expects .*{message}"):
+            conv(wrong, given)
+
+
+def test_a_static_graph_of_several_graphs_and_with_weights():
+    torch.manual_seed(6)
+    x, batch, edges = torch.randn(2, 5, 4), torch.tensor([0, 0, 4, 4, 4]), torch.tensor([[0, 1, 2, 4], [1, 0, 3, 2]])
+    for conv in (ContrastiveConv(), ContrastiveConv(repel="affinity"), UniformityConv(), SpectralConv()):
+        more = {"affinity_index": edges} if getattr(conv, "repel", "") == "affinity" else {}
+        expected = torch.stack([conv(copy, edges, batch=batch, **more) for copy in x])
+        torch.testing.assert_close(conv(x, edges, batch=batch, **more), expected)
+    conv, weight = AlignmentConv(), torch.rand(4)
+    torch.testing.assert_close(conv(x, edges, weight)[1], conv(x[1], edges, edge_weight=weight))
+    other, pair = torch.randn(2, 3, 4), torch.tensor([[0, 1, 2, 4], [1, 0, 2, 2]])
+    torch.testing.assert_close(conv((x, other), pair, size=(5, 3))[1], conv((x[1], other[1]), pair))
+    with pytest.raises(ValueError, match="SpectralConv expects x as one set of nodes in a static graph"):
+        SpectralConv()((x, other), pair)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
