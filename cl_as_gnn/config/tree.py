@@ -88,7 +88,7 @@ class TrainerConfig(Settings):
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto = a GPU if there is one")
     devices: int = Field(1, ge=1, description="GPUs of each machine, or processes where there are none")
     num_nodes: int = Field(1, ge=1, description="machines")
-    compile: bool = Field(False, description="torch.compile the encoder: pays off in long runs")
+    compile: bool = Field(False, description="torch.compile the encoder, on a GPU the views too: pays off in long runs")
     checkpoint_every: int = Field(
         1000, ge=0, description="steps between two checkpoints within an epoch; 0: only at its end"
     )

@@ -143,16 +143,21 @@ class BatchedViews(nn.Module):
         """
         batch, size = len(images), self.image_size
         views = torch.empty(num_views * batch, size, size * self.channels, device=images.device)
-        step = batch if images.is_cuda else max(1, CACHED // (self.channels * size**2))
+        # Compiled or on a GPU, nothing depends on what is drawn, so that all of it is one graph.
+        at_once = images.is_cuda or torch.compiler.is_compiling()
         # Mixed precision would run the matrix products in bfloat16, which is coarser than the pixels.
         with torch.autocast(images.device.type, enabled=False):
             aspect = None if aspect is None else aspect.repeat(num_views)
             draws = self._draw(num_views, batch, images.shape[2], images.shape[3], generator, aspect)
+            if at_once:
+                draws = self._matrices(images, draws, at_once)
+            step = batch if at_once else max(1, CACHED // (self.channels * size**2))
             for first in range(0, batch, step):
                 source = images[first : first + step].float().contiguous()
                 for view in range(num_views):
                     part = slice(view * batch + first, view * batch + first + len(source))
-                    self._view(source, self._matrices(source, {n: d[part] for n, d in draws.items()}), views[part])
+                    drawn = {name: values[part] for name, values in draws.items()}
+                    self._view(source, drawn if at_once else self._matrices(source, drawn, at_once), views[part])
         return views.view(-1, size, size, self.channels).permute(0, 3, 1, 2)
 
     def _draw(
@@ -183,14 +188,14 @@ class BatchedViews(nn.Module):
             draws["solarized"] = self._uniform(generator, batch) < self.solarize[odd]
         return draws
 
-    def _matrices(self, images: Tensor, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _matrices(self, images: Tensor, draws: dict[str, Tensor], at_once: bool) -> dict[str, Tensor]:
         """The draws with ``rows`` ``(B, S, H)`` and ``columns`` ``(B, S, W)``: crop, resize, flip and blur."""
         height, width = images.shape[2:]
         rows = interpolation(draws["top"], draws["tall"], height, self.image_size)
         columns = interpolation(draws["left"], draws["wide"], width, self.image_size, draws["mirrored"])
         if "kernel" in draws:
             kernel, size = draws["kernel"], self.image_size
-            if images.is_cuda:
+            if at_once:
                 blur = (kernel @ self.taps).view(-1, size, size)
                 rows, columns = blur @ rows, blur @ columns
             elif len(at := draws["blurred"].nonzero().view(-1)):  # to know which would make a GPU wait

@@ -20,7 +20,7 @@ from torch_geometric.data import HeteroData
 from cl_as_gnn.compat import keep_local
 from cl_as_gnn.config import RunConfig
 from cl_as_gnn.config.older import stored_state
-from cl_as_gnn.datasets import ImageData
+from cl_as_gnn.datasets import BatchedViews, ImageData
 from cl_as_gnn.evaluation import dirichlet_energy, effective_rank, feature_spread, graph_mismatch
 from cl_as_gnn.graph import augmentation_edges, knn_edges, view_agreement
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
@@ -197,6 +197,8 @@ class ContrastiveModule(LightningModule):
         self._purities = [purity.to(self.device) for purity in self._purities]
         self._agreements = [agreement.to(self.device) for agreement in self._agreements]
         self._seed()
+        if self.config.trainer.compile and self.device.type == "cuda" and isinstance(self.augment, BatchedViews):
+            self.augment.compile(dynamic=False)  # about 180 small operators become about 20
         generators = self._generators()
         if len(self._random) == len(generators):  # on another kind of device, the numbers differ in any case
             for generator, state in zip(generators, self._random, strict=True):
