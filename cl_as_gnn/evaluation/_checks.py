@@ -33,7 +33,8 @@ def features(caller: str, x: Any, key: str = "x") -> Tensor:
         raise expects(caller, key, "as a non-empty matrix", x)
     x = x.detach()
     out: Tensor = x if x.dtype == torch.float64 else x.float()
-    if bad := int((~torch.isfinite(out).all(dim=1)).sum()):
+    if not bool(torch.stack(out.aminmax()).isfinite().all()):
+        bad = int((~torch.isfinite(out).all(dim=1)).sum())
         got, cure = Got(f"NaN or infinity in {bad} of {len(out)} rows"), "check that training did not diverge"
         raise expects(caller, key, "as finite features", got, cure, NotFiniteError)
     return out
@@ -78,7 +79,7 @@ def two_classes(caller: str, labels: Tensor, key: str = "y") -> None:
 
 def exact(x: Tensor) -> Tensor:
     """Return `x` as float64 if squares of its entries vanish or overflow in float32."""
-    return x if 1e-12 <= float(x.abs().max()) <= 1e16 else x.double()
+    return x if 1e-12 <= float(torch.stack(x.aminmax()).abs().max()) <= 1e16 else x.double()
 
 
 def edges(caller: str, edge_index: Any, edge_weight: Any, nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:

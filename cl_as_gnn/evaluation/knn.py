@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.evaluation import _checks
+from cl_as_gnn.graph.knn import top_products
 from cl_as_gnn.nn.unit import unit_rows
 
 
@@ -19,7 +20,7 @@ def knn_accuracy(
     query_labels: Tensor,
     k: int = 20,
     temperature: float = 0.07,
-    chunk: int = 1024,
+    chunk: int = 256,
     top: int = 1,
 ) -> float:
     """Compute the weighted kNN accuracy of `query` with `bank` as reference, in per cent.
@@ -60,7 +61,7 @@ def knn_predict(
     query: Tensor,
     k: int = 20,
     temperature: float = 0.07,
-    chunk: int = 1024,
+    chunk: int = 256,
     top: int = 1,
 ) -> Tensor:
     """Predict the classes of `query` by the vote of :func:`knn_accuracy`, whose arguments and errors apply.
@@ -87,7 +88,7 @@ def _predict(
 
 @torch.no_grad()
 def leave_one_out_knn(
-    features: Tensor, labels: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 1024
+    features: Tensor, labels: Tensor, k: int = 20, temperature: float = 0.07, chunk: int = 256
 ) -> float:
     """Compute the weighted kNN accuracy of every row with all other rows as reference, in per cent.
 
@@ -112,15 +113,12 @@ def _votes(
     bank = unit_rows(bank)
     classes, bank_classes = torch.unique(bank_labels, return_inverse=True)
 
-    def votes(start: int) -> Tensor:
-        rows = slice(start, start + chunk)
-        part = bank[rows] if query is None else unit_rows(query[rows]).to(bank)
-        similarity = part @ bank.T
-        if query is None:
-            similarity.diagonal(offset=start).fill_(-torch.inf)
-        nearest, index = similarity.topk(k, dim=1)
+    queries = bank if query is None else unit_rows(query).to(bank)
+
+    def votes(found: tuple[Tensor, Tensor]) -> Tensor:
+        nearest, index = found
         # Dividing a row by its largest weight keeps the order, and a small temperature cannot overflow exp.
         weight = ((nearest - nearest[:, :1]) / temperature).exp()
-        return weight.new_zeros(len(part), len(classes)).scatter_add_(1, bank_classes[index], weight)
+        return weight.new_zeros(len(index), len(classes)).scatter_add_(1, bank_classes[index], weight)
 
-    return classes, map(votes, range(0, len(bank if query is None else query), chunk))
+    return classes, map(votes, top_products(bank, queries, k, chunk, others=query is None))

@@ -104,7 +104,6 @@ def fit_logistic(
     # The shift keeps the factor accurate in float32; any positive definite matrix here gives the same minimum.
     curvature += (penalty + 1e-5 * curvature.diagonal().mean()) * identity
     m = torch.linalg.solve_triangular(torch.linalg.cholesky(curvature).T, identity, upper=True).to(x.dtype)
-    z = x @ m
     v = x.new_zeros(classes, d, requires_grad=True)
     bias = x.new_zeros(classes, requires_grad=True)
     solver = torch.optim.LBFGS(
@@ -117,19 +116,32 @@ def fit_logistic(
         line_search_fn="strong_wolfe",
     )
 
+    @torch.no_grad()
     def objective() -> Tensor:
-        solver.zero_grad()
-        loss: Tensor = F.cross_entropy(F.linear(z, v, bias), y) + penalty / 2 * (v @ m.T).square().sum()
-        loss.backward()
-        return loss
+        weight = v @ m.T
+        loss, by_weight, bias.grad = _cross_entropy(x, y, weight, bias)
+        v.grad = (by_weight + penalty * weight) @ m
+        return loss + penalty / 2 * weight.square().sum()
 
-    with torch.enable_grad():
-        solver.step(objective)
+    solver.step(objective)  # type: ignore[arg-type]  # a loss is a tensor
     if solver.state[v]["n_iter"] >= max_iter:
         text = f"the probe stopped at max_iter={max_iter} before it converged: raise max_iter"
         warnings.warn(text, Notice, stacklevel=4)
     weight = (v @ m.T).detach()
     return weight, bias.detach() - weight @ mean
+
+
+def _cross_entropy(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean cross-entropy of the logits x Wᵀ + b and its gradients in W and b.
+
+    Autograd would take half as long again. Classes lie in rows: a softmax over ten adjacent entries is slow.
+    """
+    target = y.unsqueeze(0)
+    logits = F.linear(x, weight, bias).T.contiguous().log_softmax(0)
+    loss = -logits.gather(0, target).mean()
+    error = logits.exp_().div_(len(x))
+    error.scatter_add_(0, target, error.new_tensor(-1 / len(x)).expand_as(target))
+    return loss, error @ x, error.sum(1)
 
 
 def draw_rows(labels: Tensor, per_class: int, draws: int, seed: int, caller: str = "few_label_probe") -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -20,6 +21,8 @@ BACKENDS = ("auto", "faiss", "torch")
 # Up to so many similarities (256 MB) a GPU takes the largest of a product rather than ask faiss, which holds memory of
 # its own there. Chosen by the reports of others, not measured.
 _FEW = 2**26
+# Similarities whose largest is taken first: the k largest of a row lie in the k blocks with the largest maxima.
+_BLOCK = 32
 
 
 @lru_cache(maxsize=1)
@@ -56,6 +59,44 @@ def _found(similarity: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     return similarity.masked_fill(index < 0, math.nan), index.clamp(min=0)
 
 
+def _top(strip: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest entries of each row and their columns; the number of columns is a multiple of _BLOCK."""
+    blocks = strip.view(len(strip), -1, _BLOCK)
+    if blocks.size(1) <= 2 * k:
+        return strip.topk(k, dim=1)
+    chosen = blocks.amax(2).topk(k, dim=1, sorted=False).indices
+    entries = blocks.gather(1, chosen.unsqueeze(2).expand(-1, -1, _BLOCK))
+    similarity, place = entries.flatten(1).topk(k, dim=1)
+    return similarity, chosen.gather(1, place // _BLOCK) * _BLOCK + place % _BLOCK
+
+
+@torch.no_grad()
+def top_products(
+    key: Tensor, query: Tensor, k: int, rows: int, *, others: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The k largest inner products of each query with the keys and their indices, best first, ``rows`` queries a time.
+
+    Memory holds ``rows`` × n products, allocated once: fresh pages would cost as much as the products themselves.
+
+    Args:
+        key: rows to find ``(n, d)``.
+        query: rows ``(m, d)`` of the same type, on the same device.
+        k: how many, at most n.
+        rows: queries at a time.
+        others: query i is key i, which it must not find; k is then at most n − 1.
+    """
+    n = len(key)
+    products = key.new_full((min(rows, len(query)), -(-n // _BLOCK) * _BLOCK), -math.inf)
+    for start in range(0, len(query), rows):
+        part = query[start : start + rows]
+        strip = products[: len(part)]
+        found = strip[:, :n]
+        torch.mm(part, key.t(), out=found)
+        if others:
+            found.diagonal(start).fill_(-math.inf)
+        yield _top(strip, k)
+
+
 def search(
     key: Tensor, query: Tensor, k: int, backend: str = "auto", caller: str = "kNN search"
 ) -> tuple[Tensor, Tensor]:
@@ -74,8 +115,8 @@ def search(
         rows = max(1, entries("strip", key.device, key.dtype) // key.size(0))
         # Half precision would lose neighbors.
         with torch.autocast(key.device.type, enabled=False), exact_products(key.device):
-            parts = [torch.topk(part @ key.t(), k, dim=1) for part in query.split(rows)]
-        return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
+            similarities, indices = zip(*top_products(key, query, k, rows), strict=True)
+        return torch.cat(similarities), torch.cat(indices)
     import faiss
 
     if key.device.type == "cuda":

@@ -46,6 +46,19 @@ def test_knn_matches_the_literal_vote(k: int, temperature: float) -> None:
     assert knn_accuracy(bank, labels, query, truth, k, temperature) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_predictions_on_a_large_bank_are_those_of_a_full_sort(dtype: torch.dtype) -> None:
+    bank, labels = clusters(1500, seed=0)
+    query, _ = clusters(70, seed=1)
+    cosine = torch.nn.functional.normalize(query) @ torch.nn.functional.normalize(bank).t()
+    near, index = (part[:, :20] for part in cosine.sort(dim=1, descending=True))
+    weight = (near / 0.07).exp().unsqueeze(2) * torch.nn.functional.one_hot(labels[index])
+    expected = weight.sum(1).argmax(1).tolist()
+    found = knn_predict(bank.to(dtype), labels, query.to(dtype), chunk=32).flatten().tolist()
+    assert found == expected
+    assert set(knn_predict(bank, torch.full_like(labels, 3), query).flatten().tolist()) == {3}
+
+
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_leave_one_out_matches_the_literal_vote(k: int) -> None:
     x, labels = clusters(50, seed=2)

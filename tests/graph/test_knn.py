@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch_geometric.nn.pool import MIPSKNNIndex
 
 from cl_as_gnn.graph import knn, knn_edges
-from cl_as_gnn.graph.knn import _choose, _found, nearest, search
+from cl_as_gnn.graph.knn import _choose, _found, nearest, search, top_products
 
 
 def brute_force(x, k):
@@ -30,6 +30,26 @@ def test_exact_against_brute_force(backend, n, seed, data):
     torch.testing.assert_close(similarity.view(n, k), best, atol=1e-5, rtol=0)
     torch.testing.assert_close(full[target, source], similarity, atol=1e-5, rtol=0)
     assert all(len(set(row.tolist())) == k for row in source.view(n, k)), "no neighbour twice"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (70, 70), (333, 5), (1000, 15)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_top_products_are_those_of_a_full_sort(n, k, dtype, ties):
+    x = torch.randn(n, 6, dtype=dtype, generator=torch.Generator().manual_seed(n))
+    x = x.round() if ties else x  # small whole numbers: products are exact and often equal
+    full = x @ x.t()
+    parts = list(top_products(x, x, k, 64))
+    products, index = (torch.cat(part) for part in zip(*parts, strict=True))
+    assert products.dtype == dtype
+    torch.testing.assert_close(products, full.sort(1, descending=True).values[:, :k], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(full.gather(1, index), products, rtol=1e-6, atol=1e-6)
+    assert all(len(set(row)) == k for row in index.tolist()), "no key twice, no key from the padding"
+    if n > k:
+        other = torch.cat([index for _, index in top_products(x, x, k, 64, others=True)])
+        assert not (other == torch.arange(n).unsqueeze(1)).any()
+        best = full.fill_diagonal_(-torch.inf).sort(1, descending=True).values[:, :k]
+        torch.testing.assert_close(full.gather(1, other), best, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", ["faiss", "torch"])
