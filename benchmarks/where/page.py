@@ -24,9 +24,9 @@ from cl_as_gnn.evaluation.scores import find_score
 SPLITS = ("validation", "test")
 SCORES = ("knn_top1", "linear_top1", "label1_top1", "label10_top1", "propagated1_top1", "propagated10_top1")
 _MORE = ("effective_rank", "graph_agreement", "graph_purity", "seconds")
-HOSTS = dict.fromkeys(("gcn", "gcn_agreed", "gcn_bank", "wcl", "gat"), "simclr") | {"jk": "simsiam"}
+HOSTS = dict.fromkeys(("gcn", "gcn_all", "gcn_bank", "wcl", "gat"), "simclr") | {"jk": "simsiam"}
 """What each method is compared to: itself without the graph."""
-_COLORS = {"gcn": "#2a5d8a", "gcn_agreed": "#c77d1e"}
+_COLORS = {"gcn": "#2a5d8a", "gcn_all": "#c77d1e"}
 _TOLERANCE = 0.5
 Pairs = list[tuple[float, float]]
 
@@ -59,7 +59,7 @@ def collect(sets: Path, out: Path, split: str) -> dict[str, Any]:
 
 def pairs(rows: Mapping[str, Any], row: str, key: str) -> Pairs:
     """Values of a run and of its host with the same seeds, where both have the score."""
-    base = rows.get(HOSTS[row], {})
+    base = rows.get(HOSTS.get(row, "simclr"), {})
     both = ((found, base[seed]) for seed, found in rows.get(row, {}).items() if seed in base)
     return [(found[key], other[key]) for found, other in both if key in found and key in other]
 
@@ -84,16 +84,17 @@ def _average(rows: Mapping[str, Any], row: str, key: str) -> float | None:
 
 
 def _gains(content: Mapping[str, Any], row: str) -> str:
+    host = HOSTS.get(row, "simclr")
     head = ["data", "n", *(f"Δ {find_score(key).title}" for key in SCORES), "agreement", "purity"]
     lines = []
     for name, about in content["sets"].items():
         rows = about["rows"]
         if count := len(pairs(rows, row, "knn_top1")):
-            graph = [fixed(_average(rows, HOSTS[row], key), 2) for key in ("graph_agreement", "graph_purity")]
+            graph = [fixed(_average(rows, host, key), 2) for key in ("graph_agreement", "graph_purity")]
             lines.append([SETS[name].title, str(count), *(_told(gain(rows, row, key)) for key in SCORES), *graph])
     if not lines:
-        return f"**`{row}` − `{HOSTS[row]}`**: no run has finished yet.\n\n"
-    return f"**`{row}` − `{HOSTS[row]}`**\n\n{markdown(head, lines)}\n"
+        return f"**`{row}` − `{host}`**: no run has finished yet.\n\n"
+    return f"**`{row}` − `{host}`**\n\n{markdown(head, lines)}\n"
 
 
 def _levels(content: Mapping[str, Any], row: str) -> str:
@@ -124,13 +125,15 @@ def tables(split: str, folder: Path = RESULTS) -> str:
     if not path.is_file():
         return f"No results are checked in: run `python -m benchmarks.where run SETS --split {split}`.\n"
     content = read(path)
+    named = {row: None for about in content["sets"].values() for row in about["rows"]}
+    tried = [row for row in named if row not in HOSTS and row not in HOSTS.values()]
     parts = [
-        *(_gains(content, row) for row in HOSTS),
+        *(_gains(content, row) for row in (*HOSTS, *tried)),
         *(_levels(content, row) for row in ("simclr", "simsiam")),
         *(
             f"`{row}` more than {_TOLERANCE:g} points below `simclr` in the mean: "
             f"{'; '.join(broken(content, row)) or 'nowhere'}.\n\n"
-            for row in ("gcn", "gcn_agreed")
+            for row in ("gcn", "gcn_all")
         ),
         f"{content['date']}, scored on the {content['split']} samples; torch {content['versions']['torch']}, "
         f"{content['machine']['processor']}, one thread on a machine that ran other jobs; every number by seed is in "

@@ -35,8 +35,13 @@ class DataSet:
     validated: bool = True
 
 
-# All nodes in one step, whatever the number of views.
-_NODES = ("budget.view_epochs=80", "budget.batch_views=16384", "encoder.width=128", "encoder.out_width=128")
+# All nodes in one step, whatever the number of views. What the recipes of single methods set is set here, so that all
+# rows have one recipe.
+_NODES = (
+    *("budget.view_epochs=80", "budget.batch_views=16384"),
+    *("data.augment.drop_edge=0.3", "data.augment.mask_feature=0.3", "optim.weight_decay=1e-5"),
+    *("encoder.width=128", "encoder.out_width=128", "encoder.num_layers=2", "encoder.projector_layers=2"),
+)
 _GRAPHS = ("data.name=tu", "budget.view_epochs=40")
 _SCIKIT = "wheel of scikit-image"
 SETS: Mapping[str, DataSet] = {
@@ -79,11 +84,13 @@ def run(
         sets: folder of all data sets.
         out: folder of the results; those of a data set are in ``out/split/name``.
         split: ``validation`` or ``test``.
-        rows: names of runs of the suite.
+        rows: names of runs of the suite; its baseline is trained in any case.
         more: further settings of every run.
         console: told of the progress.
     """
     folder = out / split / name
     suite, cells = load_suite(SUITE, [*overrides(name, sets, split), *more], folder)
-    suite = suite.model_copy(update={"runs": {row: suite.runs[row] for row in suite.runs if row in rows}})
+    suite = suite.model_copy(
+        update={"runs": {row: suite.runs[row] for row in suite.runs if row in (*rows, suite.baseline)}}
+    )
     return run_suite(suite, [cell for cell in cells if cell.row in suite.runs], folder, 1, console)

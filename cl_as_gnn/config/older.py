@@ -42,6 +42,8 @@ def stored_names(tree: Mapping[str, Any]) -> dict[str, Any]:
         encoder.pop("width", None)  # which did nothing
     if (name := str(method.get("name"))) in _METHODS:
         method["name"] = _METHODS[name]
+    if name == "gcn":  # which took all edges before 0.3
+        method = {"agreed": False, "gate": 0.3} | method
     _move(method, "bank_size", "queue_size")
     if name in _SHARPNESS:
         _move(method, "sharpness", _SHARPNESS[name])

@@ -65,7 +65,8 @@ class DiffusionMethod(SoftmaxMethod[DiffusionConfig]):
 
 class GCNConfig(DiffusionConfig):
     name: Literal["gcn"] = "gcn"
-    agreed: bool = Field(False, description="keep only edges that every view finds, and open the gate slowly")
+    agreed: bool = Field(True, description="keep only edges that every view finds, and open the gate by majority")
+    gate: float = Field(0.5, ge=0, le=1, description="λ is 0 below this agreement of views and full a tenth above it")
 
 
 class GCN(DiffusionMethod):
@@ -75,16 +76,16 @@ class GCN(DiffusionMethod):
         A = (1 - \lambda) A_{\text{aug}} + \lambda \, \tfrac1V \mathbf{1}\mathbf{1}^\top \otimes T, \qquad
         T = N (W^L - \mathrm{diag} W^L),
 
-    :math:`W` the row softmax of cosine similarity over the k nearest samples of the batch (by the mean of their views),
-    :math:`N` the normalization of rows. A gate sets :math:`\lambda` per batch, without labels:
-    :math:`\lambda_{\max} \, \mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`, a the agreement between the nearest neighbors
-    found from two views (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`). Where neighbors follow the
-    augmentation, not the image, the method stays SimCLR. The message is the gradient of the cross-entropy between the
+    :math:`W` the row softmax of cosine similarity over those of the k nearest samples of the batch (by the mean of
+    their views) that each view alone finds, too; :math:`N` the normalization of rows. A sample without such an edge
+    attracts to its own views only. A gate sets :math:`\lambda` per batch, without labels:
+    :math:`\lambda_{\max} \, \mathrm{clip}(10 a / \text{gate} - 10, 0, 1)`, a the agreement between the nearest
+    neighbors found from two views (0: chance, 1: the same; :func:`cl_as_gnn.graph.view_agreement`). It opens where most
+    neighbors are the same; elsewhere the method is SimCLR. The message is the gradient of the cross-entropy between the
     rows of :math:`A` and the softmax.
 
-    With ``agreed`` an edge counts only where each view alone finds it, too; a sample without such an edge attracts to
-    its own views only. The gate then opens slowly:
-    :math:`\lambda_{\max} \, \mathrm{clip}(a / \text{gate} - 1, 0, 1)^2`.
+    With ``agreed=False`` all k edges count, and the gate opens along
+    :math:`\mathrm{clip}(3 a / \text{gate} - 3, 0, 1)`; with ``gate=0.3`` that is the default of versions before 0.3.
     """
 
     config: GCNConfig
@@ -101,4 +102,4 @@ class GCN(DiffusionMethod):
         if not self.config.agreed or self.config.gate == 0:
             return super().opening(data)
         agreement: Tensor = data[SAMPLE_AFFINITY].agreement
-        return (agreement / self.config.gate - 1).clamp(0, 1).square()
+        return (10 * agreement / self.config.gate - 10).clamp(0, 1)

@@ -37,7 +37,8 @@ class GCNBank(DiffusionMethod):
 
     :math:`W` the row softmax of cosine similarity over the k nearest of all samples, built before each epoch from
     their latest features; S the samples of the batch. Walks of L hops may pass through samples outside the batch. A
-    sample that no walk joins to another of the batch attracts to its own views only. The gate is that of ``gcn``.
+    sample that no walk joins to another of the batch attracts to its own views only. The gate is that of
+    ``gcn`` with ``agreed=False``, at 0.3.
     """
 
     config: GCNBankConfig

@@ -82,10 +82,13 @@ def test_a_source_that_is_not_there_costs_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_every_data_set_has_runs_of_one_suite(tmp_path, name):
+def test_every_data_set_has_runs_of_one_suite_and_one_recipe(tmp_path, name):
     suite, cells = load_suite(SUITE, overrides(name, tmp_path, "test"), tmp_path)
     assert set(page.HOSTS) | set(page.HOSTS.values()) == set(suite.runs)
     assert len(cells) == 3 * len(suite.runs)
+    recipes = [cell.config.model_dump(include={"data", "encoder", "optim", "eval"}) for cell in cells]
+    assert all(recipe == recipes[0] for recipe in recipes)
+    assert {cell.config.trainer.epochs * cell.config.method.num_views for cell in cells} == {suite.budget.view_epochs}
 
 
 @pytest.fixture

@@ -48,7 +48,8 @@ def test_digest_tells_experiments_apart_but_not_folders():
     base = load_config()
     assert load_config(None, ["run_dir=elsewhere"]).digest == base.digest
     assert load_config(None, ["trainer.checkpoint_every=0"]).digest == base.digest
-    assert base.digest == "f5c83feef2", "as in version 0.2, whose suites go on"
+    before = load_config(None, ["method.agreed=false", "method.gate=0.3"]).digest
+    assert before == "f5c83feef2" != base.digest, "as in version 0.2, whose suites go on"
     scores = ("eval.shifts=[blur]", "eval.transfer=a", "eval.transfer_classes=[a, b]", "data.classes=[a, b]")
     for setting in ("seed=1", "encoder.freeze=1", "encoder.weights=a.pth", *scores):
         assert load_config(None, [setting]).digest != base.digest

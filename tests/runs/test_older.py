@@ -56,6 +56,11 @@ def test_names_of_0_1():
     assert old["method"] == {"name": "hardneg", "sharpness": 2}
     assert stored_names({"method": {"name": "align_uniform", "sharpness": 2}})["method"]["t"] == 2
     assert stored_names({"data": {"normalise": False}})["data"] == {"normalize": False}
+    assert stored_names({"method": {"name": "gcn", "gate": 0.2}})["method"] == {
+        "agreed": False,
+        "gate": 0.2,
+        "name": "gcn",
+    }
     for strange in ({"method": {"name": ["rewire"]}}, {"data": "digits"}, {"encoder": {"name": None}}, {}):
         assert stored_names(strange) == strange
     for method, name in (("meanshift", "queue"), ("gcn_bank", "bank")):
