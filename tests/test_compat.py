@@ -10,13 +10,13 @@ import pytest
 from cl_as_gnn.compat import quiet_command
 from cl_as_gnn.errors import Notice
 
-# Runs in every process of the command before anything else; warns when torch is imported, and in each step.
+# Runs in every process of the command before anything else; warns when a package is imported, and in each step.
 NOISE = """
 import importlib.abc, logging, sys, warnings
 
 class Noise(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name in ("torch", "lightning.pytorch", "torch.distributed"):
+        if name in ("rich.table", "torch", "lightning.pytorch", "torch.distributed"):
             warnings.simplefilter("always")
             for category in (DeprecationWarning, FutureWarning, UserWarning):
                 warnings.warn(f"NOISE of {name}", category)
@@ -41,11 +41,11 @@ TRAIN = [
 ]
 
 
-def train(folder, *words, **variables):
+def clgnn(folder, *words, **variables):
     (folder / "sitecustomize.py").write_text(NOISE)
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", os.getcwd())])
     env = os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} | variables
-    command = [sys.executable, "-m", "cl_as_gnn.cli", "train", *TRAIN, *words]
+    command = [sys.executable, "-m", "cl_as_gnn.cli", *words]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -54,12 +54,17 @@ def train(folder, *words, **variables):
 def test_two_ranks_show_no_warning_of_a_dependency(tmp_path):
     """Slurm's variables, and a terminal that knows ASCII alone, add nothing either."""
     slurm = {"SLURM_NTASKS": "3", "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "1", "SLURM_NTASKS_PER_NODE": "3"}
-    assert train(tmp_path, "run_dir=x[/b]", **slurm, LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii") == ""
+    terminal = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    assert clgnn(tmp_path, "train", *TRAIN, "run_dir=x[/b]", **slurm, **terminal) == ""
     assert (tmp_path / "x[/b]" / "metrics.json").exists()
 
 
 def test_who_asks_for_the_warnings_gets_them(tmp_path):
-    assert "NOISE of a step" in train(tmp_path, "trainer.devices=1", PYTHONWARNINGS="default")
+    """Of what a listing imports, which is little."""
+    assert clgnn(tmp_path, "methods") == ""
+    error = clgnn(tmp_path, "methods", PYTHONWARNINGS="default")
+    assert "NOISE of rich.table" in error
+    assert "NOISE of a logger" in error
 
 
 def test_a_notice_of_this_package_is_one_line(capsys, monkeypatch):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, Registry, from_source
@@ -93,8 +94,18 @@ def foreign(tmp_path, monkeypatch):
 
 
 def clgnn(*words, folder):
+    """In a new process."""
     command = [sys.executable, "-m", "cl_as_gnn.cli", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def after_imports(*words, folder):
+    """Where the package and torch are imported, and no entry is."""
+    (folder / "command.py").write_text("import sys\nfrom cl_as_gnn import cli\nsys.path.append('')\ncli.main()")
+    process = Forked(folder, *words, script="command.py")
+    out, error = process.communicate()
+    return process.returncode, out, error
 
 
 @pytest.mark.parametrize(("key", "name"), ENTRIES)
@@ -114,42 +125,50 @@ def test_every_entry_is_whole(key, name):
         assert entry.holds in KINDS
 
 
-def schemas(light):
-    """The settings of every entry, read in a new process: from source, or from the classes."""
-    code = f"""
+SCHEMAS = """
 import json, sys
 from contextlib import nullcontext
 from cl_as_gnn.registry import DATASETS, ENCODERS, METHODS, from_source
-with from_source() if {light} else nullcontext():
+light = "torch" not in sys.modules
+with from_source() if light else nullcontext():
     registries = (METHODS, ENCODERS, DATASETS)
-    found = {{r.key: {{name: entry.Config.model_json_schema() for name, entry in r.items()}} for r in registries}}
-assert ("torch" in sys.modules) is not {light}
-print(json.dumps(found, sort_keys=True))
+    found = {r.key: {name: entry.Config.model_json_schema() for name, entry in r.items()} for r in registries}
+assert ("torch" not in sys.modules) is light
+print(json.dumps([light, found], sort_keys=True))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
 
 
-def test_settings_read_from_source_are_those_of_the_classes():
-    assert schemas(light=True) == schemas(light=False)
+def test_settings_read_from_source_are_those_of_the_classes(tmp_path):
+    (tmp_path / "schemas.py").write_text(SCHEMAS)
+    new = subprocess.run([sys.executable, "-c", SCHEMAS], capture_output=True, text=True, check=True)
+    out, _ = Forked(tmp_path, script="schemas.py").communicate()
+    (light, found), (heavy, expected) = json.loads(new.stdout), json.loads(out)
+    assert (light, heavy) == (True, False)
+    assert found == expected
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        *(["methods"], ["encoders"], ["data"], ["train", "method.name=gcm"], ["train", "seed=x"]),
-        *(["train", "resume=RUN", "sede=1"], ["compare", "RUN/suite.yaml", "method.temprature=1"]),
-    ],
-)
-def test_listings_and_mistakes_do_not_import_torch(words, tmp_path):
+def test_listings_and_mistakes_do_not_import_torch(tmp_path):
+    """One new process, in which the mistakes come first: the listings would have read the classes for them."""
     (tmp_path / "config.yaml").write_text("seed: 0")
     (tmp_path / "suite.yaml").write_text("{baseline: a, scores: [i_nce], runs: {a: {method: {name: simclr}}}}")
-    words = [word.replace("RUN", str(tmp_path)) for word in words]
-    code = f"import sys; from cl_as_gnn import cli; sys.argv[1:] = {words!r}\n"
-    code += "try: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    mistakes = [
+        *(["train", "method.name=gcm"], ["train", "seed=x"], ["train", f"resume={tmp_path}", "sede=1"]),
+        ["compare", f"{tmp_path}/suite.yaml", "method.temprature=1"],
+    ]
+    code = f"""
+import io, sys
+from contextlib import redirect_stderr
+from cl_as_gnn import cli
+for words in {[*mistakes, ["methods"], ["encoders"], ["data"]]!r}:
+    sys.argv[1:] = words
+    with redirect_stderr(io.StringIO()) as said:
+        try: cli.main()
+        except SystemExit: pass
+    assert "torch" not in sys.modules, words
+    assert said.getvalue().startswith("error: ") is (words in {mistakes!r}), (words, said.getvalue())
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(words) == 1 or done.stderr.startswith("error: "), done.stderr
 
 
 def test_names_that_do_not_exist_and_names_taken_twice_are_one_line():
@@ -174,19 +193,18 @@ def test_the_real_classes_are_used_once_they_are_there():
 
 def test_a_method_an_encoder_a_data_set_and_a_score_of_another_package(foreign):
     for command, name in (("methods", "mine"), ("encoders", "flat"), ("data", "stripes")):
-        assert name in clgnn(command, folder=foreign).stdout
+        assert name in clgnn(command, folder=foreign)[1]
     names = ["method.name=mine", "encoder.name=flat", "data.name=stripes"]
-    done = clgnn("train", *names, "trainer.epochs=1", "trainer.batch_size=16", "run_dir=run", folder=foreign)
-    assert done.returncode == 0, done.stderr
+    words = [*names, "trainer.epochs=1", "trainer.batch_size=16", "eval.draws=1", "run_dir=run"]
+    assert after_imports("train", *words, folder=foreign)[::2] == (0, "")
     assert '"height"' in (foreign / "run" / "metrics.json").read_text()
-    again = clgnn("evaluate", "run", folder=foreign)
-    assert again.returncode == 0, again.stderr
-    wrong = clgnn("train", *names, "method.scal=3", folder=foreign)
-    assert wrong.stderr == "error: unknown setting method.scal=3: did you mean method.scale?\n"
+    assert after_imports("evaluate", "run", folder=foreign)[::2] == (0, "")
+    wrong = clgnn("train", *names, "method.scal=3", folder=foreign)[2]
+    assert wrong == "error: unknown setting method.scal=3: did you mean method.scale?\n"
 
 
 def test_a_broken_package_is_named(foreign):
     (foreign / "strange.py").write_text("import absent_package_of_theirs")
-    done = clgnn("train", "trainer.epochs=1", folder=foreign)
-    assert done.returncode == 2
-    assert "an entry point of cl_as_gnn.data, cannot be imported" in done.stderr
+    code, _, error = after_imports("train", "trainer.epochs=1", folder=foreign)
+    assert code == 2
+    assert "an entry point of cl_as_gnn.data, cannot be imported" in error

@@ -3,14 +3,13 @@
 Run as a script, this file is one of the two processes.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from forked import Forked
 from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.config import EncoderConfig, build_config
@@ -105,9 +104,7 @@ def work(rank, folder):
 def ranks(tmp_path_factory):
     """What each rank computed, for every case: the processes are started once."""
     folder = tmp_path_factory.mktemp("ranks")
-    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-W", "ignore", __file__]
-    started = [subprocess.Popen([*command, str(rank), str(folder)], env=env) for rank in range(RANKS)]
+    started = [Forked(folder, rank, folder, script=__file__) for rank in range(RANKS)]
     try:
         assert [process.wait(400) for process in started] == [0] * RANKS
     finally:

@@ -3,8 +3,6 @@
 Run as a script, this file is one of the two processes.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from forked import Forked
 from torch.nn.parallel import DistributedDataParallel
 
 from cl_as_gnn.nn import (
@@ -156,9 +155,7 @@ def gradients(rank=0, ranks=1):
 
 
 def test_two_ranks_have_the_loss_and_the_gradients_of_one(tmp_path):
-    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-W", "ignore", __file__]
-    started = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=env) for rank in range(2)]
+    started = [Forked(tmp_path, rank, tmp_path, script=__file__) for rank in range(2)]
     try:
         assert [process.wait(200) for process in started] == [0, 0]
     finally:

@@ -3,10 +3,9 @@
 import errno
 import os
 import resource
-import subprocess
-import sys
 
 import pytest
+from forked import Forked
 
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.folder import RunFolder, create_run
@@ -24,14 +23,15 @@ cli.main()
 @pytest.mark.parametrize("size", [1024, 20_000])
 def test_a_disk_full_before_the_first_checkpoint(tmp_path, small, size):
     words = ["data.validation=0.8", "eval.split=validation", "trainer.accelerator=cpu", "run_dir=run"]
-    command = [sys.executable, "-c", LIMITED, str(size), "train", *small, *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (tmp_path / "limited.py").write_text(LIMITED)
+    done = Forked(tmp_path, size, "train", *small, *words, script="limited.py")
+    _, error = done.communicate()
     assert done.returncode in (1, 2)
-    assert done.stderr.startswith("error: cannot write "), done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "File too large" in done.stderr
-    assert "is kept" not in done.stderr
-    assert "continue" not in done.stderr
+    assert error.startswith("error: cannot write "), error
+    assert error.count("\n") == 1, error
+    assert "File too large" in error
+    assert "is kept" not in error
+    assert "continue" not in error
     assert not list(tmp_path.rglob("*.part"))
 
 

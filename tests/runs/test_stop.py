@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 TINY = ["encoder.width=8", "eval.draws=1", "data.validation=0.6", "eval.split=validation", "trainer.epochs=400"]
 SUITE = """
@@ -18,7 +19,8 @@ runs: {simclr: {method: {name: simclr}}}
 """
 
 
-def start(folder, *words):
+def start_anew(folder, *words):
+    """In a process that has yet to import torch."""
     env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cl_as_gnn.cli", *words]
     pipe = subprocess.PIPE
@@ -31,10 +33,10 @@ def start(folder, *words):
     )
 
 
-def wait_for(found, process, seconds=200):
+def wait_for(found, process, seconds=400):
     deadline = time.time() + seconds
     while not found() and process.poll() is None and time.time() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.05)
     assert process.poll() is None, process.communicate()
     assert found()
 
@@ -54,7 +56,7 @@ def torch_is_there(process):
 
 @pytest.mark.parametrize(("number", "code", "what"), [(2, 130, "interrupted"), (15, 143, "ended by SIGTERM")])
 def test_a_run_says_how_to_go_on(tmp_path, number, code, what):
-    process = start(tmp_path, "train", *TINY, "run_dir=run")
+    process = Forked(tmp_path, "train", *TINY, "run_dir=run")
     wait_for((tmp_path / "run" / "checkpoints" / "last.ckpt").exists, process)
     process.send_signal(number)
     found, error = ended(process)
@@ -68,7 +70,7 @@ def test_a_run_says_how_to_go_on(tmp_path, number, code, what):
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks for torch in /proc")
 @pytest.mark.parametrize("words", [["train", *TINY, "run_dir=run"], ["inspect"]], ids=lambda words: words[0])
 def test_start_up_is_interrupted_too(tmp_path, words):
-    process = start(tmp_path, *words)
+    process = start_anew(tmp_path, *words)
     wait_for(torch_is_there(process), process)
     process.send_signal(signal.SIGINT)
     assert ended(process) == (130, "error: interrupted: run the command again\n")
@@ -76,7 +78,7 @@ def test_start_up_is_interrupted_too(tmp_path, words):
 
 
 def test_an_evaluation_is_interrupted_too(tmp_path):
-    process = start(tmp_path, "train", *TINY, "trainer.epochs=1", "eval.draws=100000", "run_dir=run")
+    process = Forked(tmp_path, "train", *TINY, "trainer.epochs=1", "eval.draws=100000", "run_dir=run")
     wait_for((tmp_path / "run" / "encoder.safetensors").exists, process)  # what is scored next
     process.send_signal(signal.SIGINT)
     assert ended(process) == (130, "error: interrupted: continue with clgnn train resume=run\n")
@@ -86,7 +88,7 @@ def test_an_evaluation_is_interrupted_too(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_suite_ends_with_its_runs(tmp_path, number):
     (tmp_path / "s.yaml").write_text(SUITE)
-    process = start(tmp_path, "compare", "s.yaml", "--out", "out")
+    process = Forked(tmp_path, "compare", "s.yaml", "--out", "out")
     history = tmp_path / "out" / "runs" / "simclr" / "seed0" / "metrics.csv"
     wait_for(history.exists, process)
     process.send_signal(number)

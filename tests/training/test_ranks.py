@@ -3,22 +3,22 @@
 import json
 import os
 import signal
-import subprocess
-import sys
+import socket
 import time
 
 import pytest
 import torch
+from forked import Forked
 
-EPOCHS = 6
+EPOCHS = 3
 TRAIN = [
-    *(sys.executable, "-m", "cl_as_gnn.cli", "train"),
+    "train",
     *("trainer.accelerator=cpu", "trainer.devices=2", f"trainer.epochs={EPOCHS}", "trainer.batch_size=64"),
     *("method.name=jk", "encoder.width=8", "encoder.projector_hidden=32", "encoder.projector_dim=16"),
     *("data.validation=0.6", "eval.split=validation", "eval.baselines=false", "eval.draws=1", "eval.online_size=100"),
 ]
 STEPS = 8  # of an epoch
-# Rank 1 is killed in the fifth step of the third epoch.
+# Rank 1 is killed in the fifth step of the second epoch.
 DIES = """
 import os, signal
 from cl_as_gnn import cli
@@ -28,7 +28,7 @@ step = ContrastiveModule.training_step
 
 
 def dies(self, batch, batch_idx):
-    if (self.trainer.current_epoch, batch_idx, self.trainer.global_rank) == (2, 4, 1):
+    if (self.trainer.current_epoch, batch_idx, self.trainer.global_rank) == (1, 4, 1):
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, batch, batch_idx)
 
@@ -39,12 +39,14 @@ cli.main()
 SCORES = ("loss", "knn_top1", "linear_top1", "label1_top1", "alignment", "uniformity")
 
 
-def start(folder, *words, session=False, script=None):
-    env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    options = {"stdout": pipe, "stderr": pipe, "text": True, "start_new_session": session}
-    command = TRAIN if script is None else [TRAIN[0], script, *TRAIN[3:]]
-    return subprocess.Popen([*command, *words], cwd=folder, env=env, **options)
+def as_torchrun(folder, *words):
+    """Both ranks, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    same = {"TORCHELASTIC_RUN_ID": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0"}
+    same |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    return [Forked(folder, *TRAIN, *words, **same, RANK=rank, LOCAL_RANK=rank) for rank in "01"]
 
 
 def scores(run):
@@ -61,7 +63,7 @@ def history(run):
 def whole(tmp_path_factory):
     """A run of two ranks in a folder that it names itself, with what it printed."""
     folder = tmp_path_factory.mktemp("whole")
-    process = start(folder)
+    process = Forked(folder, *TRAIN)
     out, error = process.communicate(timeout=500)
     assert process.returncode == 0, error
     return folder, out, error
@@ -85,7 +87,7 @@ def test_two_ranks_write_one_run(whole):
 def test_a_rank_that_dies_in_an_epoch_ends_the_run_which_resumes_to_the_same_numbers(whole, tmp_path, same_numbers):
     run = tmp_path / "run"
     (tmp_path / "dies.py").write_text(DIES)
-    process = start(tmp_path, "run_dir=run", "trainer.checkpoint_every=3", script="dies.py")
+    process = Forked(tmp_path, *TRAIN, "run_dir=run", "trainer.checkpoint_every=3", script="dies.py")
     try:
         _, error = process.communicate(timeout=300)
     finally:
@@ -97,10 +99,10 @@ def test_a_rank_that_dies_in_an_epoch_ends_the_run_which_resumes_to_the_same_num
     if process.returncode == 1:
         assert error.splitlines()[-1].startswith("error: another process of this run has stopped")
     assert "Traceback" not in error
-    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2 * STEPS + 3
-    resumed = start(tmp_path, "resume=run")
-    _, error = resumed.communicate(timeout=500)
-    assert resumed.returncode == 0, error
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == STEPS + 3
+    for rank in as_torchrun(tmp_path, "resume=run"):
+        _, error = rank.communicate(timeout=500)
+        assert (rank.returncode, error) == (0, "")
     (other,) = (whole[0] / "runs").iterdir()
     assert scores(run) == scores(other)
     same_numbers(run, other)
@@ -110,10 +112,10 @@ def test_a_rank_that_dies_in_an_epoch_ends_the_run_which_resumes_to_the_same_num
 @pytest.mark.parametrize("group", [True, False])
 def test_sigterm_ends_both_ranks_with_one_line(tmp_path, group):
     """A cluster sends it to all processes of a job, or to the first."""
-    process = start(tmp_path, "run_dir=run", "trainer.epochs=5000", session=True)
+    process = Forked(tmp_path, *TRAIN, "run_dir=run", "trainer.epochs=5000")
     deadline = time.time() + 400
     while time.time() < deadline and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
-        time.sleep(0.01)
+        time.sleep(0.05)
     (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
     try:
         _, error = process.communicate(timeout=60)
