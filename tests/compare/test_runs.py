@@ -1,5 +1,7 @@
 import json
+from contextlib import closing
 from io import StringIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from PIL import Image
 from rich.console import Console
 
 import cl_as_gnn.methods
-from cl_as_gnn.compare import load_suite, rich_table, run_suite
+from cl_as_gnn.compare import load_suite, rich_table, run_suite, runs
+from cl_as_gnn.compare.processes import Processes
 from cl_as_gnn.compare.progress import SuiteProgress
 from cl_as_gnn.compare.results import picture
 from cl_as_gnn.errors import ConfigError, RunError
@@ -32,6 +35,19 @@ curves:
   kNN: [gcn]
 """
 QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Their worker imports everything once for all suites of this file."""
+    with closing(Processes()) as processes:
+        yield processes
+
+
+@pytest.fixture(autouse=True)
+def one_worker(monkeypatch, processes):
+    shared = SimpleNamespace(run=processes.run, end=processes.end, close=lambda: None)
+    monkeypatch.setattr(runs, "Processes", lambda: shared)
 
 
 @pytest.fixture

@@ -97,7 +97,9 @@ def test_float32_under_autocast(graph):
     torch.testing.assert_close(out, encoder(graph), atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["gcn", "sage", "gin", "gat"])
+@pytest.mark.parametrize(
+    "name", ["gcn", "gat", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sage", "gin"))]
+)
 def test_compiled_encoder_of_a_graph(name):
     torch._dynamo.reset()
     edges = torch.randint(0, 12, (2, 40), generator=torch.Generator().manual_seed(0))

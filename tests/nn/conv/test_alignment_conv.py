@@ -95,14 +95,6 @@ def test_permutation_equivariance():
     torch.testing.assert_close(moved, AlignmentConv(0.3, 2)(x, edge_index)[order])
 
 
-def test_compiles_into_one_graph():
-    edge_index, x = graph()
-    conv = AlignmentConv(0.3)
-    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
-    x = x.requires_grad_()
-    torch.testing.assert_close(compiled(x, edge_index), conv(x, edge_index))
-
-
 def test_in_a_sequential_and_repr():
     edge_index, x = graph()
     conv = AlignmentConv(0.5, 2)

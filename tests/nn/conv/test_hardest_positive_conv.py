@@ -93,13 +93,6 @@ def test_gradients_reach_the_node_and_its_hardest_positive():
     assert torch.autograd.gradcheck(lambda x: HardestPositiveConv(0.4)(x, EDGES), (x,))
 
 
-def test_compiles_into_one_graph():
-    x = torch.randn(6, 3, requires_grad=True)
-    conv = HardestPositiveConv()
-    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(x, EDGES), conv(x, EDGES))
-
-
 def test_the_targets_type_and_edges_out_of_range():
     layer, edges = HardestPositiveConv(), torch.tensor([[0, 2], [1, 0]])
     pair = (torch.randn(3, 2).bfloat16(), torch.randn(2, 2))

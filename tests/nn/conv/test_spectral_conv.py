@@ -69,12 +69,10 @@ def test_every_edge_type_and_bipartite():
         SpectralConv()((source, target), EDGES, batch=torch.zeros(2, dtype=torch.long))
 
 
-def test_gradients_and_compiles_into_one_graph():
+def test_gradients():
     x = torch.randn(6, 3, dtype=torch.double, requires_grad=True)
     batch = torch.tensor([0, 0, 0, 1, 1, 1])
     assert torch.autograd.gradcheck(lambda x: SpectralConv()(x, EDGES, batch=batch), (x,))
-    compiled = torch.compile(SpectralConv(), fullgraph=True, dynamic=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(x, EDGES), SpectralConv()(x, EDGES))
 
 
 def test_repr():

@@ -50,17 +50,6 @@ def test_bipartite():
     torch.testing.assert_close(UniformityConv()((source, target)), 1.5 * target - 0.5 * share @ source)
 
 
-def test_compiles_into_one_graph():
-    x = torch.randn(12, 3, requires_grad=True)
-    conv = UniformityConv()
-    compiled = torch.compile(conv, fullgraph=True, dynamic=True, backend="aot_eager")
-    compiled(x).square().sum().backward()
-    expected = x.grad.clone()
-    x.grad = None
-    conv(x).square().sum().backward()
-    torch.testing.assert_close(expected, x.grad)
-
-
 def test_repr_and_errors():
     assert repr(UniformityConv(0.5, 0.1)) == "UniformityConv(temperature=0.5, step_size=0.1)"
     with pytest.raises(ValueError, match="temperature as a positive number, got -1"):

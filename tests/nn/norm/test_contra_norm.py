@@ -124,14 +124,13 @@ def test_in_sequential_and_after_a_deep_copy():
 
 
 @pytest.mark.parametrize("linear", [False, True])
-@pytest.mark.parametrize("batch", [None, BATCH])
-def test_compiles_into_one_graph(linear, batch):
+def test_compiles_into_one_graph_of_several_graphs(linear):
     x = torch.randn(9, 4, requires_grad=True)
     layer = ContraNorm(4, linear=linear)
     compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
     grads = []
     for run in (layer, compiled):
-        (grad,) = torch.autograd.grad(run(x, batch, 3).square()[:, 0].sum(), x)
+        (grad,) = torch.autograd.grad(run(x, BATCH, 3).square()[:, 0].sum(), x)
         grads.append(grad)
     torch.testing.assert_close(*grads)
 
