@@ -38,7 +38,9 @@ def wait_for(found, process, seconds=400):
     while not found() and process.poll() is None and time.time() < deadline:
         time.sleep(0.05)
     assert process.poll() is None, process.communicate()
-    assert found()
+    if not found():
+        process.kill()
+        pytest.fail(f"nothing after {seconds} s")
 
 
 def ended(process):
