@@ -44,7 +44,7 @@ class Forked:
             raise subprocess.TimeoutExpired("clgnn", timeout)
         return self.returncode
 
-    def communicate(self, timeout=400):
+    def communicate(self, timeout=550):
         """Standard output and standard error, once it has ended."""
         self.wait(timeout)
         return tuple(Path(stream.name).read_text() for stream in self._streams)

@@ -38,7 +38,8 @@ def foreign(monkeypatch):
 
 
 def test_a_score_of_another_package_is_shown_everywhere(clgnn, foreign, tmp_path, small):
-    code, out, err = clgnn("train", *small, "trainer.epochs=1", "eval.baselines=true", "run_dir=run")
+    few = [*small, "data.validation=0.6", "trainer.epochs=1"]
+    code, out, err = clgnn("train", *few, "eval.baselines=true", "run_dir=run")
     assert code == 0, err
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["median_norm"] > 0

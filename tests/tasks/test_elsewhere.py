@@ -47,7 +47,8 @@ def run(clgnn, tmp_path, small):
     """Trains a small run in the folder ``run``; returns its metrics and what was printed."""
 
     def train(*words):
-        code, out, err = clgnn("train", *small, "trainer.epochs=1", "method.name=simclr", *words, "run_dir=run")
+        few = [*small, "data.validation=0.6", "trainer.epochs=1", "method.name=simclr"]
+        code, out, err = clgnn("train", *few, *words, "run_dir=run")
         assert code == 0, err
         return metrics_of(tmp_path / "run"), out
 

@@ -18,9 +18,10 @@ def test_a_backbone_starts_from_weights_once_and_resumes_to_the_same_numbers(tmp
     monkeypatch.setattr(backbone, "read_weights", lambda path: reads.append(path) or read(path))
     settings = [
         *("encoder.name=timm/test_efficientnet", f"encoder.weights={tmp_path / 'start.pth'}", "encoder.freeze=1"),
-        *("encoder.layer_decay=0.8", "encoder.drop_path=0.1", "data.validation=0.6", "eval.split=validation"),
+        *("encoder.layer_decay=0.8", "encoder.drop_path=0.1", "data.validation=0.85", "eval.split=validation"),
         *(
             "trainer.epochs=3",
+            "trainer.batch_size=64",
             "eval.baselines=false",
             "eval.draws=2",
             "optim.lr=1e-3",
