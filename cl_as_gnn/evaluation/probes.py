@@ -121,9 +121,10 @@ def fit_logistic(
         weight = v @ m.T
         loss, by_weight, bias.grad = _cross_entropy(x, y, weight, bias)
         v.grad = (by_weight + penalty * weight) @ m
-        return loss + penalty / 2 * weight.square().sum()
+        value: Tensor = loss + penalty / 2 * weight.square().sum()
+        return value
 
-    solver.step(objective)  # type: ignore[arg-type]  # a loss is a tensor
+    solver.step(objective)
     if solver.state[v]["n_iter"] >= max_iter:
         text = f"the probe stopped at max_iter={max_iter} before it converged: raise max_iter"
         warnings.warn(text, Notice, stacklevel=4)

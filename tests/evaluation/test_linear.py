@@ -38,6 +38,17 @@ def test_solution_is_that_of_sklearn(C: float, wide: str) -> None:
     np.testing.assert_allclose(weight.numpy(), reference.coef_, atol=1e-4 * np.abs(reference.coef_).max())
 
 
+def test_loss_and_gradient_are_those_of_autograd() -> None:
+    x, y, _, _ = split()
+    classes, target = torch.unique(y, return_inverse=True)
+    weight = torch.randn(len(classes), x.shape[1], dtype=x.dtype, requires_grad=True)
+    bias = torch.randn(len(classes), dtype=x.dtype, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(torch.nn.functional.linear(x, weight, bias), target)
+    expected = (loss, *torch.autograd.grad(loss, (weight, bias)))
+    with torch.no_grad():
+        torch.testing.assert_close(probes._cross_entropy(x, target, weight, bias), expected)
+
+
 def test_a_probe_of_very_wide_features_makes_no_square_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y, test, truth = split(n=100, d=40)
     spread = torch.linalg.qr(torch.randn(30_000, 40, generator=torch.Generator().manual_seed(1))).Q.T.double()
