@@ -16,14 +16,14 @@ def views() -> BatchedViews:
 
 
 def test_compiled_views_are_one_graph_with_the_same_values() -> None:
-    module, images = views(), IMAGES
+    module = views()
     assert module.blurs
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True, dynamic=False)
     for aspect in (None, torch.linspace(0.5, 2, 6)):
         torch.manual_seed(0)
-        expected = module(images, 2, aspect=aspect)
+        expected = module(IMAGES, 2, aspect=aspect)
         torch.manual_seed(0)
-        torch.testing.assert_close(compiled(images, 2, aspect=aspect), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(compiled(IMAGES, 2, aspect=aspect), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow  # the test above has the values
