@@ -39,7 +39,7 @@ _SPEC = importlib.util.spec_from_file_location(
 sys.modules["benchmarks"] = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(sys.modules["benchmarks"])
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `import forked`
+sys.path.insert(0, str(Path(__file__).parent / "shared"))  # for `import forked`
 
 CLASSES, NODES, TEST, TRAIN, FEATURES = 3, 700, 100, 30, 24
 
