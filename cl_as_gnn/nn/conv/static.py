@@ -23,24 +23,25 @@ def static_graphs(forward: Forward) -> Forward:
     The layer sees one graph of B · n nodes, whose copies share no edge and, where the layer takes ``batch``, repel only
     themselves.
     """
-    parameters = inspect.signature(forward)
+    signature = inspect.signature(forward)
 
     @wraps(forward)
     def call(self: Any, x: Any, *values: Any, **named: Any) -> Tensor:
         ends = x if isinstance(x, tuple) and len(x) == 2 else (x,)
         if not all(isinstance(end, Tensor) and end.dim() == 3 for end in ends):
             return forward(self, x, *values, **named)
-        return _on_copies(self, forward, parameters.bind(self, x, *values, **named).arguments)
+        given = signature.bind(self, x, *values, **named).arguments
+        return _on_copies(self, forward, given, "batch" in signature.parameters)
 
     return cast(Forward, call)
 
 
-def _on_copies(layer: Any, forward: Callable[..., Tensor], given: dict[str, Any]) -> Tensor:
+def _on_copies(layer: Any, forward: Callable[..., Tensor], given: dict[str, Any], all_pairs: bool) -> Tensor:
+    """What the layer makes of the copies; ``all_pairs``: nodes repel along no edges, but within graphs of a batch."""
     name, x = type(layer).__name__, given["x"]
     pair = isinstance(x, tuple)
     sources, targets = x if pair else (x, x)
     copies, sizes = sources.size(0), (sources.size(1), targets.size(1))
-    all_pairs = "batch" in inspect.signature(forward).parameters
     if copies == 0 or targets.size(0) != copies:
         raise expects(name, "x", "with at least one copy, and as many of the targets", targets)
     if pair and all_pairs:
@@ -70,8 +71,8 @@ def _on_copies(layer: Any, forward: Callable[..., Tensor], given: dict[str, Any]
 
 def _graphs(name: str, batch: Tensor | None, x: Tensor, copy: Tensor) -> Tensor:
     """The graph of each node of all copies: those of one copy, counted on from copy to copy."""
+    check_batch(name, batch, x)
     if batch is None or batch.numel() == 0:
         return copy.repeat_interleave(x.size(0))
-    check_batch(name, batch, x)
     low, high = batch.aminmax()
     return (batch + (high - low + 1) * copy.unsqueeze(1)).flatten()

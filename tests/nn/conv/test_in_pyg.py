@@ -108,6 +108,8 @@ def test_a_static_graph_of_several_graphs_and_with_weights():
     torch.testing.assert_close(conv((x, other), pair, size=(5, 3))[1], conv((x[1], other[1]), pair))
     with pytest.raises(ValueError, match="SpectralConv expects x as one set of nodes in a static graph"):
         SpectralConv()((x, other), pair)
+    with pytest.raises(ValueError, match="UniformityConv expects batch as integers"):
+        UniformityConv()(x, batch=batch[:0])
 
 
 @pytest.mark.parametrize("layer", LAYERS)
