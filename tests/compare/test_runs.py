@@ -164,5 +164,5 @@ def test_the_bar_moves_with_the_epochs_of_the_runs(suite, tmp_path):
     with SuiteProgress("tiny", cells, cells, console) as progress:
         progress.show()
         progress.ended(cells[1], failed=True)
-    said = console.file.getvalue().rstrip("\n")
-    assert said == "0/2 runs: gcn seed 0 failed", "a line per run in a pipe, no control characters"
+    said = console.file.getvalue()
+    assert said == "0/2 runs: gcn seed 0 failed\n", "a line per run in a pipe, no control characters"
