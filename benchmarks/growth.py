@@ -82,7 +82,7 @@ PARTS = {
     "graph": Part(f"kNN graph of n samples, flat, k = {K}", 2, 8192, lambda n: partial(nearest, features(n), K)),
     "lists": Part("kNN graph by inverted lists", 1.5, 32768, lambda n: partial(nearest_by_lists, features(n), K)),
     "queue": Part(f"{QUERIES} lookups in a queue of n rows, flat", 1, 32768, _lookup),
-    "queue lists": Part("512 lookups by inverted lists", 0.5, 32768, _lookup_by_lists),
+    "queue lists": Part(f"{QUERIES} lookups by inverted lists", 0.5, 32768, _lookup_by_lists),
     "data": Part("two views of each of n images of 32 px", 1, 4096, _views),
     "kNN score": Part("kNN score, 5n/6 in the bank", 2, 8192, lambda n: partial(knn_accuracy, *_labeled(n))),
     "linear score": Part("linear probe on 5n/6", 1, 8192, lambda n: partial(linear_probe, *_labeled(n))),
