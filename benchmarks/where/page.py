@@ -28,6 +28,7 @@ HOSTS = dict.fromkeys(("gcn", "gcn_all", "gcn_bank", "wcl", "gat"), "simclr") | 
 """What each method is compared to: itself without the graph."""
 _COLORS = {"gcn": "#2a5d8a", "gcn_all": "#c77d1e"}
 _TOLERANCE = 0.5
+_NEAR, _LEVEL = 0.12, 0.3  # points of the picture that are as near share one text
 Pairs = list[tuple[float, float]]
 
 
@@ -163,21 +164,27 @@ def picture(content: Mapping[str, Any]) -> Figure:
     for row, color in _COLORS.items():
         axes[0, 0].plot([], [], "o", color=color, label=row)
     axes[0, 0].legend(fontsize=8)
-    figure.supxlabel("± half of the 95 % interval; a point without a bar is one seed", fontsize=8)
+    figure.supxlabel(
+        "± half of the 95 % interval; a point without a bar is one seed, or has the same difference in all", fontsize=8
+    )
     return figure
 
 
 def _points(axes: Axes, content: Mapping[str, Any], row: str, over: str, key: str, color: str) -> None:
-    for name, about in content["sets"].items():
-        at, found = _average(about["rows"], "simclr", over), gain(about["rows"], row, key)
-        if at is None or found is None:
+    named: list[tuple[float, float, list[str]]] = []
+    about = {name: (_average(found["rows"], "simclr", over), found) for name, found in content["sets"].items()}
+    for name, (at, found) in sorted(about.items(), key=lambda item: item[1][0] or 0):
+        difference = gain(found["rows"], row, key)
+        if at is None or difference is None:
             continue
-        delta, half = found
+        delta, half = difference
         axes.errorbar(at, delta, yerr=0 if half != half else half, fmt="o", color=color, capsize=3, markersize=4)
-        if row == "gcn":
-            axes.annotate(
-                SETS[name].title, (at, delta), textcoords="offset points", xytext=(2, 4), fontsize=7, rotation=50
-            )
+        if named and at - named[-1][0] < _NEAR and abs(delta - named[-1][1]) < _LEVEL:
+            named[-1][2].insert(0, SETS[name].title)  # the names of points that lie together, from right to left
+        else:
+            named.append((at, delta, [SETS[name].title]))
+    for at, delta, titles in named if row == "gcn" else ():
+        axes.annotate("\n".join(titles), (at, delta), textcoords="offset points", xytext=(2, 4), fontsize=7)
 
 
 def publish(sets: Path, out: Path, split: str) -> None:
