@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes, rounds = (SIZES[:1], 1) if options.quick else (SIZES, ROUNDS)
     rows = [row for size in sizes for row in measure(size, rounds)]
     write(options.out, header() | {"rows": rows}, rows="rows")
-    Console().print(block(options.out), highlight=False)
+    Console().print(block(options.out), highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,20 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from benchmarks import arcl, checks, cost, findings, generator, growth, label_curve, labels, losses, scaling, tokens
+from benchmarks import (
+    arcl,
+    busy,
+    checks,
+    cost,
+    findings,
+    generator,
+    growth,
+    label_curve,
+    labels,
+    losses,
+    scaling,
+    tokens,
+)
 from benchmarks.common.page import Block, stale
 from benchmarks.graph_ssl import alignment, depth, graphs, memory, nodes, splits
 from benchmarks.photos import page as photos
@@ -17,7 +30,7 @@ from benchmarks.where import page as where
 
 _GRAPHS = (nodes, splits, graphs, depth, alignment, memory)
 _PAGES = (speed, photos, promises, where)
-_TOPICS = (findings, tokens, arcl, labels, label_curve, losses, generator, checks, cost, scaling, growth)
+_TOPICS = (findings, tokens, arcl, labels, label_curve, losses, generator, busy, checks, cost, scaling, growth)
 _MODULES = (*_TOPICS, *_PAGES, *_GRAPHS)
 BLOCKS: dict[str, Block] = {name: block for module in _MODULES for name, block in module.blocks().items()}
 

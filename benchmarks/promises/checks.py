@@ -136,11 +136,15 @@ def suites() -> list[str]:
 
 
 def miniature(suite: str, place: Path) -> dict[str, Any]:
-    """Train every run of a suite with one seed for one epoch, on images of a few pixels, by ``clgnn compare``."""
+    """Train every run of a suite with one seed for one epoch, on images of a few pixels, by ``clgnn compare``.
+
+    In the folder ``place``: a run that reads another one names it from there, in ``runs/SUITE``.
+    """
     write_images(place / "data")
-    out = place / suite
-    words = ["-m", "cl_as_gnn.cli", "compare", *small(suite, place / "data"), "--out", str(out)]
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    out = place / "runs" / suite
+    words = [sys.executable, "-m", "cl_as_gnn.cli", "compare", *small(suite, place / "data")]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=place, env=env, capture_output=True, text=True, check=False)
     (place / f"{suite}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     runs = len(list(out.glob("runs/*/seed0/metrics.json")))
     return {"held": done.returncode == 0 and (out / "results.md").exists(), "runs": runs}

@@ -18,7 +18,8 @@ from cl_as_gnn.nn.checks import check_batch, check_range
 from cl_as_gnn.nn.exact import exact_products
 from cl_as_gnn.nn.streaming import fused
 from cl_as_gnn.nn.streaming.tile_edges import TileEdges
-from cl_as_gnn.nn.streaming.tiles import Tiles, entries, squares
+from cl_as_gnn.nn.streaming.tiles import entries, squares
+from cl_as_gnn.nn.streaming.visits import Visits, wide_product
 
 # Largest |logit| whose exponential can be summed over 2**20 nodes without a shift by the row maximum.
 SAFE_LOGIT = {torch.float64: 600.0, torch.float32: 60.0}
@@ -57,7 +58,7 @@ def _softmax_all_pairs(
     x, row_weight = tiles.sort(x), tiles.sort(row_weight)
     scaled = (x * math.sqrt((_LOG2_E if plain else 1) / temperature)).to(dtype)
     keep = not tile and len(tiles) * tiles.area <= entries("strip", x.device, dtype)
-    lse, message, along = _two_visits(x, row_weight, scaled, tiles, plain, keep, edges)
+    lse, message, along = Visits(x, scaled, tiles, plain, keep, edges).run(row_weight)
     return tiles.unsort(lse), tiles.unsort(message), along
 
 
@@ -67,95 +68,16 @@ def _one_tile(
     """With few nodes only the arithmetic may take time."""
     keys = x.to(torch.bfloat16) if bf16 else x
     scaled = keys * (_LOG2_E / temperature)
-    share = _wide_product(scaled, keys.t(), x.dtype).exp2_().to(keys.dtype).fill_diagonal_(0)
+    share = wide_product(scaled, keys.t(), x.dtype).exp2_().to(keys.dtype).fill_diagonal_(0)
     if edges is not None:
         edges.take(0, share, 0.0, True)
     total = share.sum(1, dtype=x.dtype)
     if edges is not None:
         total, _ = edges.join(total, None)
     weight = (row_weight / total).to(keys.dtype)
-    message = _wide_product(share.mul_(weight.unsqueeze(1) + weight), keys, x.dtype).to(x.dtype)
+    message = wide_product(share.mul_(weight.unsqueeze(1) + weight), keys, x.dtype).to(x.dtype)
     lse = total.log()
     return lse, message, x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
-
-
-def _two_visits(
-    x: Tensor,
-    row_weight: Tensor,
-    scaled: Tensor,
-    tiles: Tiles,
-    plain: bool,
-    keep: bool,
-    edges: TileEdges | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``plain``: as powers of two, not relative to the largest logit of the row; ``keep`` the tiles of the first visit
-    for the second."""
-    fill = 0.0 if plain else -math.inf
-    peak, total = (x.new_full((x.size(0),), value) for value in (-math.inf, 0.0))
-    message, keys = torch.zeros_like(x), x.to(scaled.dtype)
-    buffers = [scaled.new_empty(tiles.area) for _ in tiles] if keep else [scaled.new_empty(tiles.area)] * len(tiles)
-    spare = scaled.new_empty(tiles.area)
-    # A CPU sums bf16 faster after a copy, a GPU while it reads.
-    wide = x.new_empty(tiles.area) if scaled.dtype != x.dtype and not x.is_cuda else None
-
-    def pairs(number: int, rows: slice, columns: slice, buffer: Tensor, first: bool = False) -> Tensor:
-        tile = _part(buffer, rows, columns)
-        if scaled.is_cuda and scaled.dtype != x.dtype:  # always plain; rounded after the exponential
-            torch.exp2(torch.mm(scaled[rows], scaled[columns].t(), out_dtype=x.dtype), out=tile)
-        else:
-            torch.mm(scaled[rows], scaled[columns].t(), out=tile)
-            tile = tile.exp2_() if plain else tile
-        tile = tiles.mask(tile, rows, columns, fill)
-        if edges is not None:
-            edges.take(number, tile, fill, first)
-        return tile
-
-    for number, ((rows, columns), buffer) in enumerate(zip(tiles, buffers, strict=True)):
-        tile = pairs(number, rows, columns, buffer, first=True)
-        if wide is not None:
-            tile = _part(wide, rows, columns).copy_(tile)
-        for part, dim in ((rows, 1), (columns, 0))[: 1 + (rows != columns)]:
-            if plain:
-                total[part].add_(tile.sum(dim, dtype=x.dtype))
-            else:
-                old, new = peak[part], torch.maximum(peak[part], tile.amax(dim))
-                base = _finite(new)
-                total[part] = total[part] * (old - base).exp() + (tile - base.unsqueeze(dim)).exp_().sum(dim)
-                peak[part] = new
-    if edges is not None:
-        total, joined = edges.join(total, None if plain else peak)
-        peak = peak if joined is None else joined
-    shift, weight = _finite(peak), torch.where(total == 0, 0, row_weight / total).to(scaled.dtype)
-    for number, ((rows, columns), buffer) in enumerate(zip(tiles, buffers, strict=True)):
-        tile = _part(buffer, rows, columns) if keep else pairs(number, rows, columns, buffer)
-        if plain:
-            tile.mul_(torch.add(weight[rows].unsqueeze(1), weight[columns], out=_part(spare, rows, columns)))
-        else:
-            forth = (tile - shift[rows].unsqueeze(1)).exp_().mul_(weight[rows].unsqueeze(1))
-            tile = (tile - shift[columns]).exp_().mul_(weight[columns]).add_(forth)
-        for to, source, share in ((rows, columns, tile), (columns, rows, tile.t()))[: 1 + (rows != columns)]:
-            if tile.dtype == x.dtype:
-                message[to].addmm_(share, keys[source])
-            else:
-                message[to].add_(_wide_product(share, keys[source], x.dtype))
-    lse = total.log() if plain else peak + total.log()
-    return lse, message, x.new_zeros(2, 0) if edges is None else edges.result(x, lse, row_weight)
-
-
-def _wide_product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    """A product of half precision that a GPU does not round to it."""
-    return torch.mm(a, b, out_dtype=dtype) if a.is_cuda and a.dtype != dtype else torch.mm(a, b)
-
-
-def _finite(peak: Tensor) -> Tensor:
-    """The largest logits, 0 where a row has none."""
-    return peak.masked_fill(peak == -math.inf, 0)
-
-
-def _part(buffer: Tensor, rows: slice, columns: slice) -> Tensor:
-    """The start of a buffer, in the shape of a tile."""
-    shape = rows.stop - rows.start, columns.stop - columns.start
-    return buffer[: shape[0] * shape[1]].view(shape)
 
 
 # A compiler sees one operator. Without a compiler, the call of an operator would only cost time.

@@ -55,7 +55,7 @@ class Tiles:
         self, shape: tuple[int, int], height: int, width: int, *, symmetric: bool = False, batch: Tensor | None = None
     ):
         rows, columns = shape
-        self.rows = rows
+        self.rows, self.height = rows, height
         self.area = min(height, rows) * min(width, columns)
         self.order: Tensor | None = None
         self.batch = batch
@@ -76,6 +76,13 @@ class Tiles:
             for top, bottom, left, right in bounds
             for start in range(top if symmetric else left, right, width)
         ]
+        self.blocks = -(-rows // height)
+        if symmetric:  # tiles that follow each other have no block in common: threads may share them
+            self._tiles.sort(key=lambda tile: sum(self.pair(tile)) % self.blocks)
+
+    def pair(self, tile: tuple[slice, slice]) -> tuple[int, int]:
+        """The block of the rows and that of the columns of a tile, where tiles are square."""
+        return tile[0].start // self.height, tile[1].start // self.height
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
         return iter(self._tiles)
