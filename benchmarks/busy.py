@@ -28,7 +28,7 @@ from cl_as_gnn.nn.streaming import sharing, softmax_all_pairs
 
 OUT = RESULTS / "busy.json"
 DIM, SIZES, OTHERS, SECONDS = 128, (4096, 8192), (0, 1, 3), 10.0
-_KINDS = {"operators": sys.maxsize, "shared": sharing._BLOCKS_A_THREAD}
+_KINDS = {"operators": sys.maxsize, "shared": sharing.BLOCKS_A_THREAD}
 
 
 @contextmanager
@@ -40,6 +40,7 @@ def working(processes: int) -> Iterator[None]:
     finally:
         for process in running:
             process.kill()
+            process.wait()
 
 
 def measure(n: int, others: int, least: float) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def measure(n: int, others: int, least: float) -> dict[str, Any]:
 
 
 def _seconds(run: partial[Any], blocks: int) -> float:
-    with mock.patch.object(sharing, "_BLOCKS_A_THREAD", blocks):
+    with mock.patch.object(sharing, "BLOCKS_A_THREAD", blocks):
         begin = time.perf_counter()
         run()
         return time.perf_counter() - begin

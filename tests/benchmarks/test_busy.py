@@ -7,9 +7,9 @@ from cl_as_gnn.nn.streaming import sharing
 
 def test_both_kinds_are_measured_and_shown(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(busy, "softmax_all_pairs", lambda *_, **__: seen.append(sharing._BLOCKS_A_THREAD))
+    monkeypatch.setattr(busy, "softmax_all_pairs", lambda *_, **__: seen.append(sharing.BLOCKS_A_THREAD))
     row = busy.measure(64, 1, 0.0)
-    usual = sharing._BLOCKS_A_THREAD
+    usual = sharing.BLOCKS_A_THREAD
     assert seen[1] > 2**31
     assert seen[0] == seen[2] == usual
     path = tmp_path / "busy.json"

@@ -15,7 +15,7 @@ from threading import Barrier
 
 import torch
 
-_BLOCKS_A_THREAD = 4
+BLOCKS_A_THREAD = 4
 
 
 def threads_for(blocks: int, device: torch.device) -> int:
@@ -24,7 +24,7 @@ def threads_for(blocks: int, device: torch.device) -> int:
     With fewer blocks a thread, an idle machine computes faster with the threads of each operator.
     """
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    shared = blocks >= _BLOCKS_A_THREAD * threads and not torch._C._are_functorch_transforms_active()
+    shared = blocks >= BLOCKS_A_THREAD * threads and not torch._C._are_functorch_transforms_active()
     return threads if shared else 1
 
 
@@ -35,7 +35,7 @@ def share_tiles(blocks: Sequence[tuple[int, int]], work: Callable[[int, int], No
 
     Args:
         blocks: the two blocks of rows that each tile writes to.
-        work: called without gradients.
+        work: needs no gradients.
         threads: how many; one is the calling thread, with the threads of each operator of torch.
 
     Raises:

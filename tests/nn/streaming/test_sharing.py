@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from cl_as_gnn.nn.streaming import all_pairs
 from cl_as_gnn.nn.streaming.sharing import share_tiles, threads_for
-from cl_as_gnn.nn.streaming.tiles import squares
+from cl_as_gnn.nn.streaming.tiles import Tiles, squares
 
 CPU = torch.device("cpu")
 
@@ -40,20 +40,24 @@ def pass_over(graphs=False, edges=False, unit=True, dtype=torch.double, bf16=Fal
 def test_threads_compute_what_one_computes(case, threads, monkeypatch):
     threads(1)
     expected = pass_over(**case)
-    seen = count_threads(monkeypatch)
+    seen = meet_at_first_tile(2, monkeypatch)
     threads(2)
     for value, one in zip(pass_over(**case), expected, strict=True):
         torch.testing.assert_close(value, one, atol=1e-12, rtol=1e-12)
     assert len(seen) == 2
 
 
-def count_threads(monkeypatch):
-    """The set of the threads that compute tiles from now on."""
-    seen, whole = set(), squares((1, 1), CPU, torch.double).__class__.mask
-    monkeypatch.setattr(
-        "cl_as_gnn.nn.streaming.tiles.Tiles.mask",
-        lambda *values, **named: (seen.add(threading.current_thread().name), whole(*values, **named))[1],
-    )
+def meet_at_first_tile(count, monkeypatch):
+    """The set of the threads that compute tiles from now on, each of which waits at its first one for the others."""
+    seen, whole, meeting = set(), Tiles.mask, threading.Barrier(count, timeout=60)
+
+    def mask(*values, **named):
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            meeting.wait()
+        return whole(*values, **named)
+
+    monkeypatch.setattr(Tiles, "mask", mask)
     return seen
 
 
@@ -104,7 +108,12 @@ def test_tiles_with_a_common_block_keep_their_order(threads):
         mine = [tile for tile in order if block in blocks[tile]]
         assert mine == sorted(mine)
     assert len(order) == len(blocks)
-    assert order != sorted(order)
+
+
+def test_tiles_without_a_common_block_run_at_once(threads):
+    threads(3)
+    meeting = threading.Barrier(3, timeout=60)
+    share_tiles([(0, 1), (2, 3), (4, 4)], lambda tile, thread: meeting.wait(), 3)
 
 
 def test_threads_share_only_where_each_has_blocks(threads):
