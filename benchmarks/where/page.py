@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
@@ -19,6 +20,7 @@ from benchmarks.common.store import RESULTS, read, write
 from benchmarks.common.table import MISSING, fixed, markdown, spread
 from benchmarks.where.runs import SETS, SUITE, overrides
 from cl_as_gnn.compare import interval, load_suite
+from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.evaluation.scores import find_score
 
 SPLITS = ("validation", "test")
@@ -27,9 +29,12 @@ _MORE = ("effective_rank", "graph_agreement", "graph_purity", "seconds")
 HOSTS = dict.fromkeys(("gcn", "gcn_all", "gcn_bank", "wcl", "gat"), "simclr") | {"jk": "simsiam"}
 """What each method is compared to: itself without the graph."""
 _COLORS = {"gcn": "#2a5d8a", "gcn_all": "#c77d1e"}
+_MADE = ("date", "versions", "machine")
 _TOLERANCE = 0.5
-_NEAR, _LEVEL = 0.12, 0.3  # points of the picture that are as near share one text
+# Points of a panel that are as near share one text: in units of its horizontal axis, and as a share of its height.
+_NEAR, _LEVEL = 0.12, 0.1
 Pairs = list[tuple[float, float]]
+_Point = tuple[float, float, str]
 
 
 def collect(sets: Path, out: Path, split: str) -> dict[str, Any]:
@@ -39,23 +44,38 @@ def collect(sets: Path, out: Path, split: str) -> dict[str, Any]:
         folder = out / split / name
         if not folder.is_dir():
             continue
-        cells = [cell for cell in load_suite(SUITE, overrides(name, sets, split), folder)[1] if cell.metrics]
+        suite, cells = load_suite(SUITE, overrides(name, sets, split), folder)
         rows: dict[str, dict[str, Any]] = {}
         for cell in cells:
             metrics = cell.metrics
-            assert metrics is not None
+            if metrics is None:
+                continue
             kept = {key: metrics[key] for key in (*SCORES, *_MORE) if metrics.get(key) is not None}
             rows.setdefault(cell.row, {})[str(cell.seed)] = kept
-            found[name] = {"protocol": metrics["protocol"], "epochs": metrics["epochs"], "rows": rows}
+            if cell.row == suite.baseline:
+                found[name] = {"protocol": metrics["protocol"], "epochs": metrics["epochs"], "rows": rows}
     device = machine.describe(torch.device("cpu"))
     del device["load"]
-    return {
-        "split": split,
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": machine.versions(),
-        "machine": device,
-        "sets": found,
-    }
+    made = {"date": time.strftime("%Y-%m-%d"), "versions": machine.versions(), "machine": device}
+    return {"split": split, **made, "sets": found}
+
+
+def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Two results of :func:`collect`: runs of ``new`` are added, or replace those with their row and seed.
+
+    Raises:
+        ConfigError: a data set was scored by another protocol, or trained for another time.
+    """
+    sets = copy.deepcopy(dict(known["sets"]))
+    for name, about in new["sets"].items():
+        old = sets.setdefault(name, {**about, "rows": {}})
+        for key in ("protocol", "epochs"):
+            if old[key] != about[key]:
+                raise ConfigError(f"{name} has {key} {old[key]!r} in the results file, and {about[key]!r} in the runs")
+        for row, seeds in about["rows"].items():
+            old["rows"].setdefault(row, {}).update(seeds)
+    earlier = [*known.get("earlier", []), {key: known[key] for key in _MADE}]
+    return {**new, "sets": sets, "earlier": [made for made in earlier if made["date"] != new["date"]]}
 
 
 def pairs(rows: Mapping[str, Any], row: str, key: str) -> Pairs:
@@ -136,12 +156,16 @@ def tables(split: str, folder: Path = RESULTS) -> str:
             f"{'; '.join(broken(content, row)) or 'nowhere'}.\n\n"
             for row in ("gcn", "gcn_all")
         ),
-        f"{content['date']}, scored on the {content['split']} samples; torch {content['versions']['torch']}, "
-        f"{content['machine']['processor']}, one thread on a machine that ran other jobs; every number by seed is in "
+        f"Scored on the {content['split']} samples; one thread on a machine that ran other jobs "
+        f"({'; '.join(_made(made) for made in (content, *content.get('earlier', ())))}). Every number by seed is in "
         f"[benchmarks/results/{path.name}](../benchmarks/results/{path.name}).\n\n",
         f"![Gain of gcn against agreement and purity](../benchmarks/results/{path.stem}.png)\n",
     ]
     return "".join(parts)
+
+
+def _made(about: Mapping[str, Any]) -> str:
+    return f"{about['date']}, torch {about['versions']['torch']}, {about['machine']['processor']}"
 
 
 def picture(content: Mapping[str, Any]) -> Figure:
@@ -154,8 +178,8 @@ def picture(content: Mapping[str, Any]) -> Figure:
     for line, (over, title) in zip(axes, overs, strict=True):
         for one, key in zip(line, keys, strict=True):
             one.axhline(0, color="#404040", linewidth=0.8)
-            for row, color in _COLORS.items():
-                _points(one, content, row, over, key, color)
+            drawn = {row: _points(one, content, row, over, key, color) for row, color in _COLORS.items()}
+            _names(one, drawn["gcn"])
             one.set_title(f"{find_score(key).title}: Δ to simclr, points", fontsize=9)
             one.set_xlabel(title)
             one.grid(color="#dddddd")
@@ -170,8 +194,9 @@ def picture(content: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _points(axes: Axes, content: Mapping[str, Any], row: str, over: str, key: str, color: str) -> None:
-    named: list[tuple[float, float, list[str]]] = []
+def _points(axes: Axes, content: Mapping[str, Any], row: str, over: str, key: str, color: str) -> list[_Point]:
+    """Draw the gains of one row, and return them from left to right."""
+    points: list[_Point] = []
     about = {name: (_average(found["rows"], "simclr", over), found) for name, found in content["sets"].items()}
     for name, (at, found) in sorted(about.items(), key=lambda item: item[1][0] or 0):
         difference = gain(found["rows"], row, key)
@@ -179,18 +204,29 @@ def _points(axes: Axes, content: Mapping[str, Any], row: str, over: str, key: st
             continue
         delta, half = difference
         axes.errorbar(at, delta, yerr=0 if half != half else half, fmt="o", color=color, capsize=3, markersize=4)
-        if named and at - named[-1][0] < _NEAR and abs(delta - named[-1][1]) < _LEVEL:
-            named[-1][2].insert(0, SETS[name].title)  # the names of points that lie together, from right to left
+        points.append((at, delta, SETS[name].title))
+    return points
+
+
+def _names(axes: Axes, points: Sequence[_Point]) -> None:
+    """Name the points, which come from left to right; all that the panel holds must be drawn already."""
+    bottom, top = axes.get_ylim()
+    named: list[tuple[float, float, list[str]]] = []
+    for at, delta, title in points:
+        if named and at - named[-1][0] < _NEAR and abs(delta - named[-1][1]) < _LEVEL * (top - bottom):
+            named[-1][2].insert(0, title)  # the names of points that lie together, from right to left
         else:
-            named.append((at, delta, [SETS[name].title]))
-    for at, delta, titles in named if row == "gcn" else ():
+            named.append((at, delta, [title]))
+    for at, delta, titles in named:
         axes.annotate("\n".join(titles), (at, delta), textcoords="offset points", xytext=(2, 4), fontsize=7)
 
 
 def publish(sets: Path, out: Path, split: str) -> None:
-    """Write the results file of a split and its picture from the runs below ``out``."""
+    """Write the results file of a split and its picture from the runs below ``out`` and the runs that it holds."""
     content = collect(sets, out, split)
     path = RESULTS / f"where_it_pays_{split}.json"
+    if path.is_file():
+        content = merged(read(path), content)
     write(path, content)
     picture(content).savefig(path.with_suffix(".png"), dpi=120)
 
