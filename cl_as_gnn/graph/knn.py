@@ -1,9 +1,10 @@
-"""k-nearest-neighbor edges by cosine similarity, through faiss, and their components."""
+"""k-nearest-neighbor edges by cosine similarity, exact, and their components."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -12,17 +13,19 @@ import torch
 from torch import Tensor
 
 from cl_as_gnn.errors import NotFiniteError
+from cl_as_gnn.graph.largest import GROUP, largest
+from cl_as_gnn.graph.pruned import find_bounds, top_of_bounds
 from cl_as_gnn.nn.checks import Got, check_choice, check_count, check_features, expects
 from cl_as_gnn.nn.exact import exact_products
 from cl_as_gnn.nn.streaming.tiles import entries
 from cl_as_gnn.nn.unit import moderate, unit_rows
 
 BACKENDS = ("auto", "faiss", "torch")
-# Up to so many similarities (256 MB) a GPU takes the largest of a product rather than ask faiss, which holds memory of
-# its own there. Chosen by the reports of others, not measured.
-_FEW = 2**26
-# Similarities whose largest is taken first: the k largest of a row lie in the k blocks with the largest maxima.
-_BLOCK = 32
+# Similarities up to which a GPU takes the largest of a product rather than ask faiss, which holds memory of its own
+# there (256 MB of them; chosen by the reports of others, not measured), and above which a CPU does, since the products
+# of faiss are several times slower than torch's where its BLAS knows the processor less well.
+_FEW, _MANY = 2**26, 2**20
+_ROWS = 256  # queries at a time from which a product is as fast as it can be
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +49,8 @@ def _choose(backend: str, device: torch.device, pairs: int) -> str:
         raise expects("kNN search", "backend", "as 'auto' or 'torch' without faiss", backend, cure)
     if backend != "auto":
         return backend
-    if not _has_faiss() or device.type not in ("cpu", "cuda") or (device.type == "cuda" and pairs <= _FEW):
+    served = {"cpu": pairs <= _MANY, "cuda": pairs > _FEW}.get(device.type, False)
+    if not served or not _has_faiss():
         return "torch"
     import faiss
 
@@ -59,24 +63,14 @@ def _found(similarity: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     return similarity.masked_fill(index < 0, math.nan), index.clamp(min=0)
 
 
-def _top(strip: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest entries of each row and their columns; the number of columns is a multiple of _BLOCK."""
-    blocks = strip.view(len(strip), -1, _BLOCK)
-    if blocks.size(1) <= 2 * k:
-        return strip.topk(k, dim=1)
-    chosen = blocks.amax(2).topk(k, dim=1, sorted=False).indices
-    entries = blocks.gather(1, chosen.unsqueeze(2).expand(-1, -1, _BLOCK))
-    similarity, place = entries.flatten(1).topk(k, dim=1)
-    return similarity, chosen.gather(1, place // _BLOCK) * _BLOCK + place % _BLOCK
-
-
 @torch.no_grad()
 def top_products(
     key: Tensor, query: Tensor, k: int, rows: int, *, others: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The k largest inner products of each query with the keys and their indices, best first, ``rows`` queries a time.
 
-    Memory holds ``rows`` × n products, allocated once: fresh pages would cost as much as the products themselves.
+    Memory holds ``rows`` × n products, allocated once: fresh pages would cost as much as the products themselves. Wide
+    rows near a subspace are not all multiplied (:mod:`cl_as_gnn.graph.pruned`); the result is the same.
 
     Args:
         key: rows to find ``(n, d)``.
@@ -86,15 +80,27 @@ def top_products(
         others: query i is key i, which it must not find; k is then at most n − 1.
     """
     n = len(key)
-    products = key.new_full((min(rows, len(query)), -(-n // _BLOCK) * _BLOCK), -math.inf)
+    with _in_full(key.device):
+        bounds = find_bounds(key, query, k)
+    left, right = (query, key) if bounds is None else (bounds.query, bounds.key)
+    products = key.new_full((min(rows, len(query)), -(-n // GROUP) * GROUP), -math.inf)
     for start in range(0, len(query), rows):
         part = query[start : start + rows]
         strip = products[: len(part)]
         found = strip[:, :n]
-        torch.mm(part, key.t(), out=found)
-        if others:
-            found.diagonal(start).fill_(-math.inf)
-        yield _top(strip, k)
+        with _in_full(key.device):
+            torch.mm(left[start : start + rows], right.t(), out=found)
+            if others:
+                found.diagonal(start).fill_(-math.inf)
+            best = largest(strip, k) if bounds is None else top_of_bounds(bounds, strip, key, part, k, start)
+        yield best
+
+
+@contextmanager
+def _in_full(device: torch.device) -> Iterator[None]:
+    """Products in the precision of their factors, since a lower one loses neighbors."""
+    with torch.autocast(device.type, enabled=False), exact_products(device):
+        yield
 
 
 def search(
@@ -113,9 +119,8 @@ def search(
         raise expects(caller, "x", "as finite features", Got("NaN or infinity"), error=NotFiniteError)
     if _choose(backend, key.device, key.size(0) * query.size(0)) == "torch":
         rows = max(1, entries("strip", key.device, key.dtype) // key.size(0))
-        # Half precision would lose neighbors.
-        with torch.autocast(key.device.type, enabled=False), exact_products(key.device):
-            similarities, indices = zip(*top_products(key, query, k, rows), strict=True)
+        rows = max(rows, min(_ROWS, 4 * rows))
+        similarities, indices = zip(*top_products(key, query, k, rows), strict=True)
         return torch.cat(similarities), torch.cat(indices)
     import faiss
 
@@ -152,9 +157,9 @@ def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]
     Args:
         x: features ``(n, d)`` of any length; rows are normalized here.
         k: neighbors per node, 1 ≤ k < n.
-        backend: ``"faiss"`` (exact flat inner-product search, on the GPU for CUDA tensors), ``"torch"``
-            (matrix product and top-k), or ``"auto"``: faiss where it is installed and serves the device, except for
-            up to 8,192 nodes on a GPU.
+        backend: ``"faiss"`` (flat inner-product search, on the GPU for CUDA tensors), ``"torch"`` (matrix product and
+            top-k; on a CPU, of wide features near a subspace, of the pairs that bounds leave), both exact; or
+            ``"auto"``: faiss where it is installed for up to 1,024 nodes on a CPU and from 8,193 on a GPU, else torch.
 
     Returns:
         ``edge_index`` ``(2, n·k)`` with row 0 the neighbors and row 1 the queries (messages flow from a neighbor to

@@ -52,6 +52,21 @@ def test_top_products_are_those_of_a_full_sort(n, k, dtype, ties):
         torch.testing.assert_close(full.gather(1, other), best, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("lower", [False, True])
+def test_products_stay_exact_where_others_may_be_less(lower):
+    x = F.normalize(torch.randn(300, 64, generator=torch.Generator().manual_seed(0)), dim=1)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if lower else before)
+    try:
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            products, index = (torch.cat(part) for part in zip(*top_products(x, x, 5, 64), strict=True))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    exact = (x.double() @ x.double().t()).sort(1, descending=True)
+    torch.testing.assert_close(products.double(), exact.values[:, :5], atol=1e-6, rtol=0)
+    assert torch.equal(index, exact.indices[:, :5])
+
+
 @pytest.mark.parametrize("backend", ["faiss", "torch"])
 def test_duplicates_do_not_bring_self_matches(backend):
     x = torch.ones(8, 3)
@@ -90,7 +105,9 @@ def test_a_gpu_searches_few_rows_without_faiss(monkeypatch):
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     assert _choose("auto", gpu, 8192**2) == "torch"
-    assert _choose("auto", gpu, 8192**2 + 1) == _choose("faiss", gpu, 1) == _choose("auto", cpu, 1) == "faiss"
+    assert _choose("auto", gpu, 8192**2 + 1) == _choose("faiss", gpu, 1) == "faiss"
+    assert _choose("auto", cpu, 1024**2) == _choose("faiss", cpu, 2048**2) == "faiss"
+    assert _choose("auto", cpu, 1024**2 + 1) == _choose("auto", torch.device("mps"), 1) == "torch"
 
 
 def test_auto_without_faiss_falls_back(monkeypatch):

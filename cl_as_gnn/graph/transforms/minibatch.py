@@ -78,7 +78,7 @@ def _agreement(found: list[Tensor]) -> Tensor:
 
 @functional_transform("sample_affinity")
 class SampleAffinity(BaseTransform):  # type: ignore[misc]
-    r"""Add the kNN affinity graph of the samples of a minibatch, found by faiss over their mean views.
+    r"""Add the kNN affinity graph of the samples of a minibatch, exact, over their mean views.
 
     Adds nodes ``'sample'`` (``.x``: the prototypes, ``(B, d)``) and edges ``('sample', 'affinity', 'sample')`` from the
     k nearest others (row 0) to each sample (row 1), with ``.edge_weight`` the row softmax of the cosine similarities,

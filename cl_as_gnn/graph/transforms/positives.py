@@ -19,7 +19,7 @@ from cl_as_gnn.nn.checks import Got, check_count, check_features, check_flag, ch
 
 @functional_transform("feature_knn")
 class FeatureKNN(BaseTransform):  # type: ignore[misc]
-    r"""Add the k-nearest-neighbor graph of the node features by cosine similarity, by faiss; PyG's ``KNNGraph`` is for
+    r"""Add the k-nearest-neighbor graph of the node features by cosine similarity, exact; PyG's ``KNNGraph`` is for
     positions and requires a compiled extension.
 
     Edges run from the k nearest others (row 0) to each node (row 1), within one graph of a PyG batch. On ``Data`` they
