@@ -14,10 +14,22 @@ from typing import Any
 
 from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, read
-from cl_as_gnn.compare import compared, markdown
+from benchmarks.common.table import difference
+from benchmarks.common.table import markdown as table
+from cl_as_gnn.compare import compared, interval, markdown
 from cl_as_gnn.evaluation.scores import find_score
 
 SUITES = Path(__file__).parent / "suites"
+# Rows that are to be compared with another row than the baseline of their suite: with themselves without the idea.
+_PAPER = {
+    "simclr_attn": "simclr",
+    "simclr_4_attn": "simclr_4",
+    "simsiam_multi_2": "simsiam",
+    "simsiam_multi_3": "simsiam",
+    "simsiam_multi_2_released": "simsiam",
+    "simsiam_multi_3_released": "simsiam",
+}
+HOSTS: Mapping[str, Mapping[str, str]] = {"paper_cpu": _PAPER}
 PICTURES = {"": "differences to the baseline", "_curves": "accuracy along each curve"}
 
 
@@ -48,6 +60,18 @@ def verdict(results: Mapping[str, Any], key: str) -> str:
     )
 
 
+def against_hosts(results: Mapping[str, Any], hosts: Mapping[str, str]) -> str:
+    """A table of the paired differences of rows to their hosts, half of the 95 % interval beside."""
+    keys = compared(results)
+    lines = []
+    for row, host in hosts.items():
+        own, other = (results["rows"][name]["seeds"] for name in (row, host))
+        both = [seed for seed in own if seed in other]
+        gains = [interval([own[seed][key] - other[seed][key] for seed in both]) for key in keys]
+        lines.append([f"`{row}` − `{host}`", str(len(both)), *map(difference, gains)])
+    return table(["difference", "n", *(find_score(key).title for key in keys)], lines)
+
+
 def suite_block(name: str, folder: Path = RESULTS) -> str:
     """Table, verdicts, pictures and provenance of a suite."""
     path = folder / f"{name}.json"
@@ -58,6 +82,8 @@ def suite_block(name: str, folder: Path = RESULTS) -> str:
     if len(results["seeds"]) > 1:
         lines += [f"- {verdict(results, key)}" for key in compared(results)]
         lines.append("")
+    if hosts := HOSTS.get(name):
+        lines += ["Paired differences to the same method without the idea:", "", against_hosts(results, hosts)]
     for suffix, text in PICTURES.items():
         if (folder / f"{name}{suffix}.png").is_file():
             lines += [f"![{name}: {text}](../benchmarks/results/{name}{suffix}.png)", ""]

@@ -38,6 +38,15 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}{few}"
 
 
+def difference(found: tuple[float, float] | None) -> str:
+    """Format a mean difference ± half of its 95 % interval (NaN of one pair), in bold where the interval excludes 0."""
+    if found is None:
+        return MISSING
+    delta, half = found
+    text = f"{delta:+.1f}" if half != half else f"{delta:+.1f} ± {half:.1f}"
+    return f"**{text}**" if abs(delta) > half else text
+
+
 def fixed(value: float | None, decimals: int = 1) -> str:
     """Format a number with a fixed number of decimals."""
     return MISSING if value is None else f"{value:,.{decimals}f}"

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from benchmarks.common import machine
 from benchmarks.common.page import Block
 from benchmarks.common.store import RESULTS, read, write
-from benchmarks.common.table import MISSING, fixed, markdown, spread
+from benchmarks.common.table import difference, fixed, markdown, spread
 from benchmarks.where.runs import SETS, SUITE, overrides
 from cl_as_gnn.compare import interval, load_suite
 from cl_as_gnn.errors import ConfigError
@@ -91,14 +91,6 @@ def gain(rows: Mapping[str, Any], row: str, key: str) -> tuple[float, float] | N
     return interval([value - other for value, other in found]) if found else None
 
 
-def _told(found: tuple[float, float] | None) -> str:
-    if found is None:
-        return MISSING
-    delta, half = found
-    text = f"{delta:+.1f}" if half != half else f"{delta:+.1f} ± {half:.1f}"
-    return f"**{text}**" if abs(delta) > half else text
-
-
 def _average(rows: Mapping[str, Any], row: str, key: str) -> float | None:
     values = [seed[key] for seed in rows.get(row, {}).values() if key in seed]
     return mean(values) if values else None
@@ -112,7 +104,7 @@ def _gains(content: Mapping[str, Any], row: str) -> str:
         rows = about["rows"]
         if count := len(pairs(rows, row, "knn_top1")):
             graph = [fixed(_average(rows, host, key), 2) for key in ("graph_agreement", "graph_purity")]
-            lines.append([SETS[name].title, str(count), *(_told(gain(rows, row, key)) for key in SCORES), *graph])
+            lines.append([SETS[name].title, str(count), *(difference(gain(rows, row, key)) for key in SCORES), *graph])
     if not lines:
         return f"**`{row}` − `{host}`**: no run has finished yet.\n\n"
     return f"**`{row}` − `{host}`**\n\n{markdown(head, lines)}\n"
@@ -136,7 +128,7 @@ def broken(content: Mapping[str, Any], row: str) -> list[str]:
         for key in SCORES:
             delta = gain(about["rows"], row, key)
             if delta is not None and delta[0] < -_TOLERANCE:
-                found.append(f"{SETS[name].title} {find_score(key).title} {_told(delta)}")
+                found.append(f"{SETS[name].title} {find_score(key).title} {difference(delta)}")
     return found
 
 

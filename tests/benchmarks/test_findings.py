@@ -57,6 +57,22 @@ def test_a_folder_of_results_becomes_a_block(findings, tmp_path):
     assert re.sub(r"\s", "", row).endswith("|+0.5±1.0|0.75|15|1.50|")
 
 
+def test_rows_are_paired_with_their_hosts(findings):
+    def seeds(*values):
+        return {"seeds": {str(i): {"linear_top1": 50.0, "knn_top1": value} for i, value in enumerate(values)}}
+
+    known = {"linear_top1": score(0, 0), "knn_top1": score(0, 0)}
+    rows = {"a": known | seeds(1, 1), "b": seeds(3, 4, 9), "c": seeds(4, 7), "d": seeds(9, 11, 15), "e": seeds(5)}
+    text = findings.against_hosts({"baseline": "a", "rows": rows}, dict.fromkeys("cde", "b"))
+    assert [re.sub(r"[ \n]", "", line) for line in text.splitlines()] == [
+        "|difference|n|linear|kNN|",
+        "|---|---:|---:|---:|",
+        "|`c`−`b`|2|+0.0±0.0|+2.0±12.7|",
+        "|`d`−`b`|3|+0.0±0.0|**+6.3±1.4**|",
+        "|`e`−`b`|1|+0.0|+2.0|",
+    ]
+
+
 def test_one_seed_has_no_verdict(findings, tmp_path):
     for seeds, said in (([0, 1], True), ([0], False)):
         (tmp_path / "tiny.json").write_text(json.dumps({**RESULTS, "seeds": seeds}))
