@@ -49,15 +49,10 @@ def _leading(x: Tensor, rank: int) -> Tensor:
 class _Rows:
     """Rows ``(n, d)`` in the leading directions ``(d, r)``."""
 
-    def __init__(self, x: Tensor, basis: Tensor):
-        self.length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    def __init__(self, x: Tensor, length: Tensor, basis: Tensor):
+        self.length = length
         self.rounding = x.size(1) * torch.finfo(x.dtype).eps  # by how much a product of two unit rows can be off
         self.inside = x @ basis
-
-    @property
-    def moderate(self) -> bool:
-        """Whether the square of each length is exact to rounding."""
-        return bool(((self.length == 0) | ((self.length > _SHORT) & (self.length < _LONG))).all())
 
     def outside(self, rank: int) -> Tensor:
         """Distance of each row from the span of the first directions, rounded up ``(n, 1)``."""
@@ -99,14 +94,16 @@ def find_bounds(key: Tensor, query: Tensor, k: int) -> Bounds | None:
         k: how many are searched.
     """
     (n, d), m = key.shape, len(query)
-    if not (key.is_cpu and d >= _LEAST_WIDTH and m * n * d >= _LEAST_WORK and m > _QUERIES and k < n // 32):
+    served = key.is_cpu and key.dtype in (torch.float32, torch.float64) and k < n // 32 and m > _QUERIES
+    if not served or d < _LEAST_WIDTH or m * n * d < _LEAST_WORK:
+        return None
+    lengths = [torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (key, query)]
+    if not all(((x == 0) | ((x > _SHORT) & (x < _LONG))).all() for x in lengths):
         return None
     most = min(_MOST, d // 4)
     basis = _leading(key, most)
-    keys = _Rows(key, basis)
-    queries = keys if query is key else _Rows(query, basis)
-    if not (keys.moderate and queries.moderate):
-        return None
+    keys = _Rows(key, lengths[0], basis)
+    queries = keys if query is key else _Rows(query, lengths[1], basis)
     some = torch.linspace(0, m - 1, _QUERIES).long()
     # A query may be one of the keys, and be left out.
     least = (query[some] @ key.T).topk(k + 1, dim=1).values[:, -1:]
