@@ -74,8 +74,9 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
                 raise ConfigError(f"{name} has {key} {old[key]!r} in the results file, and {about[key]!r} in the runs")
         for row, seeds in about["rows"].items():
             old["rows"].setdefault(row, {}).update(seeds)
-    earlier = [*known.get("earlier", []), {key: known[key] for key in _MADE}]
-    return {**new, "sets": sets, "earlier": [made for made in earlier if made["date"] != new["date"]]}
+    now = {key: new[key] for key in _MADE}
+    earlier = [made for made in ({key: known[key] for key in _MADE}, *known.get("earlier", ())) if made != now]
+    return {**new, "sets": sets, "earlier": earlier}
 
 
 def pairs(rows: Mapping[str, Any], row: str, key: str) -> Pairs:
