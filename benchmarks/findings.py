@@ -89,8 +89,8 @@ def suite_block(name: str, folder: Path = RESULTS) -> str:
             lines += [f"![{name}: {text}](../benchmarks/results/{name}{suffix}.png)", ""]
     machine, versions = results["machine"], results["versions"]
     lines.append(
-        f"{results['date']}, torch {versions['torch']}, {results['device']} (cores: {machine['cores']}), "
-        f"{results['precision']}; every number by seed is in "
+        f"{results['date']}, torch {versions['torch']}, {results['device']} ({machine['processor']}, "
+        f"cores: {machine['cores']}), {results['precision']}; every number by seed is in "
         f"[benchmarks/results/{name}.json](../benchmarks/results/{name}.json)."
     )
     return "\n".join(lines) + "\n"

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from cl_as_gnn.compare.results import available_cores, processor
+
 PACKAGES = ("cl-as-gnn", "torch", "torch-geometric", "torchvision", "faiss-cpu", "faiss-gpu", "lightly", "numpy")
 
 
@@ -27,12 +29,11 @@ def versions() -> dict[str, str | None]:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Processor, cores, threads, and the GPU if the rows ran on one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     out: dict[str, Any] = {
-        "processor": _processor(),
+        "processor": processor(),
         "architecture": platform.machine(),
         "system": platform.system(),
-        "cores": cores,
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "load": load(),
@@ -57,12 +58,3 @@ def load(seconds: float = 0.5) -> float | None:
     before = busy()
     time.sleep(seconds)
     return (busy() - before) / os.sysconf("SC_CLK_TCK") / seconds
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"

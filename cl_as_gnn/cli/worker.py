@@ -7,6 +7,7 @@ input of the runs. Where a system has no fork, each run is a process that import
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -62,6 +63,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.modules["__main__"] = command  # from which further ranks are started
     sys.argv = ["clgnn", *words]
+    atexit.register(gc.unfreeze)  # what stays frozen at the end, some extensions report as lost
     cli.main()
 
 

@@ -7,6 +7,7 @@ import platform
 import re
 import time
 from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +39,16 @@ def compared(results: Mapping[str, Any]) -> tuple[str, ...]:
         few, rest = (), ("view_agreement", "effective_rank")
     foreign = (key for key, score in all_scores().items() if score.measure)
     return tuple(dict.fromkeys(key for key in (*few, *rest, *foreign, *results.get("scores", ())) if key in known))
+
+
+def processor() -> str:
+    """Name of the processor, or of its architecture where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def available_cores() -> int:
@@ -92,7 +103,7 @@ def summarize(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         "curves": suite.curves,
         "curves_over": suite.curves_over,
         **{key: first[key] for key in ("dataset", "epochs", "protocol", "versions", "device", "precision")},
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": available_cores()},
+        "machine": {"processor": processor(), "cores": available_cores()},
         "date": time.strftime("%Y-%m-%d"),
         "config_digests": {f"{c.row}/seed{c.seed}": table[c.row][c.seed]["config_digest"] for c in cells},
         "baselines": first.get("baselines", {}),

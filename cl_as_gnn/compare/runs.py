@@ -120,5 +120,10 @@ def _train(cell: Cell, slot: int, jobs: int, out: Path, processes: Processes) ->
                 return f"{cell.row} seed {cell.seed}: {error}"
         words = [str(source)]
     code, text = processes.run(["train", *words], slot, env)
-    lines = text.strip().splitlines()
-    return f"{cell.row} seed {cell.seed}: {lines[-1] if lines else f'exit code {code}'}" if code else None
+    return f"{cell.row} seed {cell.seed}: {_error_line(text, code)}" if code else None
+
+
+def _error_line(text: str, code: int) -> str:
+    """What a command said last, or the error that it named before extensions wrote at its end."""
+    lines = text.strip().splitlines() or [f"exit code {code}"]
+    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])

@@ -21,9 +21,9 @@ from cl_as_gnn.nn.streaming.tiles import entries
 from cl_as_gnn.nn.unit import moderate, unit_rows
 
 BACKENDS = ("auto", "faiss", "torch")
-# Similarities up to which a GPU takes the largest of a product rather than ask faiss, which holds memory of its own
-# there (256 MB of them; chosen by the reports of others, not measured), and above which a CPU does, since the products
-# of faiss are several times slower than torch's where its BLAS knows the processor less well.
+# A GPU asks faiss above so many similarities (256 MB): faiss holds memory of its own there. Chosen by the reports of
+# others, not measured. A CPU asks it up to so many: the BLAS of faiss is several times slower than torch's on some
+# processors.
 _FEW, _MANY = 2**26, 2**20
 _ROWS = 256  # queries at a time from which a product is as fast as it can be
 

@@ -24,7 +24,7 @@ RESULTS = {
     "dataset": "digits",
     "protocol": "none",
     "versions": {"torch": "2"},
-    "machine": {"cores": 2},
+    "machine": {"processor": "x86_64", "cores": 2},
     "device": "cpu",
     "precision": "fp32",
     "date": "2026-01-01",

@@ -106,7 +106,7 @@ def test_parts_of_a_run_add_up_and_other_machines_do_not(tmp_path, monkeypatch):
     for name in ("knn", "sparse", "knn"):
         command.main(["--quick", "--only", name, "--out", str(out)])
     assert [row["part"] for row in json.loads(out.read_text(encoding="utf-8"))["rows"]] == ["sparse", "knn"]
-    monkeypatch.setattr(common("machine"), "_processor", lambda: "another")
+    monkeypatch.setattr(common("machine"), "processor", lambda: "another")
     command.main(["--quick", "--only", "knn", "--out", str(out)])
     assert [row["part"] for row in json.loads(out.read_text(encoding="utf-8"))["rows"]] == ["knn"]
 

@@ -13,6 +13,7 @@ from cl_as_gnn.compare import load_suite, rich_table, run_suite, runs
 from cl_as_gnn.compare.processes import Processes
 from cl_as_gnn.compare.progress import SuiteProgress
 from cl_as_gnn.compare.results import picture
+from cl_as_gnn.compare.runs import _error_line
 from cl_as_gnn.errors import ConfigError, RunError
 from cl_as_gnn.runs.lock import locked
 from cl_as_gnn.training.fit import train
@@ -123,6 +124,18 @@ def test_a_failed_run_is_named_and_the_others_are_kept(suite, tmp_path):
     with pytest.raises(RunError, match=r"1 of 2 runs failed, the first: gcn seed 0: error: "):
         run_suite(loaded, cells, tmp_path / "out", 1, QUIET)
     assert cells[0].metrics is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Epoch 1\nerror: no such file\nleaked 4 instances\n", "error: no such file"),
+        ("Traceback\nValueError: x\n", "ValueError: x"),
+        ("\n", "exit code 139"),
+    ],
+)
+def test_one_line_of_what_a_failed_run_wrote_is_told(text, line):
+    assert _error_line(text, 139) == line
 
 
 def test_a_run_that_stopped_before_its_baselines_goes_on(suite, tmp_path):
