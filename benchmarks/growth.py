@@ -129,7 +129,8 @@ def table(path: Path = OUT) -> str:
         cells = [fixed(known[name, n], 3) if (name, n) in known else f"*{model(result, name, n):,.3g}*" for n in sizes]
         rows.append([part.title, f"n^{part.power:g}" if part.power != 1 else "n", *cells])
     text = markdown(["part, seconds", "law", *(f"{n:,}" for n in sizes)], rows, left=2)
-    return text + f"\n{result['about']}\n"
+    versions, machine = result["versions"], result["machine"]
+    return text + f"\n{result['about']} {machine['processor']}, torch {versions['torch']}.\n"
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from cl_as_gnn.nn.unit import unit_rows
 
 PROBES = 32
-"""Lists that a query looks into: the recall is then 0.99 or more (docs/scaling.md)."""
+"""Lists that a query looks into: the recall is then 0.98 or more (docs/scaling.md)."""
 _SAMPLE, _ROUNDS = 32, 8  # rows per center from which it is learned, and rounds of k-means
 
 

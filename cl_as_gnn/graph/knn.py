@@ -24,7 +24,7 @@ BACKENDS = ("auto", "faiss", "torch")
 # A GPU asks faiss above so many similarities (256 MB): faiss holds memory of its own there. Chosen by the reports of
 # others, not measured. A CPU asks it up to so many: the BLAS of faiss is several times slower than torch's on some
 # processors.
-_FEW, _MANY = 2**26, 2**20
+_FEW, _MANY = 2**26, 2**18
 _ROWS = 256  # queries at a time from which a product is as fast as it can be
 
 
@@ -159,7 +159,7 @@ def knn_edges(x: Tensor, k: int, backend: str = "auto") -> tuple[Tensor, Tensor]
         k: neighbors per node, 1 ≤ k < n.
         backend: ``"faiss"`` (flat inner-product search, on the GPU for CUDA tensors), ``"torch"`` (matrix product and
             top-k; on a CPU, of wide features near a subspace, of the pairs that bounds leave), both exact; or
-            ``"auto"``: faiss where it is installed for up to 1,024 nodes on a CPU and from 8,193 on a GPU, else torch.
+            ``"auto"``: faiss where it is installed for up to 512 nodes on a CPU and from 8,193 on a GPU, else torch.
 
     Returns:
         ``edge_index`` ``(2, n·k)`` with row 0 the neighbors and row 1 the queries (messages flow from a neighbor to

@@ -106,8 +106,8 @@ def test_a_gpu_searches_few_rows_without_faiss(monkeypatch):
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     assert _choose("auto", gpu, 8192**2) == "torch"
     assert _choose("auto", gpu, 8192**2 + 1) == _choose("faiss", gpu, 1) == "faiss"
-    assert _choose("auto", cpu, 1024**2) == _choose("faiss", cpu, 2048**2) == "faiss"
-    assert _choose("auto", cpu, 1024**2 + 1) == _choose("auto", torch.device("mps"), 1) == "torch"
+    assert _choose("auto", cpu, 512**2) == _choose("faiss", cpu, 2048**2) == "faiss"
+    assert _choose("auto", cpu, 512**2 + 1) == _choose("auto", torch.device("mps"), 1) == "torch"
 
 
 def test_auto_without_faiss_falls_back(monkeypatch):
