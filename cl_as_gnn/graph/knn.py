@@ -92,8 +92,12 @@ def top_products(
             torch.mm(left[start : start + rows], right.t(), out=found)
             if others:
                 found.diagonal(start).fill_(-math.inf)
-            best = largest(strip, k) if bounds is None else top_of_bounds(bounds, strip, key, part, k, start)
-        yield best
+            if bounds is None:
+                product, index = largest(strip, k)
+            else:
+                product, index = top_of_bounds(bounds, strip, key, part, k, start)
+        order = product.argsort(dim=1, descending=True)
+        yield product.gather(1, order), index.gather(1, order)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def _products(query: Tensor, key: Tensor, index: Tensor) -> Tensor:
 def top_of_bounds(
     bounds: Bounds, strip: Tensor, key: Tensor, query: Tensor, k: int, start: int
 ) -> tuple[Tensor, Tensor]:
-    """The k largest products of each query and their indices, best first.
+    """The k largest products of each query and their indices, in any order.
 
     Where the k-th largest product of the candidates is below the least of their bounds, four times as many are looked
     at, and then all keys.
@@ -154,9 +154,9 @@ def top_of_bounds(
     rows, part = torch.arange(len(query)), strip
     for candidates in (bounds.candidates, 4 * bounds.candidates):
         bound, found = largest(part, candidates)
-        best, place = _products(query[rows], key, found).topk(k, dim=1)
+        best, place = _products(query[rows], key, found).topk(k, dim=1, sorted=False)
         product[rows], index[rows] = best, found.gather(1, place)
-        rows = rows[best[:, -1] < bound[:, -1] + slack[rows]]
+        rows = rows[best.amin(1) < bound.amin(1) + slack[rows]]
         if not len(rows):
             return product, index
         part = strip[rows]
