@@ -21,6 +21,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import source
 from benchmarks.common.store import RESULTS, read
 from benchmarks.common.table import markdown
 from benchmarks.labels import accuracy, keep, regression, spread
@@ -175,9 +176,8 @@ def block(path: Path = OUT) -> str:
         f"![accuracy against the number of labels](../benchmarks/results/{path.stem}.png)\n",
         f"Accuracy in % on the training images without a given label, mean ± deviation over seeds; each the mean of "
         f"{DRAWS} draws of labels, of {SELECTED} where `select` chooses them from all classes together, and of one "
-        f"from scratch: the same encoder with a linear layer, {STEPS} steps of AdamW on {BATCH} crops. torch "
-        f"{result['versions']['torch']}; every number is in "
-        f"[benchmarks/results/{path.stem}.json](../benchmarks/results/{path.stem}.json).\n",
+        f"from scratch: the same encoder with a linear layer, {STEPS} steps of AdamW on {BATCH} crops; "
+        f"{source(path, result)}",
     ]
     return "\n".join(parts)
 

@@ -23,6 +23,7 @@ from torch_geometric.nn import CorrectAndSmooth
 from torch_geometric.utils import to_torch_csr_tensor, to_undirected
 
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import source
 from benchmarks.common.store import RESULTS, header, read, write
 from benchmarks.common.table import markdown
 from cl_as_gnn.compare import interval
@@ -172,16 +173,15 @@ def block(data: str, path: Path = OUT) -> str:
     found = sorted((row for row in rows if row["data"] == data), key=lambda row: row["seed"])
     if not found:
         return "No results are checked in: run `python -m benchmarks.labels RUN ...`.\n"
-    one, versions = found[0], read(path)["versions"]
+    one = found[0]
     seeds = ", ".join(str(row["seed"]) for row in found)
-    source = (
+    about = (
         f"{one['samples']:,} {one['unit']}, {one['classes']} classes, accuracy in % on those without a given label; "
         f"encoders of `{one['method']}`, {one['epochs']} epochs, seeds {seeds}, mean ± deviation over them, "
-        f"differences ± half of their 95 % interval; each the mean of {DRAWS} draws of labels, of 3 for selected ones. "
-        f"torch {versions['torch']}; every number is in "
-        "[benchmarks/results/labels.json](../benchmarks/results/labels.json).\n"
+        f"differences ± half of their 95 % interval; each the mean of {DRAWS} draws of labels, of 3 for selected ones; "
     )
-    return f"{table(found)}\n{source}"
+    times = (row.get("graph_seconds") for row in found)
+    return f"{table(found)}\n{about}{source(path, read(path), times, 'the graph took')}"
 
 
 def blocks() -> dict[str, Block]:

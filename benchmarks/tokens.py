@@ -15,6 +15,7 @@ import yaml
 from scipy.stats import spearmanr
 
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import source
 from benchmarks.common.store import RESULTS, header, read, write
 from benchmarks.common.table import MISSING, markdown
 from cl_as_gnn.config import load_config
@@ -99,19 +100,19 @@ def block(
     if not path.is_file():
         return f"No results are checked in: run `clgnn compare benchmarks/suites/{name}.yaml`.\n"
     results = read(path)
-    versions, budget = results["versions"], results.get("budget")
+    budget = results.get("budget")
     work = f"{budget['view_epochs']} epochs × views" if budget else f"{results['epochs']} epochs"
     head = f"{results['dataset']}, {work}, seeds {', '.join(map(str, results['seeds']))}, mean ± deviation.\n"
-    source = (
-        f"Protocol: {results['protocol']}. {results['date']}, torch {versions['torch']}, {results['device']}, "
-        f"{results['precision']}; every number by seed is in "
-        f"[benchmarks/results/{name}.json](../benchmarks/results/{name}.json).\n"
+    times = (entry.get("seconds") for entry in results["rows"].values())
+    about = (
+        f"Protocol: {results['protocol']}. {results['date']}, {results['device']}, {results['precision']}, "
+        f"{source(path, results, times)}"
     )
     listed = yaml.safe_load((SUITES / f"{name}.yaml").read_text(encoding="utf-8"))["runs"]
     missing = ", ".join(f"`{row}`" for row in listed if row not in results["rows"])
     parts = [head, _table(results, keys), *([found] if more and (found := more(results)) else [])]
     parts += [f"Not run yet: {missing}.\n"] * bool(missing)
-    return "\n".join([*parts, source])
+    return "\n".join([*parts, about])
 
 
 def measure() -> dict[str, Any]:
@@ -135,12 +136,15 @@ def before(name: str) -> str:
     """Table of what is known before training."""
     if not OUT.is_file():
         return "No results are checked in: run `python -m benchmarks.tokens`.\n"
-    rows = read(OUT)["rows"][name]
+    content = read(OUT)
+    rows = content["rows"][name]
     keys = _FIRST[name]
     head = ["tokens" if name == "clustermim" else "objective", *(find_score(key).title for key in keys)]
     lines = [[title, *(_cell(row[key], key) for key in keys)] for title, row in rows.items()]
     seeds = ", ".join(map(str, SEEDS))
-    return f"digits, before training, seeds {seeds}, mean ± deviation.\n\n{markdown(head, lines)}"
+    return (
+        f"digits, before training, seeds {seeds}, mean ± deviation.\n\n{markdown(head, lines)}\n{source(OUT, content)}"
+    )
 
 
 def blocks() -> dict[str, Block]:

@@ -19,6 +19,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import CPU, source
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.options import options_of
@@ -199,7 +200,13 @@ def tables(content: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"depth": lambda: tables(read(OUT))}
+    return {"depth": block}
+
+
+def block(path: Path = OUT) -> str:
+    """The tables and what they are from."""
+    content = read(path)
+    return f"{tables(content)}\n{source(path, content, (run.get('cpu_seconds') for run in content['runs']), CPU)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import CPU, source
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.nodes import RUNS
@@ -94,7 +95,13 @@ def table(content: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"graphs": lambda: table(read(OUT))}
+    return {"graphs": block}
+
+
+def block(path: Path = OUT) -> str:
+    """The table and what it is from."""
+    content = read(path)
+    return f"{table(content)}\n{source(path, content, (run.get('cpu_seconds') for run in content['runs']), CPU)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.common.memory import cost_of
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import source
 from benchmarks.common.store import RESULTS, Store, read
 from benchmarks.common.table import markdown
 from cl_as_gnn.graph import augmentation_edges
@@ -180,7 +181,13 @@ def _time(run: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"memory": lambda: table(read(OUT))}
+    return {"memory": block}
+
+
+def block(path: Path = OUT) -> str:
+    """The table and what it is from."""
+    content = read(path)
+    return f"{table(content)}\n{source(path, content)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

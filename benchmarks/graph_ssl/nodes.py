@@ -4,6 +4,7 @@ the other methods, floors and published numbers. ``python -m benchmarks.graph_ss
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch_geometric.data import Data
 
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import CPU, source
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.options import options_of
@@ -196,7 +198,13 @@ def published() -> list[list[str]]:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"nodes": lambda: table(read(OUT)), "probes": lambda: probes(read(OUT))}
+    return {"nodes": partial(block, table), "probes": partial(block, probes)}
+
+
+def block(made: Callable[[Mapping[str, Any]], str], path: Path = OUT) -> str:
+    """A table and what it is from."""
+    content = read(path)
+    return f"{made(content)}\n{source(path, content, (run.get('cpu_seconds') for run in content['runs']), CPU)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

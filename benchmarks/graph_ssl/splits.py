@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import source
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.nodes import DATA, ROWS, RUNS, slug
@@ -125,7 +126,13 @@ def table(content: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"splits": lambda: table(read(OUT))}
+    return {"splits": block}
+
+
+def block(path: Path = OUT) -> str:
+    """The table and what it is from."""
+    content = read(path)
+    return f"{table(content)}\n{source(path, content)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,9 @@ def test_the_checks_of_a_call_are_recorded_and_put_back():
 
 def test_each_call_is_measured_and_shown(tmp_path):
     rows, path = list(checks.measure(8, rounds=1)), tmp_path / "checks.json"
-    assert all(row["both"] >= row["forward"] * 0.2 > 0 for row in rows)
+    assert len({row["call"] for row in rows}) == len(rows) > 15
+    assert all(min(row["checks"], row["forward"], row["both"]) > 0 for row in rows)
+    assert all(row["count"] > 0 for row in rows if row["call"] != "StageAggregation")
     assert "No results are checked in" in checks.block(path)
     row = rows[0] | {"checks": 1e-5, "forward": 1e-3, "both": 2e-3}
     row |= {"new_checks": 3e-5, "new_forward": 2e-3, "new_both": 3e-3}

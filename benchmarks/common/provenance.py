@@ -1,0 +1,27 @@
+"""What stands under a table: versions, machine, time of a run, and the file with every number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+CPU = "a run took, in processor time,"
+
+
+def source(path: Path, content: Mapping[str, Any], seconds: Iterable[float | None] = (), of: str = "a run took") -> str:
+    """A line for the docs.
+
+    Args:
+        path: results file, in ``benchmarks/results``.
+        content: what it holds, with ``versions`` and ``machine``.
+        seconds: times of the runs, those that are known.
+        of: what the times are of.
+    """
+    parts = [f"torch {content['versions']['torch']}", content["machine"]["processor"]]
+    if known := sorted(time for time in seconds if time):
+        low, high = (f"{time:,.0f}" if time >= 10 else f"{time:.1f}" for time in (known[0], known[-1]))
+        parts.append(f"{of} {low if low == high else f'{low} to {high}'} seconds")
+    return (
+        f"{'; '.join(parts)}; every number is in [benchmarks/results/{path.name}](../benchmarks/results/{path.name}).\n"
+    )
