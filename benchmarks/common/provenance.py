@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-CPU = "a run took, in processor time,"
+from benchmarks.common.store import read
 
 
 def source(path: Path, content: Mapping[str, Any], seconds: Iterable[float | None] = (), of: str = "a run took") -> str:
@@ -25,3 +25,10 @@ def source(path: Path, content: Mapping[str, Any], seconds: Iterable[float | Non
     return (
         f"{'; '.join(parts)}; every number is in [benchmarks/results/{path.name}](../benchmarks/results/{path.name}).\n"
     )
+
+
+def sourced(table: Callable[[Mapping[str, Any]], str], path: Path) -> str:
+    """A table of a results file of runs, and where it is from."""
+    content = read(path)
+    seconds = (run.get("cpu_seconds") for run in content["runs"])
+    return f"{table(content)}\n{source(path, content, seconds, 'a run took, in processor time,')}"

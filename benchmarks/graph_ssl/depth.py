@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -19,8 +20,8 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MeanSubtractionNorm, PairNorm
 
 from benchmarks.common.page import Block
-from benchmarks.common.provenance import CPU, source
-from benchmarks.common.store import RESULTS, Store, grid, read
+from benchmarks.common.provenance import sourced
+from benchmarks.common.store import RESULTS, Store, grid
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.options import options_of
 from benchmarks.graph_ssl.planetoid import FixedProduct, dropout, features, load, mean_adjacency
@@ -200,13 +201,7 @@ def tables(content: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"depth": block}
-
-
-def block(path: Path = OUT) -> str:
-    """The tables and what they are from."""
-    content = read(path)
-    return f"{tables(content)}\n{source(path, content, (run.get('cpu_seconds') for run in content['runs']), CPU)}"
+    return {"depth": partial(sourced, tables, OUT)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

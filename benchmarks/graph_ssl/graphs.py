@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from benchmarks.common.page import Block
-from benchmarks.common.provenance import CPU, source
-from benchmarks.common.store import RESULTS, Store, grid, read
+from benchmarks.common.provenance import sourced
+from benchmarks.common.store import RESULTS, Store, grid
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.nodes import RUNS
 from benchmarks.graph_ssl.options import options_of
@@ -95,13 +96,7 @@ def table(content: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"graphs": block}
-
-
-def block(path: Path = OUT) -> str:
-    """The table and what it is from."""
-    content = read(path)
-    return f"{table(content)}\n{source(path, content, (run.get('cpu_seconds') for run in content['runs']), CPU)}"
+    return {"graphs": partial(sourced, table, OUT)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

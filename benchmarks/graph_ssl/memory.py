@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from benchmarks.common.memory import cost_of
 from benchmarks.common.page import Block
-from benchmarks.common.provenance import source
-from benchmarks.common.store import RESULTS, Store, read
+from benchmarks.common.provenance import sourced
+from benchmarks.common.store import RESULTS, Store
 from benchmarks.common.table import markdown
 from cl_as_gnn.graph import augmentation_edges
 from cl_as_gnn.nn.functional import nt_xent
@@ -181,13 +182,7 @@ def _time(run: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"memory": block}
-
-
-def block(path: Path = OUT) -> str:
-    """The table and what it is from."""
-    content = read(path)
-    return f"{table(content)}\n{source(path, content)}"
+    return {"memory": partial(sourced, table, OUT)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

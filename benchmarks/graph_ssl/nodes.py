@@ -13,8 +13,8 @@ import torch
 from torch_geometric.data import Data
 
 from benchmarks.common.page import Block
-from benchmarks.common.provenance import CPU, source
-from benchmarks.common.store import RESULTS, Store, grid, read
+from benchmarks.common.provenance import sourced
+from benchmarks.common.store import RESULTS, Store, grid
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.options import options_of
 from benchmarks.graph_ssl.runs import configure, embedding, finished, settings, task_of
@@ -198,13 +198,7 @@ def published() -> list[list[str]]:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"nodes": partial(block, table), "probes": partial(block, probes)}
-
-
-def block(made: Callable[[Mapping[str, Any]], str], path: Path = OUT) -> str:
-    """A table and what it is from."""
-    content = read(path)
-    return f"{made(content)}\n{source(path, content, (run.get('cpu_seconds') for run in content['runs']), CPU)}"
+    return {name: partial(sourced, made, OUT) for name, made in (("nodes", table), ("probes", probes))}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

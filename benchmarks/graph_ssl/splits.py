@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.page import Block
-from benchmarks.common.provenance import source
+from benchmarks.common.provenance import sourced
 from benchmarks.common.store import RESULTS, Store, grid, read
 from benchmarks.common.table import markdown, spread
 from benchmarks.graph_ssl.nodes import DATA, ROWS, RUNS, slug
@@ -126,13 +127,7 @@ def table(content: Mapping[str, Any]) -> str:
 
 def blocks() -> dict[str, Block]:
     """The blocks of the docs pages."""
-    return {"splits": block}
-
-
-def block(path: Path = OUT) -> str:
-    """The table and what it is from."""
-    content = read(path)
-    return f"{table(content)}\n{source(path, content)}"
+    return {"splits": partial(sourced, table, OUT)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -96,8 +96,8 @@ def top_products(
                 product, index = largest(strip, k)
             else:
                 product, index = top_of_bounds(bounds, strip, key, part, k, start)
-        order = product.argsort(dim=1, descending=True)
-        yield product.gather(1, order), index.gather(1, order)
+        best, order = product.topk(k, dim=1)
+        yield best, index.gather(1, order)
 
 
 @contextmanager
