@@ -9,6 +9,7 @@ seed are replaced.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -83,7 +84,7 @@ def measure(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the run is not on labeled images.
     """
-    config = open_run(path).load_config()
+    start, config = time.process_time(), open_run(path).load_config()
     task = load_task(config, progress=False)
     if not isinstance(task, ImageTask) or task.labels is None:
         raise ConfigError(f"{path} is not a run on labeled images: give such a run")
@@ -114,6 +115,7 @@ def measure(path: Path) -> dict[str, Any]:
         "epochs": config.trainer.epochs,
         "images": len(x),
         "classes": classes,
+        "cpu_seconds": round(time.process_time() - start, 1),
         "accuracy": found,
     }
 
@@ -172,12 +174,13 @@ def block(path: Path = OUT) -> str:
         one, seeds = rows[0], ", ".join(str(row["seed"]) for row in rows)
         about = f"{one['images']:,} training images, {one['classes']} classes, encoders of `{one['method']}`"
         parts.append(f"**{TITLES.get(data, data)}**: {about}, {one['epochs']} epochs, seeds {seeds}\n\n{table(rows)}")
+    times = (row.get("cpu_seconds") for row in result["rows"])
     parts += [
         f"![accuracy against the number of labels](../benchmarks/results/{path.stem}.png)\n",
         f"Accuracy in % on the training images without a given label, mean ± deviation over seeds; each the mean of "
         f"{DRAWS} draws of labels, of {SELECTED} where `select` chooses them from all classes together, and of one "
         f"from scratch: the same encoder with a linear layer, {STEPS} steps of AdamW on {BATCH} crops; "
-        f"{source(path, result)}",
+        f"{source(path, result, times, 'the curves of an encoder took, in processor time,')}",
     ]
     return "\n".join(parts)
 

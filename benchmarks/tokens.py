@@ -5,6 +5,7 @@ Measures tokenizers and objectives on digits without training, over three seeds,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -121,6 +122,7 @@ def measure() -> dict[str, Any]:
     for name, settings in BEFORE.items():
         for title, words in settings.items():
             for seed in SEEDS:
+                start = time.process_time()
                 config = load_config(None, [f"method.name={name}", f"seed={seed}", *words])
                 task = load_task(config, progress=False)
                 assert isinstance(task, ImageTask)
@@ -129,6 +131,8 @@ def measure() -> dict[str, Any]:
                 for key, value in method.scores(task.preview).items():
                     if key in _FIRST[name]:
                         found.setdefault(name, {}).setdefault(title, {}).setdefault(key, []).append(value)
+                times = found[name][title].setdefault("cpu_seconds", [])
+                times.append(round(time.process_time() - start, 1))
     return found
 
 
@@ -141,9 +145,10 @@ def before(name: str) -> str:
     keys = _FIRST[name]
     head = ["tokens" if name == "clustermim" else "objective", *(find_score(key).title for key in keys)]
     lines = [[title, *(_cell(row[key], key) for key in keys)] for title, row in rows.items()]
-    seeds = ", ".join(map(str, SEEDS))
+    times = (seconds for row in rows.values() for seconds in row.get("cpu_seconds", []))
     return (
-        f"digits, before training, seeds {seeds}, mean ± deviation.\n\n{markdown(head, lines)}\n{source(OUT, content)}"
+        f"digits, before training, seeds {', '.join(map(str, SEEDS))}, mean ± deviation.\n\n{markdown(head, lines)}\n"
+        f"{source(OUT, content, times, 'one tokenizer or objective took, in processor time,')}"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
+from time import process_time
 from typing import Any
 
 import torch
@@ -94,20 +95,24 @@ def run(
         assert isinstance(task, NodeTask)
         splits = masks(name, task.size)
         if not report.has(data=name, row="AᵏX"):
+            start = process_time()
             powers = [scores(power, task.y, splits) for power in propagated(task.graph)]
             best = max(range(len(powers)), key=lambda k: mean(p.validation or 0 for p in powers[k]))
-            report.add(data=name, row="AᵏX", seed=0, k=best, test=[p.test for p in powers[best]])
+            test = [round(p.test, 3) for p in powers[best]]
+            report.add(data=name, row="AᵏX", seed=0, k=best, test=test, cpu_seconds=round(process_time() - start, 1))
         for job in report.pending(grid(data=(name,), seed=range(seeds), row=(UNTRAINED,))):
+            start = process_time()
             torch.manual_seed(job["seed"])
             found = scores(task.embed(task.encoder(), "cpu"), task.y, splits)
-            report.add(**job, test=[round(p.test, 3) for p in found])
+            report.add(**job, test=[round(p.test, 3) for p in found], cpu_seconds=round(process_time() - start, 1))
         for job in report.pending(grid(data=(name,), seed=range(seeds), row=rows)):
             row, seed = job["row"], job["seed"]
             words = (*ROWS[row], *extra, *([] if row == CHOSEN[0] else ["eval.baselines=false"]))
             config = configure(name, root, words, seed, runs / name / slug(row) / f"seed{seed}")
+            start = process_time()
             finished(config)
             found = scores(embedding(config, task), task.y, splits)
-            report.add(**job, test=[round(p.test, 3) for p in found])
+            report.add(**job, test=[round(p.test, 3) for p in found], cpu_seconds=round(process_time() - start, 1))
             say(f"{name}, {row}, seed {seed}: {mean(p.test for p in found):.1f}")
     return report.content
 

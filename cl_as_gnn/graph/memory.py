@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cl_as_gnn.graph.inverted import centers, list_count, listed, search_lists
-from cl_as_gnn.graph.knn import search
+from cl_as_gnn.graph.inverted import centers, list_count, listed, nearest_by_lists, search_lists
+from cl_as_gnn.graph.knn import nearest, search
 from cl_as_gnn.nn.checks import check_count, check_features, check_integers, check_width, check_within
 from cl_as_gnn.nn.distributed import gather_rows, own_rank, total, world_size
 from cl_as_gnn.nn.unit import unit_rows
+
+_QUERIES = 8192  # rows of a shared table that are sent to all ranks at a time
 
 
 def _check_rows(name: str, x: Tensor, dim: int) -> None:
@@ -45,9 +47,19 @@ class Memory(nn.Module):
                 self.features.index_select(self.axis, row.clamp(max=self.rows - 1).to(self.features.device))
             )
 
+    def held(self) -> Tensor:
+        """The rows that this rank holds, without the spare one; all rows where they are not shared."""
+        return self.features.narrow(self.axis, 0, len(range(self.rows)[self.here]))
+
+    @property
+    def here(self) -> slice:
+        """Which rows of the whole table this rank holds."""
+        self.part()
+        return slice(own_rank() if self.ranks > 1 else 0, None, self.ranks)
+
     def own(self, row: Tensor) -> tuple[Tensor, Tensor]:
         """Where rows of the whole table lie here, and which of them do; the others have the spare row."""
-        held = row % self.ranks == (own_rank() if self.ranks > 1 else 0)
+        held = row % self.ranks == self.here.start
         return torch.where(held, row // self.ranks, self.features.size(self.axis) - 1), held
 
     def fetch(self, row: Tensor) -> Tensor:
@@ -58,6 +70,17 @@ class Memory(nn.Module):
         shape = [1] * self.features.dim()
         shape[self.axis] = -1
         return total(torch.where(held.view(shape), self.features.index_select(self.axis, place), 0))
+
+    @staticmethod
+    def best(similarity: Tensor, row: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k best of what every rank found, which may be fewer: similarities ``(n, m)`` and rows ``(n, m)`` of the
+        whole table."""
+        near, order = similarity.topk(min(k, similarity.size(1)), dim=1)
+        missing = (0, k - near.size(1))  # ranks exchange equally many
+        parts = F.pad(near, missing, value=-torch.inf), F.pad(row.gather(1, order), missing)
+        found, rows = (gather_rows(part.unsqueeze(0)).transpose(0, 1).flatten(1) for part in parts)
+        best, order = found.topk(k, dim=1)
+        return best, rows.gather(1, order)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -138,20 +161,16 @@ class FeatureQueue(Memory):
                 similarity, slot = search(self.features, x, k, caller="FeatureQueue")
             return self.features[slot], similarity, self.sample[slot]
         check_count("FeatureQueue", most=self.rows, cure="that is the number of rows", k=k)
-        held = len(range(own_rank(), self.rows, self.ranks))
-        near, place = search(self.features[:held], x, min(k, held), caller="FeatureQueue") if held else _nothing(x)
-        near, place = (
-            F.pad(part, (0, k - part.size(1)), value=fill) for part, fill in ((near, -torch.inf), (place, 0))
-        )
-        both = (gather_rows(part.unsqueeze(0)) for part in (near, place * self.ranks + own_rank()))
-        found, slots = (part.transpose(0, 1).flatten(1) for part in both)
-        similarity, at = found.topk(k, dim=1)
-        slot = slots.gather(1, at)
+        similarity, place = _search(self.held(), x, k, "FeatureQueue")
+        similarity, slot = self.best(similarity, place * self.ranks + own_rank(), k)
         return self.fetch(slot.flatten()).view(*slot.shape, -1), similarity, self.sample[slot]
 
 
-def _nothing(x: Tensor) -> tuple[Tensor, Tensor]:
-    return x.new_empty(len(x), 0, dtype=torch.float32), torch.empty(len(x), 0, dtype=torch.long, device=x.device)
+def _search(key: Tensor, query: Tensor, k: int, caller: str) -> tuple[Tensor, Tensor]:
+    """As :func:`search`, of all keys where they are fewer than k; a rank may hold none."""
+    if len(key):
+        return search(key, query, min(k, len(key)), caller=caller)
+    return query.new_empty(len(query), 0, dtype=torch.float32), query.new_empty(len(query), 0, dtype=torch.long)
 
 
 class SampleBank(Memory):
@@ -191,6 +210,38 @@ class SampleBank(Memory):
         x = x.to(self.features.dtype)
         self.features[0, place] = unit_rows(x) if self.unit else x
         self.seen[0, sample] = True
+
+    @torch.no_grad()
+    def nearest(self, sample: Tensor, k: int, lists_above: int | None = None) -> tuple[Tensor, Tensor]:
+        """Find the k others of some samples ``(m,)`` whose latest features are most similar, by cosine, to each.
+
+        Of a shared bank each rank compares all m with those that it holds, and the best of all ranks are kept.
+
+        Args:
+            sample: all different, in ascending order, and the same on every rank.
+            k: 1 ≤ k < m.
+            lists_above: more samples than that look by inverted lists, on a CPU, where the bank is whole; ``None``:
+                never.
+
+        Returns:
+            Similarities and samples, ``(m, k)``, nearest first.
+        """
+        self.part()
+        self._check_samples(sample)
+        if self.ranks == 1:
+            x = self.features[0].index_select(0, sample)
+            by_lists = lists_above is not None and len(x) > lists_above and x.device.type == "cpu"
+            similarity, at = nearest_by_lists(x, k) if by_lists else nearest(x, k, caller="SampleBank")
+            return similarity, sample[at]
+        check_count("SampleBank", most=len(sample) - 1, cure="that is the number of others", k=k)
+        held = sample[sample % self.ranks == own_rank()]
+        key, found = unit_rows(self.features[0, held // self.ranks]), []
+        for some in sample.split(_QUERIES):
+            similarity, at = _search(key, unit_rows(self.fetch(some)[0]), k + 1, "SampleBank")
+            near = held[at]
+            found.append(self.best(similarity.masked_fill(near == some.unsqueeze(1), -torch.inf), near, k))
+        similarities, samples = zip(*found, strict=True)
+        return torch.cat(similarities), torch.cat(samples)
 
     def _check_samples(self, sample: Tensor, count: int | None = None) -> None:
         check_integers("SampleBank", sample, count, "sample", "one of each row")

@@ -39,7 +39,13 @@ class MomentumConfig(MethodConfig):
     momentum: float = Field(0.99, ge=0, le=1, description="initial momentum m of the target; rises to 1 by a cosine")
 
 
-class QueueConfig(MethodConfig):
+class MemoryConfig(MethodConfig):
+    """Settings of every method with a queue or a bank."""
+
+    shared: bool = Field(False, description="on several ranks each holds its part of the memory, with the same results")
+
+
+class QueueConfig(MemoryConfig):
     """Settings of every method with a queue."""
 
     queue_size: int = Field(1024, ge=1, description="features of the latest samples kept in the queue")
@@ -316,9 +322,9 @@ class QueueMethod(Method[QueueConfigT]):
     def build_modules(self) -> None:
         super().build_modules()
         size, dim = self.queue_rows(), self.heads.projector_dim
-        # Settings of methods that look up neighbors (methods/lookup.py).
-        shared, above = getattr(self.config, "shared", False), getattr(self.config, "lists_above", size)
-        self.queue = FeatureQueue(size, dim, shared, size > above)
+        # A setting of methods that look up neighbors (methods/lookup.py).
+        above = getattr(self.config, "lists_above", size)
+        self.queue = FeatureQueue(size, dim, self.config.shared, size > above)
         if self.random_start:
             self.queue.push(torch.randn(size, dim), torch.full((size,), -1))
 
@@ -327,8 +333,8 @@ class QueueMethod(Method[QueueConfigT]):
         return min(self.config.queue_size, self.num_samples)
 
     def rewire(self, data: HeteroData, batch: Batch) -> HeteroData:
-        """Add the rows of the queue as nodes; a method that looks up neighbors adds only those."""
-        data["queue"].x, data["queue"].sample = self.queue.features, self.queue.sample
+        """Add the rows of the queue that this rank holds; a method that looks up neighbors adds only those."""
+        data["queue"].x, data["queue"].sample = self.queue.held(), self.queue.sample[self.queue.here]
         return data
 
     def update_memory(self, data: HeteroData) -> None:

@@ -11,12 +11,12 @@ from cl_as_gnn.config import LISTS_ABOVE
 from cl_as_gnn.graph import SampleBank
 from cl_as_gnn.graph.schema import SAMPLE_AFFINITY
 from cl_as_gnn.graph.transforms import bank_walk, restricted_diffusion, sample_prototypes
-from cl_as_gnn.methods.base import Batch, adjacency_of
+from cl_as_gnn.methods.base import Batch, MemoryConfig, adjacency_of
 from cl_as_gnn.methods.gcn import DiffusionConfig, DiffusionMethod
 from cl_as_gnn.nn.operators import LinearOperator
 
 
-class GCNBankConfig(DiffusionConfig):
+class GCNBankConfig(DiffusionConfig, MemoryConfig):
     name: Literal["gcn_bank"] = "gcn_bank"
     k: int = Field(10, ge=1, description="nearest neighbors per sample in the whole training set")
     lists_above: int = Field(
@@ -49,7 +49,7 @@ class GCNBank(DiffusionMethod):
     source = "this package; gcn on a bank"
 
     def build_modules(self) -> None:
-        self.bank = SampleBank(self.num_samples, self.heads.projector_dim)
+        self.bank = SampleBank(self.num_samples, self.heads.projector_dim, shared=self.config.shared)
         self.walk: Tensor | None = None
         # Checkpoints of versions before 0.3 have no walk.
         self.register_load_state_dict_pre_hook(_without_walk)  # type: ignore[no-untyped-call]

@@ -7,21 +7,19 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from cl_as_gnn.config import MethodConfig
 from cl_as_gnn.graph import SampleBank
 from cl_as_gnn.graph.schema import STAGE
 from cl_as_gnn.graph.transforms import sample_prototypes
-from cl_as_gnn.methods.base import Batch, TargetMethod
+from cl_as_gnn.methods.base import Batch, MemoryConfig, TargetMethod
 from cl_as_gnn.nn import StageAggregation
 from cl_as_gnn.nn.unit import unit_rows
 
 
-class JumpingConfig(MethodConfig):
+class JumpingConfig(MemoryConfig):
     """Settings of every method that mixes features of earlier epochs into its targets."""
 
     stages: tuple[float, ...] = Field((0.5, 0.5), description="shares γ of this epoch, the previous one, …")
     start: float = Field(0.05, ge=0, le=1, description="share of the training before earlier epochs are mixed in")
-    shared: bool = Field(False, description="on several ranks each holds its part of the memory, with the same results")
 
     @field_validator("stages")
     @classmethod

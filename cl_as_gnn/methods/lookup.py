@@ -11,5 +11,4 @@ from cl_as_gnn.methods.base import QueueConfig
 class LookupConfig(QueueConfig):
     """Settings of every method that looks up neighbors in a queue."""
 
-    shared: bool = Field(False, description="on several ranks each holds its part of the memory, with the same results")
     lists_above: int = Field(LISTS_ABOVE, ge=1, description="rows above which inverted lists find neighbors, on a CPU")

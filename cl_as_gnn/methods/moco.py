@@ -34,4 +34,4 @@ class MoCo(QueueMethod[MoCoConfig], TargetMethod[MoCoConfig]):
         target, num_views = data["target"].x, self.config.num_views
         size = target.size(0) // num_views
         keys = torch.stack([target.roll(-shift * size, 0) for shift in range(1, num_views)])
-        return [QueueContrast(keys, data["queue"].x, self.config.temperature)]
+        return [QueueContrast(keys, data["queue"].x, self.config.temperature, shared=self.config.shared)]

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch_geometric.data import HeteroData
 
 from cl_as_gnn.methods.base import Batch, MomentumConfig, QueueConfig, QueueMethod, TargetMethod
-from cl_as_gnn.nn.streaming import softmax_bipartite
+from cl_as_gnn.nn.streaming import softmax_over_keys
 from cl_as_gnn.nn.terms import Attraction, BipartiteRepulsion, Term
 
 
@@ -37,6 +37,9 @@ class ReSSL(QueueMethod[ReSSLConfig], TargetMethod[ReSSLConfig]):
     random_start = True
 
     def terms(self, data: HeteroData, batch: Batch) -> list[Term]:
-        target, queue, temperature = data["target"].x, data["queue"].x, self.config.temperature
-        _, related, _ = softmax_bipartite(target, queue.to(target.dtype), self.config.target_temperature)
-        return [Attraction(self.attract(data, batch), temperature, related), BipartiteRepulsion(queue, temperature)]
+        config, target, queue = self.config, data["target"].x, data["queue"].x
+        related = softmax_over_keys(target, queue, config.target_temperature, shared=config.shared)[1]
+        return [
+            Attraction(self.attract(data, batch), config.temperature, related),
+            BipartiteRepulsion(queue, config.temperature, shared=config.shared),
+        ]

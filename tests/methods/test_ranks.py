@@ -35,9 +35,11 @@ CASES = [
     ("look", {"objective": "ar_diverse"}),
     ("look", {"objective": "masked_varied", "causal": False}),
     ("msn", {"encoder": "vit", "sinkhorn": 2}),
-    *((name, {"shared": True}) for name in ("nn_positives", "nnclr", "jk", "jk_gcn")),
+    *((name, {"shared": True}) for name in ("nn_positives", "nnclr", "jk", "jk_gcn", "moco", "ressl", "gcn_bank")),
     ("nnclr", {"shared": True, "queue_size": 17}),  # ranks hold parts of two sizes
     ("meanshift", {"shared": True, "queue_size": 5, "k": 5}),  # more neighbors than a rank has rows
+    ("moco", {"shared": True, "queue_size": 1}),  # the second rank holds none
+    ("ressl", {"shared": True, "queue_size": 17}),
     ("simclr", {"encoder": "timm/test_efficientnet"}),  # batch normalization of timm
 ]
 

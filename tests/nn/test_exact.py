@@ -12,6 +12,7 @@ from cl_as_gnn.nn.streaming import (
     softmax_all_pairs,
     softmax_bipartite,
     softmax_local_rows,
+    softmax_over_keys,
 )
 
 CPU = torch.device("cpu")
@@ -20,6 +21,7 @@ CALLS = {
     "nt_xent": lambda x: functional.nt_xent(x, EDGES),
     "all pairs": lambda x: softmax_all_pairs(x),
     "two sets": lambda x: softmax_bipartite(x, x),
+    "fixed keys": lambda x: softmax_over_keys(x, x),
     "own rows": lambda x: softmax_local_rows(x, torch.arange(20), lambda part: part),
     "attention": lambda x: pairwise_attention(x, x, x),
     "attention, backward": lambda x: pairwise_attention(x.requires_grad_(), x, x).sum().backward(),

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from cl_as_gnn.graph.inverted import nearest_by_lists
-from cl_as_gnn.graph.knn import knn_edges
 from cl_as_gnn.graph.memory import SampleBank
 from cl_as_gnn.nn.checks import check_count, check_integers, check_positive, check_within, expects
 from cl_as_gnn.nn.operators import Adjacency
@@ -37,14 +35,10 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, lists_above: int | N
     if known.numel() < 2:
         return None
     k = min(k, known.numel() - 1)
-    x = bank.fetch(known)[0]
-    if lists_above is not None and len(x) > lists_above and x.device.type == "cpu":
-        similarity, near = nearest_by_lists(x, k)
-        source, target = near.flatten(), torch.arange(len(x)).repeat_interleave(k)
-    else:
-        (source, target), similarity = knn_edges(x, k)
-    weight = (similarity.view(-1, k) / temperature).softmax(1).flatten()
-    return Adjacency(torch.stack([known[source], known[target]]), weight, bank.seen.size(1)).to_sparse()
+    similarity, near = bank.nearest(known, k, lists_above)
+    weight = (similarity / temperature).softmax(1).flatten()
+    edges = torch.stack([near.flatten(), known.repeat_interleave(k)])
+    return Adjacency(edges, weight, bank.seen.size(1)).to_sparse()
 
 
 @torch.no_grad()

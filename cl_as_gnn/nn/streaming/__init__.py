@@ -2,7 +2,7 @@
 
 from cl_as_gnn.nn.streaming.all_pairs import contrast_all_pairs, softmax_all_pairs
 from cl_as_gnn.nn.streaming.attention import pairwise_attention
-from cl_as_gnn.nn.streaming.bipartite import softmax_bipartite
+from cl_as_gnn.nn.streaming.bipartite import softmax_bipartite, softmax_over_keys
 from cl_as_gnn.nn.streaming.gaussian import gaussian_pairs
 from cl_as_gnn.nn.streaming.linear_attention import linear_attention
 from cl_as_gnn.nn.streaming.local_rows import softmax_local_rows
@@ -15,4 +15,5 @@ __all__ = [
     "softmax_all_pairs",
     "softmax_bipartite",
     "softmax_local_rows",
+    "softmax_over_keys",
 ]

@@ -302,10 +302,22 @@ def local_rows(
 def bipartite(query: Tensor, key: Tensor, temperature: float, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`~cl_as_gnn.nn.streaming.softmax_bipartite`."""
     queries, keys, scale = _rows(query, False, False), _rows(key, False, False), _LOG2_E / temperature
-    forth = _Pairs(queries, keys, scale)
-    peak, total = forth.sums(False)
-    one = torch.full_like(total, _WEIGHT) / total
-    to_query = forth.messages((one, peak), None, False) * weight.unsqueeze(1)
+    peak, total, to_query = _to_queries(_Pairs(queries, keys, scale))
+    to_query *= weight.unsqueeze(1)
     weight, top = _moderate(weight)
     to_key = _Pairs(keys, queries, scale).messages(None, (weight / total, peak), False) * top
     return peak / _LOG2_E + total.log(), to_query, to_key
+
+
+def over_keys(query: Tensor, key: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """:func:`~cl_as_gnn.nn.streaming.softmax_over_keys`, of the keys of one rank."""
+    pairs = _Pairs(_rows(query, False, False), _rows(key, False, False), _LOG2_E / temperature)
+    peak, total, to_query = _to_queries(pairs)
+    return peak / _LOG2_E + total.log(), to_query
+
+
+def _to_queries(pairs: _Pairs) -> tuple[Tensor, Tensor, Tensor]:
+    """The peak and the sum of each query, and the message to it."""
+    peak, total = pairs.sums(False)
+    one = torch.full_like(total, _WEIGHT) / total
+    return peak, total, pairs.messages((one, peak), None, False)

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from cl_as_gnn.nn.distributed import LocalRows
 from cl_as_gnn.nn.operators import Adjacency
-from cl_as_gnn.nn.streaming import contrast_all_pairs, softmax_all_pairs, softmax_bipartite, softmax_local_rows
+from cl_as_gnn.nn.streaming import (
+    contrast_all_pairs,
+    softmax_all_pairs,
+    softmax_bipartite,
+    softmax_local_rows,
+    softmax_over_keys,
+)
 from cl_as_gnn.nn.terms.base import Term, ends, total_weight
 
 
@@ -128,20 +134,31 @@ class BipartiteRepulsion(Term):
         temperature: :math:`\tau`.
         row_weight: :math:`\rho`, one for each target; all ones by default.
         chunk: number of targets per strip; by the memory of the device by default.
+        shared: each rank holds other fixed sources, and the softmax is over those of all.
     """
 
     def __init__(
-        self, source: Tensor | int, temperature: float, row_weight: Tensor | None = None, chunk: int | None = None
+        self,
+        source: Tensor | int,
+        temperature: float,
+        row_weight: Tensor | None = None,
+        chunk: int | None = None,
+        shared: bool = False,
     ):
-        self.source, self.temperature, self.row_weight, self.chunk = source, temperature, row_weight, chunk
+        self.source, self.temperature, self.row_weight = source, temperature, row_weight
+        self.chunk, self.shared = chunk, shared
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         source, target = ends(x, self.source)
         weight = None if self.row_weight is None else self.row_weight.to(x.dtype)
-        lse, to_target, to_source = softmax_bipartite(target, source, self.temperature, weight, chunk=self.chunk)
+        if isinstance(self.source, Tensor):
+            lse, repelled = softmax_over_keys(target, source, self.temperature, chunk=self.chunk, shared=self.shared)
+            repelled = repelled if weight is None else repelled.mul_(weight.unsqueeze(1))
+        else:
+            lse, *both = softmax_bipartite(target, source, self.temperature, weight, chunk=self.chunk)
+            repelled = torch.cat(both[::-1])
         total = target.size(0) if weight is None else total_weight(weight)
         value = lse.mean() if weight is None else (weight * lse).sum() / total
-        repelled = to_target if isinstance(self.source, Tensor) else torch.cat([to_source, to_target])
         return value, repelled.div_(-self.temperature * total)
 
 
@@ -173,10 +190,12 @@ class KeyContrast(Term):
         value, parts = x.new_zeros(()), [torch.zeros_like(part) for part in nodes]
         for (a, node), (b, key) in product(enumerate(nodes), enumerate(keys)):
             if a != b:
-                ends = (key, node) if self.over_nodes else (node, key)
-                lse, *repelled = softmax_bipartite(*ends, self.temperature)
+                if self.over_nodes:
+                    lse, _, repelled = softmax_bipartite(key, node, self.temperature)
+                else:
+                    lse, repelled = softmax_over_keys(node, key, self.temperature)
                 value += lse.sum() - (node * key).sum() / self.temperature
-                parts[a] += key - repelled[self.over_nodes]
+                parts[a] += key - repelled
         count = x.size(0) * (self.num_views - 1) / self.weight
         return value / count, torch.cat(parts) / (self.temperature * count)
 
@@ -252,14 +271,15 @@ class QueueContrast(Term):
         key: keys of each node, ``(k, n, d)``; they get no message.
         queue: ``(K, d)``.
         temperature: :math:`\tau`.
+        shared: each rank holds other rows of the queue, and the softmax is over those of all.
     """
 
-    def __init__(self, key: Tensor, queue: Tensor, temperature: float):
-        self.key, self.queue, self.temperature = key, queue, temperature
+    def __init__(self, key: Tensor, queue: Tensor, temperature: float, shared: bool = False):
+        self.key, self.queue, self.temperature, self.shared = key, queue, temperature, shared
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         key, scale = self.key.detach().to(x.dtype), 1 / self.temperature
-        lse, repelled, _ = softmax_bipartite(x, self.queue.to(x.dtype), self.temperature)
+        lse, repelled = softmax_over_keys(x, self.queue, self.temperature, shared=self.shared)
         logits = (x * key).sum(2) * scale
         total = torch.logaddexp(logits, lse)
         rest = (lse - total).exp().unsqueeze(2)

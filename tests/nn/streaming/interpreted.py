@@ -9,7 +9,14 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from cl_as_gnn.nn.streaming import contrast_all_pairs, fused, softmax_all_pairs, softmax_bipartite, softmax_local_rows
+from cl_as_gnn.nn.streaming import (
+    contrast_all_pairs,
+    fused,
+    softmax_all_pairs,
+    softmax_bipartite,
+    softmax_local_rows,
+    softmax_over_keys,
+)
 
 
 def rows(n, d, unit=True, length=1.0):
@@ -104,6 +111,10 @@ def everything():
         call = lambda q, k, w: softmax_bipartite(q, k, temperature, w)  # noqa: E731
         return both(call, rows(n, d, False, length), rows(m, d, False, length), weights(n))
 
+    def fixed(n, m, d, temperature):
+        call = lambda q, k: softmax_over_keys(q, k, temperature)  # noqa: E731
+        return both(call, rows(n, d), rows(m, d))
+
     return {
         "two nodes": pairs(2, 5, 1.0),
         "two blocks": pairs(70, 9, 0.5),
@@ -121,6 +132,7 @@ def everything():
         "own rows, long": own_rows(40, 7, 1.0, False),
         "two sets": two_sets(40, 90, 33, 0.5, 1.0),
         "two sets, long": two_sets(20, 30, 5, 0.1, 10.0),
+        "fixed keys": fixed(40, 90, 33, 0.5),
         "half": in_half(100, 17, 0.5),
         "repeated": repeated(140, 8),
         "one node": both(lambda x: softmax_all_pairs(x, 0.5, unit=True), rows(1, 4)),

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from cl_as_gnn.nn.streaming import softmax_bipartite, tiles
+from cl_as_gnn.nn.streaming import bipartite, softmax_bipartite, softmax_over_keys, tiles
 
 
 @pytest.mark.parametrize("chunk", [None, 7, 4096])
@@ -18,6 +18,8 @@ def test_equals_autograd(monkeypatch, chunk):
     torch.testing.assert_close(found, lse.detach())
     torch.testing.assert_close(to_query / 0.3, q.grad)
     torch.testing.assert_close(to_key / 0.3, k.grad)
+    fixed = softmax_over_keys(q, k, 0.3, chunk=chunk)
+    torch.testing.assert_close(fixed, softmax_bipartite(q, k, 0.3, chunk=chunk)[:2], rtol=0, atol=0)
 
 
 def test_without_keys_nothing_is_sent():
@@ -25,3 +27,18 @@ def test_without_keys_nothing_is_sent():
     assert lse.tolist() == [-math.inf] * 2
     assert to_query.tolist() == [[0, 0, 0]] * 2
     assert to_key.shape == (0, 3)
+    for found, expected in zip(softmax_over_keys(torch.ones(2, 3), torch.ones(0, 3)), (lse, to_query), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_keys_of_several_ranks(monkeypatch):
+    torch.manual_seed(0)
+    q, parts = torch.randn(5, 4).double(), [torch.randn(n, 4).double() for n in (3, 0, 7)]
+    alone = [softmax_over_keys(q, part, 0.1) for part in parts]
+    monkeypatch.setattr(bipartite, "gather_rows", lambda lse: torch.stack([lse for lse, _ in alone]))
+    sent = []
+    monkeypatch.setattr(bipartite, "total", lambda message: sent.append(message) or message)
+    for part in parts:
+        lse, _ = softmax_over_keys(q, part, 0.1, shared=True)
+        torch.testing.assert_close(lse, softmax_over_keys(q, torch.cat(parts), 0.1)[0])
+    torch.testing.assert_close(sum(sent), softmax_over_keys(q, torch.cat(parts), 0.1)[1])

@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cl_as_gnn.nn import functional
-from cl_as_gnn.nn.streaming import fused, softmax_all_pairs, softmax_bipartite, softmax_local_rows
+from cl_as_gnn.nn.streaming import (
+    fused,
+    softmax_all_pairs,
+    softmax_bipartite,
+    softmax_local_rows,
+    softmax_over_keys,
+)
 
 pytest.importorskip("triton", reason="Triton comes with the CUDA build of torch on Linux")
 TOLERANCES = {
@@ -32,6 +38,7 @@ TOLERANCES = {
     "own rows, long": 2e-6,
     "two sets": 2e-6,
     "two sets, long": 1e-5,
+    "fixed keys": 2e-6,
     "half": 1e-3,
     "repeated": 0,
     "one node": 0,
@@ -116,6 +123,7 @@ class Operators(TorchDispatchMode):
         (lambda x: softmax_all_pairs(x, 0.5, unit=True), 2, 35),
         (lambda x: softmax_local_rows(x, torch.arange(99), lambda part: x[:, 0], 0.5, unit=True), 2, 45),
         (lambda x: softmax_bipartite(x, x, 0.5), 3, 75),
+        (lambda x: softmax_over_keys(x, x, 0.5), 2, 55),
         (lambda x: functional.nt_xent(x, torch.arange(400).view(2, 200)), 2, 180),
     ],
 )
@@ -149,6 +157,7 @@ def test_the_host_does_not_wait_and_all_is_on_the_gpu(launches, fake_gpu):
             )
             assert message.shape == (150, 24)
     assert [out.shape[0] for out in fake_gpu.running(fused.bipartite, x, x[:70], 0.5, weight)] == [300, 300, 70]
+    assert [out.shape[0] for out in fake_gpu.running(fused.over_keys, x, x[:70], 0.5)] == [300, 300]
 
 
 def test_what_the_kernels_do_not_serve_goes_through_tiles(launches, monkeypatch):
