@@ -48,6 +48,9 @@ def main() -> None:
     from cl_as_gnn.compat import quiet_command
 
     with quiet_command():
+        import sklearn.datasets
+        import sklearn.linear_model
+        import sklearn.model_selection
         import torch.utils.tensorboard
 
         import cl_as_gnn.training.fit
@@ -55,6 +58,7 @@ def main() -> None:
         from cl_as_gnn.cli import __main__ as command
 
         assert cl_as_gnn.training.fit
+        assert sklearn
         assert torch.utils.tensorboard
     gc.freeze()  # collections in a run would write to, and so copy, what it shares with this process
     words = serve(int(sys.argv[1]))

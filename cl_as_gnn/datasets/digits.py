@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from cl_as_gnn.config import AugmentConfig, DataConfig
 from cl_as_gnn.datasets.base import ImageDataset
@@ -28,6 +27,8 @@ class Digits(ImageDataset):
 
     @classmethod
     def parts(cls, config: Any, progress: bool) -> Parts:
+        from sklearn.datasets import load_digits
+
         pixels, labels = load_digits(return_X_y=True)
         images = torch.from_numpy(np.rint(pixels * (255 / 16)).astype(np.uint8)).reshape(-1, 1, 8, 8)
         classes = tuple(str(digit) for digit in range(10))

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from cl_as_gnn.datasets.resize import center_square
@@ -272,6 +271,8 @@ def stratified(
             f"{purpose} cannot be split off {len(labels)} images of {len(classes)} classes (the smallest, "
             f"{classes[least]!r}, has {int(counts[least])}): add images, or {cure}"
         )
+    from sklearn.model_selection import train_test_split
+
     kept, parted = train_test_split(np.arange(len(labels)), test_size=share, random_state=seed, stratify=labels)
     return torch.from_numpy(kept), torch.from_numpy(parted)
 

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.svm import SVC
 from torch import Tensor
 
 from cl_as_gnn.errors import ConfigError, Notice
@@ -213,6 +209,10 @@ def validated_probe(x: Tensor, y: Tensor, train: Tensor, validation: Tensor, tes
         if not bool(mask.any()):
             raise expects("validated_probe", key, "with a row or more", Got("none: the mask is empty"))
     _checks.two_classes("validated_probe", y[train])
+    # scikit-learn is imported where it is needed: it takes a second, and most commands do without.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     rows, labels = unit_rows(span_coordinates(x, train).double()).numpy(), y.numpy()
     fit, hold, score = train.numpy(), validation.numpy(), test.numpy()
     grid = C_GRID if hold.any() else (C,)
@@ -241,6 +241,9 @@ def cross_validated_svm(x: Tensor, y: Tensor, folds: int = 10, seed: int = 0) ->
     _checks.two_classes("cross_validated_svm", y)
     smallest = int(torch.unique(y, return_counts=True)[1].min())
     _checks.count("cross_validated_svm", 2, smallest, cure="the rows of the smallest class", folds=folds)
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.svm import SVC
+
     rows, labels = x.double().numpy(), y.numpy()
     scores = []
     for fit, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels):

@@ -20,6 +20,8 @@ PLANES: tuple[Plane, ...] = ("auto", "umap", "tsne", "pca")
 _K = 15
 """Neighbors of a sample in the graph of UMAP and of the clusters."""
 _ITERATIONS = 500
+# Coarser than scikit-learn's 0.5, a fifth faster, and as trustworthy (docs/speed.md).
+_ANGLE = 0.8
 _LEAST = 10  # samples below which neighborhoods say little
 
 
@@ -57,7 +59,7 @@ def principal_axes(x: Tensor) -> tuple[Array, float]:
 def _tsne(x: Array, seed: int) -> Array:
     perplexity = min(30.0, (len(x) - 1) / 3)
     start = "pca" if x.shape[1] > 1 else "random"
-    model = TSNE(init=start, random_state=seed, max_iter=_ITERATIONS, perplexity=perplexity)
+    model = TSNE(init=start, random_state=seed, max_iter=_ITERATIONS, perplexity=perplexity, angle=_ANGLE)
     points: Array = model.fit_transform(x)
     return points
 

@@ -8,9 +8,6 @@ import platform
 from typing import Literal
 
 import torch
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from cl_as_gnn.config import TrainerConfig
 from cl_as_gnn.errors import ConfigError
@@ -56,19 +53,6 @@ def launched(config: TrainerConfig) -> tuple[str, int]:
     # Set by srun alone: the other variables of Slurm are also in a job whose script calls clgnn itself.
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
     return ("srun", tasks) if tasks > 1 and config.ranks > 1 else ("", config.ranks)
-
-
-class _Srun(SLURMEnvironment):
-    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """Done by :func:`check_ranks`, in its own words."""
-
-
-def cluster(config: TrainerConfig) -> list[ClusterEnvironment]:
-    """Lightning's plugin for the processes of a run, which takes each process of a Slurm job for one of srun."""
-    launcher, _ = launched(config)
-    return (
-        [] if launcher == "torchrun" else [_Srun(auto_requeue=False) if launcher == "srun" else LightningEnvironment()]
-    )
 
 
 def lost_rank(error: Exception) -> bool:

@@ -32,7 +32,6 @@ from cl_as_gnn.runs.load import load_checkpoint, load_method, misfit
 from cl_as_gnn.runs.lock import locked
 from cl_as_gnn.runs.process import (
     check_ranks,
-    cluster,
     keep_freed_memory,
     lost_rank,
     pick_device,
@@ -42,6 +41,7 @@ from cl_as_gnn.runs.process import (
 from cl_as_gnn.runs.stop import interruptible
 from cl_as_gnn.tasks import Task, load_task
 from cl_as_gnn.training.callbacks import Checkpoint, EpochLog, LossGuard, ProgressBar, diverged
+from cl_as_gnn.training.launcher import cluster
 from cl_as_gnn.training.module import ContrastiveModule
 from cl_as_gnn.training.named import check_loggers, log_scores, log_settings, make_loggers, named_callbacks
 
