@@ -19,9 +19,8 @@ class Forked:
 
     def __init__(self, folder, *words, script=None, **variables):
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(
-            ["cl_as_gnn.training.fit", "torch.utils.tensorboard", "sklearn.datasets", "sklearn.model_selection"]
-        )
+        heavy = ["torch.utils.tensorboard", "sklearn.datasets", "sklearn.model_selection"]
+        context.set_forkserver_preload(["cl_as_gnn.training.fit", *heavy])
         streams = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115 - kept until they are read
         names = [stream.name for stream in streams]
         self._streams = streams
