@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -88,3 +90,10 @@ def test_a_command_in_a_line_is_quoted_for_the_shell(tmp_path):
     (run / "config.yaml").write_text("data: {name: digits}\n")
     with pytest.raises(ValueError, match=f"continue it with clgnn train resume='{run}'"):
         RunFolder(run).load_metrics()
+
+
+def test_what_uses_a_trained_encoder_imports_no_trainer_and_no_scikit_learn():
+    """Which would cost a command like embed two seconds."""
+    code = "import sys, cl_as_gnn.runs.load\nprint({'lightning', 'sklearn', 'scipy.stats'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout == "set()\n", found.stderr
