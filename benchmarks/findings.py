@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import processor, software
 from benchmarks.common.store import RESULTS, read
 from benchmarks.common.table import difference
 from benchmarks.common.table import markdown as table
@@ -87,10 +88,9 @@ def suite_block(name: str, folder: Path = RESULTS) -> str:
     for suffix, text in PICTURES.items():
         if (folder / f"{name}{suffix}.png").is_file():
             lines += [f"![{name}: {text}](../benchmarks/results/{name}{suffix}.png)", ""]
-    machine, versions = results["machine"], results["versions"]
     lines.append(
-        f"{results['date']}, torch {versions['torch']}, {results['device']} ({machine['processor']}, "
-        f"cores: {machine['cores']}), {results['precision']}; every number by seed is in "
+        f"{results['date']}, {software(results)}, {results['device']} ({processor(results)}; "
+        f"cores: {results['machine']['cores']}), {results['precision']}; every number by seed is in "
         f"[benchmarks/results/{name}.json](../benchmarks/results/{name}.json)."
     )
     return "\n".join(lines) + "\n"

@@ -18,13 +18,24 @@ def source(path: Path, content: Mapping[str, Any], seconds: Iterable[float | Non
         seconds: times of the runs, those that are known.
         of: what the times are of.
     """
-    parts = [f"torch {content['versions']['torch']}", content["machine"]["processor"]]
+    parts = [software(content), processor(content)]
     if known := sorted(time for time in seconds if time):
         low, high = (f"{time:,.0f}" if time >= 10 else f"{time:.1f}" for time in (known[0], known[-1]))
         parts.append(f"{of} {low if low == high else f'{low} to {high}'} seconds")
     return (
         f"{'; '.join(parts)}; every number is in [benchmarks/results/{path.name}](../benchmarks/results/{path.name}).\n"
     )
+
+
+def software(content: Mapping[str, Any]) -> str:
+    """The versions that results depend on."""
+    return f"cl_as_gnn {content['versions']['cl-as-gnn']}, torch {content['versions']['torch']}"
+
+
+def processor(content: Mapping[str, Any]) -> str:
+    """The processor, and that its name is not known where results have its architecture alone."""
+    name = str(content["machine"]["processor"])
+    return f"{name}, the processor's name was not recorded" if name in ("x86_64", "arm64", "aarch64") else name
 
 
 def sourced(table: Callable[[Mapping[str, Any]], str], path: Path) -> str:

@@ -23,7 +23,7 @@ RESULTS = {
     "budget": {"view_epochs": 12, "batch_views": 64},
     "dataset": "digits",
     "protocol": "none",
-    "versions": {"torch": "2"},
+    "versions": {"cl-as-gnn": "0", "torch": "2"},
     "machine": {"processor": "x86_64", "cores": 2},
     "device": "cpu",
     "precision": "fp32",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common.provenance import source
+from benchmarks.common.provenance import processor, source
 
-CONTENT = {"versions": {"torch": "2"}, "machine": {"processor": "one"}}
+CONTENT = {"versions": {"cl-as-gnn": "0", "torch": "2"}, "machine": {"processor": "one"}}
 LINK = "every number is in [benchmarks/results/a.json](../benchmarks/results/a.json).\n"
 
 
@@ -20,4 +20,9 @@ LINK = "every number is in [benchmarks/results/a.json](../benchmarks/results/a.j
     ],
 )
 def test_versions_machine_and_times_are_told(seconds, told):
-    assert source(Path("folder/a.json"), CONTENT, seconds) == f"torch 2; one; {told}{LINK}"
+    assert source(Path("folder/a.json"), CONTENT, seconds) == f"cl_as_gnn 0, torch 2; one; {told}{LINK}"
+
+
+def test_an_architecture_is_not_taken_for_a_processor():
+    assert processor(CONTENT) == "one"
+    assert processor({"machine": {"processor": "x86_64"}}) == "x86_64, the processor's name was not recorded"
