@@ -16,6 +16,7 @@ from cl_as_gnn.report.markup import code, number, table
 from cl_as_gnn.runs.folder import RunFolder
 
 Metrics = dict[str, Any]
+_MEASURED = ("baselines", "online_every", "online_size", "graph_every")  # in eval, with no effect on the scores
 FACTS = ("seed", "epochs", "num_views", "loss", "seconds", "images_per_second")
 
 
@@ -31,9 +32,11 @@ class Run:
 
     @property
     def setting(self) -> str:
-        """Equal for runs that differ in nothing but the seed (and in where their files lie)."""
+        """Equal for runs that differ in nothing but the seed, where their files lie, and what else was measured."""
         tree = self.config.experiment()
         tree.pop("seed")
+        for key in _MEASURED:
+            tree["eval"].pop(key)
         return json.dumps(tree, sort_keys=True)
 
 
@@ -103,12 +106,12 @@ def compared_scores(runs: Sequence[Run]) -> str:
         for run in members:
             own = [_cell(f"{run.name}/{k}", score, run.metrics.get(k)) for k, score in scores.items()]
             rows.append([escape(f"{run.name}, seed {run.config.seed}" if several else title), *own])
-        for name in members[0].metrics.get("baselines", {}):
-            if all(name in run.metrics.get("baselines", {}) for run in members):
-                place = ("baselines", name)
-                cells = [_mean_cell(title, s, members, place) for s in scores.values()]
-                same = tuple(score.text(_values(score, members, place)[0]) for score in scores.values())
-                baselines.setdefault(name, {}).setdefault(same, [title, *cells])
+        for name in dict.fromkeys(name for run in members for name in run.metrics.get("baselines", {})):
+            scored = [run for run in members if name in run.metrics.get("baselines", {})]
+            place = ("baselines", name)
+            cells = [_mean_cell(title, s, scored, place) for s in scores.values()]
+            same = tuple(score.text(_values(score, scored, place)[0]) for score in scores.values())
+            baselines.setdefault(name, {}).setdefault(same, [title, *cells])
     for name, found in baselines.items():  # one row where all runs have the same, as of raw pixels
         for title, *cells in found.values():
             rows.append([escape(name if len(found) == 1 else f"{name} ({title})"), *cells])

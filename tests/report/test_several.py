@@ -1,14 +1,18 @@
 """The page of several runs: spread over seeds, settings that differ, curves and maps of the same samples."""
 
 import json
+from pathlib import Path
 from statistics import mean, stdev
 from xml.etree import ElementTree
 
 import pytest
 import torch
 
+from cl_as_gnn.config import build_config
 from cl_as_gnn.errors import ConfigError
 from cl_as_gnn.report import write_report
+from cl_as_gnn.report.scores import Run, compared_scores
+from cl_as_gnn.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,17 @@ def test_umap_where_it_is_installed():
     found = planes(x)
     assert list(found) == ["UMAP", "PCA"]
     assert found["UMAP"].shape == (40, 2)
+
+
+def test_what_else_was_measured_does_not_part_runs():
+    def run(seed, metrics, **evaluated):
+        config = build_config({"seed": seed, "eval": evaluated})
+        scores = {"protocol": "p", "knn_top1": 90.0 + seed, **metrics}
+        return Run(f"seed{seed}", RunFolder(Path("nowhere")), config, scores, [])
+
+    pixels = {"baselines": {"raw pixels": {"knn_top1": 50.0}}}
+    runs = [run(0, {}, baselines=False), run(1, pixels), run(2, {}, baselines=False, online_every=5)]
+    text = compared_scores(runs)
+    assert "gcn, 3 seeds" in text
+    assert text.count(">raw pixels<") == 1
+    assert run(3, {}, draws=3).setting != runs[0].setting
