@@ -49,6 +49,7 @@ class Memory(nn.Module):
 
     def held(self) -> Tensor:
         """The rows that this rank holds, without the spare one; all rows where they are not shared."""
+        self.part()
         return self.features.narrow(self.axis, 0, len(range(self.rows)[self.here]))
 
     @property
@@ -218,7 +219,7 @@ class SampleBank(Memory):
         Of a shared bank each rank compares all m with those that it holds, and the best of all ranks are kept.
 
         Args:
-            sample: all different, in ascending order, and the same on every rank.
+            sample: all different, and the same on every rank.
             k: 1 ≤ k < m.
             lists_above: more samples than that look by inverted lists, on a CPU, where the bank is whole; ``None``:
                 never.

@@ -56,8 +56,8 @@ def batch(step, views, channels):
     return images, sample
 
 
-def steps(case):
-    """Losses, gradients and, at the end, the whole state of a few steps on this rank's part of each batch."""
+def build(case):
+    """The method of a case, and the channels of its images."""
     name, settings = case
     torch.manual_seed(0)
     own = settings.get("encoder")
@@ -76,6 +76,13 @@ def steps(case):
     for module in method.modules():
         if isinstance(module, FeatureQueue | SampleBank):
             module.float()  # features are kept and compared in float32
+    return method, channels
+
+
+def steps(case, built=None):
+    """Losses, gradients and, at the end, the whole state of a few steps on this rank's part of each batch."""
+    method, channels = built or build(case)
+    config = method.config
     model = DistributedDataParallel(method, broadcast_buffers=False) if world_size() > 1 else method
     optimizer = torch.optim.SGD(method.parameters(), lr=0.05)
     out = {"loss": [], "grads": []}
@@ -97,8 +104,9 @@ def steps(case):
 
 def work(rank, folder):
     torch.set_num_threads(1)
+    built = {label(case): build(case) for case in CASES}  # as in training, before the ranks meet
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS)
-    torch.save({label(case): steps(case) for case in CASES}, folder / f"{rank}.pt")
+    torch.save({label(case): steps(case, built[label(case)]) for case in CASES}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
