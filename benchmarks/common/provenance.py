@@ -20,7 +20,7 @@ def source(path: Path, content: Mapping[str, Any], seconds: Iterable[float | Non
     """
     parts = [software(content), processor(content)]
     if known := sorted(time for time in seconds if time):
-        low, high = (f"{time:,.0f}" if time >= 10 else f"{time:.1f}" for time in (known[0], known[-1]))
+        low, high = (f"{time:,.0f}" if time >= 10 else f"{time:.2g}" for time in (known[0], known[-1]))
         parts.append(f"{of} {low if low == high else f'{low} to {high}'} seconds")
     return (
         f"{'; '.join(parts)}; every number is in [benchmarks/results/{path.name}](../benchmarks/results/{path.name}).\n"

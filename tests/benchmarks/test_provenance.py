@@ -17,6 +17,7 @@ LINK = "every number is in [benchmarks/results/a.json](../benchmarks/results/a.j
         ((None, 0), ""),
         ((12.4, None), "a run took 12 seconds; "),
         ((1200, 1.25), "a run took 1.2 to 1,200 seconds; "),
+        ((0.034,), "a run took 0.034 seconds; "),
     ],
 )
 def test_versions_machine_and_times_are_told(seconds, told):
