@@ -19,7 +19,7 @@ def bank_walk(bank: SampleBank, k: int, temperature: float, lists_above: int | N
         W_{ij} = \frac{e^{\cos(m_i, m_j) / T}}{\sum_{l \in \mathrm{kNN}(i)} e^{\cos(m_i, m_l) / T}} .
 
     Args:
-        bank: its latest stage is used.
+        bank: its latest stage is used. Of a bank that ranks share every rank builds the same walk, at the same time.
         k: neighbors per sample, at most all others.
         temperature: T of the row softmax.
         lists_above: more samples than that look for their neighbors by inverted lists, on a CPU; ``None``: never.
