@@ -29,7 +29,7 @@ CHOSEN = ("GRACE", "GRACE, published settings", "NCL", "CCA-SSG", "CCA-SSG, diff
 UNTRAINED = "untrained encoder"
 OUT = RESULTS / "graph_ssl_splits.json"
 ABOUT = {
-    "protocol": "the same embeddings as in graph_ssl_nodes.json, learnt without labels; five fixed random splits of "
+    "protocol": "settings as in graph_ssl_nodes.json, learnt without labels; five fixed random splits of "
     "10 % training, 10 % validation and 80 % test nodes (benchmarks/graph_ssl/splits); logistic regression on unit "
     "features, C chosen on the validation nodes; a seed's number is its mean over the splits",
 }
