@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import machine
 from benchmarks.common.page import Block
+from benchmarks.common.provenance import processor, software
 from benchmarks.common.store import RESULTS, read, write
 from benchmarks.common.table import difference, fixed, markdown, spread
 from benchmarks.where.runs import SETS, SUITE, overrides
@@ -158,7 +159,7 @@ def tables(split: str, folder: Path = RESULTS) -> str:
 
 
 def _made(about: Mapping[str, Any]) -> str:
-    return f"{about['date']}, torch {about['versions']['torch']}, {about['machine']['processor']}"
+    return f"{about['date']}, {software(about)}, {processor(about)}"
 
 
 def picture(content: Mapping[str, Any]) -> Figure:

@@ -101,7 +101,7 @@ def content():
     return {
         "split": "test",
         "date": "2026-01-01",
-        "versions": {"torch": "2"},
+        "versions": {"cl-as-gnn": "0", "torch": "2"},
         "machine": {"processor": "one"},
         "sets": {"digits": {"protocol": "frozen", "epochs": 20, "rows": rows}},
     }
@@ -124,14 +124,15 @@ def test_differences_are_paired_with_the_host_and_losses_are_named(content, tmp_
 def test_runs_are_added_to_those_of_the_results_file(content):
     known = json.loads(json.dumps(content))
     about = content["sets"]["digits"]
-    new = {**content, "versions": {"torch": "3"}, "sets": {"digits": {**about, "rows": {}}, "mnist": about}}
+    sets = {"digits": {**about, "rows": {}}, "mnist": about}
+    new = {**content, "versions": {"cl-as-gnn": "0", "torch": "3"}, "sets": sets}
     new["sets"]["digits"]["rows"] = {"gcn": {"1": {"linear_top1": 60.0}}, "wcl": {"0": {"linear_top1": 70.0}}}
     both = page.merged(known, new)
     assert known == content
     rows = both["sets"]["digits"]["rows"]
     assert [rows["gcn"][seed]["linear_top1"] for seed in "01"] == [49, 60]
     assert (rows["wcl"]["0"]["linear_top1"], rows["jk"], both["sets"]["mnist"]) == (70, about["rows"]["jk"], about)
-    assert (both["versions"], [made["versions"] for made in both["earlier"]]) == ({"torch": "3"}, [{"torch": "2"}])
+    assert (both["versions"]["torch"], [made["versions"]["torch"] for made in both["earlier"]]) == ("3", ["2"])
     assert page.merged(both, new)["earlier"] == both["earlier"]
     known["sets"]["digits"]["epochs"] = 40
     with pytest.raises(ConfigError, match="digits has epochs 40 in the results file, and 20 in the runs"):
