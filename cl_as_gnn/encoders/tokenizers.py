@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
 from cl_as_gnn.encoders.frozen import FrozenEncoder, Stats
@@ -31,6 +30,8 @@ def cluster_centers(x: Tensor, count: int, seed: int) -> Tensor:
         raise ConfigError(f"{count} tokens expect as many patches, and there are {len(x)}: lower the number of tokens")
     if len(x) > _ROWS:
         x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:_ROWS]]
+    from sklearn.cluster import MiniBatchKMeans
+
     found = MiniBatchKMeans(count, batch_size=4096, n_init=3, random_state=seed).fit(x.double().numpy())
     return torch.from_numpy(found.cluster_centers_).to(x.dtype)
 

@@ -74,8 +74,8 @@ class Memory(nn.Module):
 
     @staticmethod
     def best(similarity: Tensor, row: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k best of what every rank found, which may be fewer: similarities ``(n, m)`` and rows ``(n, m)`` of the
-        whole table."""
+        """The k best over all ranks, of the similarities ``(n, m)`` and rows of the whole table ``(n, m)`` that each
+        rank found; m may differ from rank to rank."""
         near, order = similarity.topk(min(k, similarity.size(1)), dim=1)
         missing = (0, k - near.size(1))  # ranks exchange equally many
         parts = F.pad(near, missing, value=-torch.inf), F.pad(row.gather(1, order), missing)
